@@ -1,0 +1,1 @@
+"""Ptychography with physics-informed networks: experiments typed once, run anywhere."""

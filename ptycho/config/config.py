@@ -1,0 +1,392 @@
+"""Every setting of ptycho, written down once.
+
+The same dataclasses are the schema of the YAML groups, the objects the code receives and
+what a client constructs by hand. Standard library only: a parent process that merely builds
+a configuration must not load torch. Nothing is validated on construction (clients fill in
+``N`` later); :mod:`ptycho.config.validate` refuses impossible values in sentences.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+def setting(default: Any, **limits: Any) -> Any:
+    """A dataclass field with a default and its limits.
+
+    Args:
+        default: the value when nothing is typed.
+        **limits: any of ``at_least``, ``above``, ``at_most``, ``below`` (numbers) and
+            ``choices`` (a tuple), checked by :func:`ptycho.config.validate.faults`.
+    """
+    return field(default=default, metadata=limits)
+
+
+class ConfigError(ValueError):
+    """One or more settings are impossible; ``faults`` holds a sentence for each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Task(StrEnum):
+    """What a run does."""
+
+    train = "train"
+    reconstruct = "reconstruct"
+    solve = "solve"
+
+
+class DataSource(StrEnum):
+    """Where a scan comes from."""
+
+    synthetic = "synthetic"
+    npz = "npz"
+
+
+class Values(StrEnum):
+    """What the numbers in a diffraction array are."""
+
+    auto = "auto"
+    counts = "counts"
+    amplitude = "amplitude"
+
+
+class SyntheticObject(StrEnum):
+    """Objects of the built-in simulated scan."""
+
+    natural = "natural"
+    dead_leaves = "dead_leaves"
+    chip = "chip"
+
+
+class Architecture(StrEnum):
+    """Networks that can be trained."""
+
+    object_pinn = "object_pinn"
+
+
+class Accelerator(StrEnum):
+    """Devices a run may ask for; ``tpu`` is known by name and refused."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+    cuda = "cuda"
+    mps = "mps"
+    tpu = "tpu"
+
+
+class LossMode(StrEnum):
+    """What measures the distance between predicted and measured patterns."""
+
+    poisson = "poisson"
+    amplitude = "amplitude"
+
+
+class Scheduler(StrEnum):
+    """How the learning rate moves."""
+
+    Default = "Default"
+    Exponential = "Exponential"
+    MultiStage = "MultiStage"
+    Adaptive = "Adaptive"
+    WarmupCosine = "WarmupCosine"
+    ReduceLROnPlateau = "ReduceLROnPlateau"
+
+
+class ClipAlgorithm(StrEnum):
+    """How gradients are clipped."""
+
+    norm = "norm"
+    value = "value"
+
+
+class Direction(StrEnum):
+    """Whether smaller or larger is better."""
+
+    min = "min"
+    max = "max"
+
+
+class LoggerBackend(StrEnum):
+    """Where metrics are logged besides the run folder."""
+
+    none = "none"
+    csv = "csv"
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    many = "many"
+
+
+@dataclass(kw_only=True)
+class SyntheticConfig:
+    """The built-in simulated scan; used when ``data.source`` is ``synthetic``."""
+
+    object: SyntheticObject = SyntheticObject.natural
+    """``natural`` (a photograph bundled with scikit-image), ``dead_leaves`` or ``chip``."""
+    n_patterns: int = setting(1600, at_least=16, at_most=1_000_000)
+    """Diffraction patterns to simulate (rounded down to full rows)."""
+    step: float = setting(6.0, above=0)
+    """Mean distance between neighbouring positions, in object pixels."""
+    jitter: float = setting(1.0, at_least=0)
+    """Standard deviation added to the raster positions, in object pixels."""
+    probe_radius: float = setting(12.0, above=1)
+    """Radius of the defocused beam on the object, in object pixels."""
+    seed: int = setting(0, at_least=0)
+    """Seed of object, positions and photon noise; independent of the run's own seed."""
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """Which scan; conf/data."""
+
+    label: str = "scan"
+    """Name of the scan in folders, tables and pictures."""
+    source: DataSource = DataSource.synthetic
+    """``synthetic`` simulates a scan, ``npz`` reads ``train_data_file``."""
+    train_data_file: str | None = None
+    """Scan to train on or to reconstruct (NPZ)."""
+    test_data_file: str | None = None
+    """A second scan that the trained network reconstructs and that is scored beside the first."""
+    values: Values = Values.auto
+    """Whether the file holds photon counts or amplitudes; ``auto``: integers are counts."""
+    n_images: int | None = setting(None, at_least=16)
+    """Use only the first so many patterns; all when empty."""
+    nphotons: float | None = setting(None, above=0)
+    """Photons per pattern of the simulated scan (free space)."""
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    """The simulated scan."""
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """Which network; conf/model."""
+
+    architecture: Architecture = Architecture.object_pinn
+    """``object_pinn``: lift all patterns, stitch once, let a U-Net correct the object."""
+    N: int | None = setting(None, at_least=16, at_most=2048)
+    """Side of a diffraction pattern in pixels; taken from the data when empty."""
+    gridsize: int = setting(1, at_least=1)
+    """Patterns per group side; only 1 for ``object_pinn``, which sees the whole object."""
+    n_filters_scale: int = setting(1, at_least=1, at_most=16)
+    """Multiplies the channels of every layer."""
+    lift_coarse_iterations: int = setting(20, at_least=0)
+    """Half-resolution solver iterations that prepare the network's input."""
+    lift_iterations: int = setting(2, at_least=0)
+    """Full-resolution solver iterations that prepare the network's input."""
+
+
+@dataclass(kw_only=True)
+class HardwareConfig:
+    """What the run computes on."""
+
+    accelerator: Accelerator = Accelerator.auto
+    """``auto`` picks CUDA, else MPS, else the CPU; the others are taken at their word."""
+    devices: int | str = "auto"
+    """Number of devices, or ``auto``: one (all of them when the strategy is ``ddp``)."""
+    strategy: str = setting("auto", choices=("auto", "ddp", "ddp_spawn"))
+    """``ddp``: one process per device."""
+    precision: str = setting("32-true", choices=("32-true", "bf16-mixed", "16-mixed"))
+    """Floating point of the network; the physics stays complex64."""
+
+
+@dataclass(kw_only=True)
+class OptimiserConfig:
+    """How steps are taken."""
+
+    learning_rate: float = setting(3e-3, above=0, at_most=1)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = setting(1e-4, at_least=0)
+    """AdamW's decoupled weight decay."""
+    scheduler: Scheduler = Scheduler.WarmupCosine
+    """How the learning rate moves over the run; ``Default`` keeps it constant."""
+    warmup_steps: int = setting(20, at_least=0)
+    """Steps of linear warm-up (``WarmupCosine`` only)."""
+    gradient_clip_val: float | None = setting(1.0, above=0)
+    """Largest gradient norm (or value); empty for no clipping."""
+    gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.norm
+    """Clip the norm of all gradients or each value."""
+    accum_steps: int = setting(1, at_least=1)
+    """Batches whose gradients are added before a step."""
+
+
+@dataclass(kw_only=True)
+class LearningConfig:
+    """How long to learn, and from what."""
+
+    nepochs: int = setting(50, at_least=1)
+    """Passes over the scan."""
+    batch_size: int = setting(96, at_least=1)
+    """Neighbouring patterns in one training tile."""
+    torch_loss_mode: LossMode = LossMode.poisson
+    """``poisson`` negative log-likelihood, or squared ``amplitude`` error."""
+
+
+@dataclass(kw_only=True)
+class TrainerConfig(HardwareConfig, OptimiserConfig, LearningConfig):
+    """Where and how long to learn; conf/trainer."""
+
+
+@dataclass(kw_only=True)
+class ExecutionConfig:
+    """How the process behaves; conf/execution."""
+
+    deterministic: bool = True
+    """Use deterministic algorithms, so that the same seed gives the same bits."""
+    threads: int | None = setting(None, at_least=1)
+    """CPU threads of torch; all when empty."""
+    num_workers: int = setting(0, at_least=0)
+    """Processes that prepare batches; 0 is fastest for scans in memory."""
+    pin_memory: bool = False
+    """Copy batches through page-locked memory (CUDA)."""
+    persistent_workers: bool = False
+    """Keep the workers between epochs (needs workers)."""
+    prefetch_factor: int | None = setting(None, at_least=1)
+    """Batches each worker prepares ahead (needs workers)."""
+    enable_progress_bar: bool = True
+    """Show progress with loss and patterns per second."""
+    enable_checkpointing: bool = True
+    """Write ``last.ckpt`` and the best checkpoints."""
+    checkpoint_save_top_k: int = setting(1, at_least=-1)
+    """How many of the best checkpoints to keep: -1 all, 0 none."""
+    checkpoint_monitor_metric: str = setting(
+        "train/loss", choices=("train/loss", "train/patterns_per_s", "val_loss")
+    )
+    """Metric that says which checkpoint is best; ``val_loss`` is an alias of ``train/loss``."""
+    checkpoint_mode: Direction = Direction.min
+    """Whether a small or a large metric is best."""
+    early_stop_patience: int | None = setting(25, at_least=1)
+    """Epochs without improvement before training stops; empty to never stop."""
+    collapse_guard: bool = True
+    """Stop, and say so, when the object goes flat or the scale explodes."""
+    recon_log_every_n_epochs: int | None = setting(None, at_least=1)
+    """Write a picture of the reconstruction every so many epochs; empty for never."""
+    inference_batch_size: int = setting(4, at_least=1)
+    """Tiles the network corrects at once when it reconstructs."""
+    limit_train_batches: int | None = setting(None, at_least=1)
+    """Stop each epoch after so many batches; for debugging."""
+    detect_anomaly: bool = False
+    """Let autograd name the operation that made a NaN; slow."""
+    profiler: str | None = setting(None, choices=("simple", "advanced"))
+    """Write Lightning's profile of the training into the run folder."""
+    middle_trim: int | None = setting(None, at_least=1)
+    """Central window of patches that are stitched; networks that predict patches only."""
+    pad_eval: bool | None = None
+    """Stitch on a padded canvas; networks that predict patches only."""
+
+
+@dataclass(kw_only=True)
+class PyTorchExecutionConfig(HardwareConfig, OptimiserConfig, ExecutionConfig):
+    """Everything about *how* the backend runs; never part of ``params.cfg``.
+
+    Assembled from the groups ``trainer``, ``execution`` and ``logger``, or by hand.
+
+    Raises:
+        ConfigError: on construction, with every impossible value.
+    """
+
+    logger_backend: LoggerBackend = LoggerBackend.mlflow
+    """Where metrics are logged."""
+
+    def __post_init__(self) -> None:
+        from ptycho.config.validate import check_execution
+
+        check_execution(self)
+
+
+@dataclass(kw_only=True)
+class SolverConfig:
+    """The physics solver of ``task=solve``, of the lift and of ``refine``."""
+
+    coarse_iterations: int = setting(30, at_least=0)
+    """Half-resolution iterations of ``task=solve``."""
+    iterations: int = setting(40, at_least=0)
+    """Full-resolution iterations of ``task=solve``."""
+    poisson_iterations: int | None = setting(None, at_least=0)
+    """Final iterations on the Poisson likelihood; empty: 10 for at most 1e4 photons, else 0."""
+    batch_size: int = setting(96, at_least=1)
+    """Patterns computed at once; memory, not result."""
+    probe_floor: float = setting(0.02, above=0, at_most=1)
+    """Share of the brightest illumination added where the probe is dim."""
+    precondition: bool = True
+    """Strengthen low spatial frequencies of the phase update."""
+    cutoff: float | None = setting(None, above=0, at_most=0.5)
+    """Frequency (cycles per pixel) below which they are strengthened; empty: 1/probe width."""
+    cap: float = setting(20.0, at_least=1)
+    """Largest factor by which a low frequency is strengthened."""
+
+
+@dataclass(kw_only=True)
+class RefineConfig:
+    """How the physics finishes what the network began; conf/refine."""
+
+    iterations: int = setting(40, at_least=0)
+    """Full-resolution solver iterations after the network; 0 for none."""
+    poisson_iterations: int | None = setting(None, at_least=0)
+    """Final iterations on the Poisson likelihood; empty: 10 for at most 1e4 photons, else 0."""
+
+
+@dataclass(kw_only=True)
+class LoggerConfig:
+    """Where runs are reviewed; conf/logger."""
+
+    backend: LoggerBackend = LoggerBackend.mlflow
+    """``none``, ``csv``, ``tensorboard``, ``mlflow`` or ``many`` (all three)."""
+    experiment: str = "ptycho"
+    """MLflow experiment under which runs are listed."""
+    run_name: str | None = None
+    """Name of the run in the dashboard; made from task, scan and time when empty."""
+    tracking_uri: str | None = None
+    """MLflow server or database; empty: SQLite under ``paths.outputs``."""
+
+
+@dataclass(kw_only=True)
+class PathsConfig:
+    """Where things are; conf/paths."""
+
+    outputs: str = "outputs"
+    """Everything a run writes goes below this folder."""
+    data: str = "data"
+    """Folder in which named datasets are expected."""
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """All settings of one run."""
+
+    task: Task = Task.train
+    """``train`` a network and reconstruct, ``reconstruct`` with a bundle, or ``solve``."""
+    seed: int = setting(0, at_least=0, at_most=2**32 - 1)
+    """Seed of network, batches and training."""
+    bundle: str | None = None
+    """Trained bundle (``wts.h5.zip`` or its unpacked folder) for ``task=reconstruct``."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass(kw_only=True)
+class TrainingConfig(DataConfig, LearningConfig):
+    """What is trained on what: the canonical configuration that fills ``params.cfg``."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    output_dir: str | None = None
+
+
+@dataclass(kw_only=True)
+class InferenceConfig:
+    """Which bundle reconstructs which scan; fills ``params.cfg`` for inference."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    model_path: str | None = None
+    test_data_file: str | None = None
+    values: Values = Values.auto
+    n_images: int | None = None
+    output_dir: str | None = None

@@ -1,0 +1,1 @@
+"""Scans: read, checked, simulated and handed out in batches."""

@@ -1,0 +1,54 @@
+"""What a run found out about the object: the one input of every report and file."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Complex = NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The object as one step of the reconstruction left it."""
+
+    name: str
+    """``lift``, ``network``, ``refined`` or ``solver``."""
+    obj: Complex
+    """``(H, W)`` on the canvas of the reconstruction."""
+    seconds: float
+    """Wall seconds this step took (for ``network``: inference, not training)."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Object, probe and positions on one canvas, with the steps that led there."""
+
+    stages: tuple[Stage, ...]
+    """In order; the last one is the result."""
+    probe: Complex
+    """``(modes, N, N)`` in square roots of photons."""
+    positions: NDArray[np.float64]
+    """``(n, 2)``: patch centres (y, x) in pixels of the canvas."""
+    truth: Complex | None = None
+    """``(H, W)`` on the canvas, when the object (or an estimate of it) came with the scan."""
+    truth_is_known: bool = False
+    """True for a simulated object; False for somebody's estimate."""
+    pixel_size_m: float | None = None
+    """Side of a canvas pixel in metres, when known."""
+    label: str = "scan"
+    """Name of the scan."""
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """Named curves of (seconds, value), for instance ``train/loss``."""
+
+    @property
+    def obj(self) -> Complex:
+        """The result, complex ``(H, W)``."""
+        return self.stages[-1].obj
+
+    @property
+    def scanned(self) -> tuple[slice, slice]:
+        """Rows and columns between the outermost patch centres: the area that is judged."""
+        low = np.ceil(self.positions.min(0)).astype(int)
+        high = np.floor(self.positions.max(0)).astype(int) + 1
+        return slice(low[0], high[0]), slice(low[1], high[1])

@@ -1,0 +1,75 @@
+"""The experiment as a module: measurement of propagation of interaction."""
+
+import torch
+from torch import Tensor, nn
+
+from ptycho.physics.detector import intensity
+from ptycho.physics.patches import add_patches, extract_patches, split_positions
+from ptycho.physics.probe import as_modes, centring, photons, shifted_probes
+
+
+def matched_scale(probe: Tensor, amplitude: Tensor) -> float:
+    """The one scale between data and model, in closed form.
+
+    A probe multiplied by it carries, in front of an empty object, as many photons as the
+    average measured pattern: a transparent object then has amplitude 1 at any dose.
+
+    Args:
+        probe: complex ``(mode, y, x)`` in any unit.
+        amplitude: measured ``(n, y, x)``.
+    """
+    measured = amplitude.square().sum((-2, -1)).double().mean()
+    return float((measured / photons(probe).double()).sqrt())
+
+
+class Experiment(nn.Module):
+    """A known probe stepped over an object: predicts the photons on the detector.
+
+    Args:
+        probe: complex ``(mode, y, x)`` in square roots of photons.
+        positions: patch centres ``(n, 2)`` as (y, x) in object pixels, float64.
+        bins: sub-pixel shifts of the probe that are told apart, per pixel and axis.
+    """
+
+    table: Tensor
+    row: Tensor
+    corners: Tensor
+
+    def __init__(self, probe: Tensor, positions: Tensor, bins: int = 16) -> None:
+        super().__init__()
+        modes = as_modes(probe)
+        corners, rest = split_positions(positions, modes.shape[-1])
+        table, row = shifted_probes(modes, rest, bins)
+        # the probe carries the detector's centring, so that no pattern needs a shift
+        self.register_buffer("table", table * centring(modes.shape[-1], modes.device))
+        self.register_buffer("row", row)
+        self.register_buffer("corners", corners.to(table.device))
+
+    @property
+    def size(self) -> int:
+        """Side of a pattern."""
+        return int(self.table.shape[-1])
+
+    def forward(self, obj: Tensor, which: Tensor, origin: Tensor | None = None) -> Tensor:
+        """Expected photons of some patterns.
+
+        Args:
+            obj: complex ``(H, W)``, the object or a tile of it.
+            which: indices ``(b,)`` of the positions.
+            origin: first row and column ``(2,)`` of the tile on the object.
+
+        Returns:
+            Real ``(b, y, x)``, zero frequency at the centre.
+        """
+        corners = self.corners[which]
+        patches = extract_patches(obj, corners if origin is None else corners - origin, self.size)
+        exit_waves = self.table[self.row[which]] * patches[:, None]
+        return intensity(torch.fft.fft2(exit_waves, norm="ortho"))
+
+    def illumination(self, shape: tuple[int, int], batch: int = 256) -> Tensor:
+        """Photons that fell on each object pixel, ``(H, W)``."""
+        per_row = self.table.abs().square().sum(1)
+        total = torch.zeros(shape, device=per_row.device, dtype=per_row.dtype)
+        for which in torch.arange(len(self.row), device=self.row.device).split(batch):
+            total += add_patches(per_row[self.row[which]], self.corners[which], shape)
+        return total

@@ -1,0 +1,36 @@
+"""Distance between predicted and measured patterns; zero for a perfect prediction.
+
+Both are divided by the measured photons, so a flat object costs about as much at 1e3 as at
+1e9 photons per pattern: learning rates need not know the dose.
+"""
+
+import torch
+from torch import Tensor
+
+
+def poisson_nll(predicted: Tensor, measured: Tensor, eps: float = 0.05) -> Tensor:
+    """Poisson negative log-likelihood above that of the measured counts themselves.
+
+    ``sum(I - n - n log(I / n)) / sum(n)`` with ``eps`` counts of background on both sides.
+
+    Args:
+        predicted: expected counts, real, any shape.
+        measured: counts, same shape.
+        eps: background in counts; bounds the gradient where the prediction is dark.
+    """
+    expected, counted = predicted + eps, measured + eps
+    excess = expected - counted - torch.xlogy(counted, expected / counted)
+    return excess.sum() / counted.sum()
+
+
+def amplitude_error(predicted: Tensor, measured: Tensor) -> Tensor:
+    """Squared amplitude error, the Gaussian approximation of the Poisson likelihood.
+
+    ``2 sum((sqrt(I) - sqrt(n))^2) / sum(n)``: the Taylor expansion of :func:`poisson_nll`
+    for many photons, so both losses have the same size near the solution.
+
+    Args:
+        predicted: amplitude ``sqrt(I)``, real, any shape.
+        measured: amplitude ``sqrt(n)``, same shape.
+    """
+    return 2 * (predicted - measured).square().sum() / measured.square().sum()

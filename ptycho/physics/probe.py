@@ -1,0 +1,68 @@
+"""The illumination: coherent modes ``(mode, y, x)``, added in intensity."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ptycho.physics.fourier import fourier_shift
+
+
+def as_modes(probe: Tensor) -> Tensor:
+    """Give a single probe ``(y, x)`` its mode axis; ``(mode, y, x)`` passes unchanged."""
+    return probe if probe.ndim == 3 else probe[None]
+
+
+def photons(probe: Tensor) -> Tensor:
+    """Photons per pattern for a fully transparent object: the probe's energy (scalar)."""
+    return probe.abs().square().sum()
+
+
+def width(probe: Tensor) -> float:
+    """Width of the beam in pixels: the diameter of the disk with the same second moment.
+
+    A uniform disk of radius R has <r^2> = R^2 / 2, a Gaussian of FWHM f has
+    <r^2> = f^2 / (4 ln 2); the diameter ``2 sqrt(2 <r^2>)`` describes both within 30 %.
+    """
+    intensity = as_modes(probe).abs().square().sum(0).double()
+    size = intensity.shape[-1]
+    axis = torch.arange(size, device=intensity.device, dtype=torch.float64)
+    total = intensity.sum()
+    spread = 0.0
+    for marginal in (intensity.sum(0), intensity.sum(1)):
+        mean = (marginal * axis).sum() / total
+        spread += float((marginal * (axis - mean).square()).sum() / total)
+    return 2 * math.sqrt(2 * spread)
+
+
+def shifted_probes(
+    probe: Tensor, rest: Tensor, bins: int = 16
+) -> tuple[Tensor, Tensor]:
+    """Probe shifted by each sub-pixel rest, computed once per distinct shift.
+
+    Illuminating the object between pixels equals shifting the probe: exact, and free once
+    the shifts are tabulated. Shifts are rounded to ``1 / bins`` of a pixel.
+
+    Args:
+        probe: complex ``(mode, y, x)``.
+        rest: ``(n, 2)`` sub-pixel parts of the positions.
+        bins: distinct shifts per pixel and axis.
+
+    Returns:
+        Table ``(k, mode, y, x)`` and the row ``(n,)`` of each position in it.
+    """
+    rounded = torch.round(rest.double() * bins).long()
+    distinct, row = torch.unique(rounded, dim=0, return_inverse=True)
+    shift = (distinct.double() / bins).to(probe.real.dtype).to(probe.device)
+    return fourier_shift(probe[None], shift[:, None]), row.to(probe.device)
+
+
+def centring(size: int, device: torch.device | None = None) -> Tensor:
+    """Phase ``(y, x)`` that moves zero frequency to the centre of a plain ``fft2``.
+
+    By the shift theorem ``fft2(f * centring)`` is ``fft2(f)`` rolled by ``N // 2``: a probe
+    that carries this phase saves two shifts per pattern and leaves intensities unchanged.
+    """
+    turns = torch.arange(size, device=device, dtype=torch.float64) * (size // 2) / size
+    ramp = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns)
+    return (ramp[:, None] * ramp[None, :]).to(torch.complex64)

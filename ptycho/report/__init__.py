@@ -1,0 +1,1 @@
+"""Numbers, pictures and files, all from a Reconstruction alone."""

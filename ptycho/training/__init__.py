@@ -1,0 +1,1 @@
+"""Losses meet batches: the Lightning side of the experiment."""
