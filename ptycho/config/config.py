@@ -16,18 +16,22 @@ def setting(default: Any, **limits: Any) -> Any:
 
     Args:
         default: the value when nothing is typed.
-        **limits: any of ``at_least``, ``above``, ``at_most``, ``below`` (numbers) and
+        **limits: any of ``at_least``, ``above``, ``at_most`` (numbers) and
             ``choices`` (a tuple), checked by :func:`ptycho.config.validate.faults`.
     """
     return field(default=default, metadata=limits)
 
 
-class ConfigError(ValueError):
-    """One or more settings are impossible; ``faults`` holds a sentence for each."""
+class UserError(ValueError):
+    """Something the user can mend; ``faults`` holds a sentence for each."""
 
-    def __init__(self, faults: list[str]) -> None:
+    def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+class ConfigError(UserError):
+    """One or more settings are impossible."""
 
 
 class Task(StrEnum):
@@ -186,7 +190,7 @@ class HardwareConfig:
     """``auto`` picks CUDA, else MPS, else the CPU; the others are taken at their word."""
     devices: int | str = "auto"
     """Number of devices, or ``auto``: one (all of them when the strategy is ``ddp``)."""
-    strategy: str = setting("auto", choices=("auto", "ddp", "ddp_spawn"))
+    strategy: str = setting("auto", choices=("auto", "ddp"))
     """``ddp``: one process per device."""
     precision: str = setting("32-true", choices=("32-true", "bf16-mixed", "16-mixed"))
     """Floating point of the network; the physics stays complex64."""
@@ -304,8 +308,8 @@ class SolverConfig:
     """Half-resolution iterations of ``task=solve``."""
     iterations: int = setting(40, at_least=0)
     """Full-resolution iterations of ``task=solve``."""
-    poisson_iterations: int | None = setting(None, at_least=0)
-    """Final iterations on the Poisson likelihood; empty: 10 for at most 1e4 photons, else 0."""
+    poisson_iterations: int = setting(8, at_least=0)
+    """Final iterations on the Poisson likelihood."""
     batch_size: int = setting(96, at_least=1)
     """Patterns computed at once; memory, not result."""
     probe_floor: float = setting(0.02, above=0, at_most=1)
@@ -324,8 +328,8 @@ class RefineConfig:
 
     iterations: int = setting(40, at_least=0)
     """Full-resolution solver iterations after the network; 0 for none."""
-    poisson_iterations: int | None = setting(None, at_least=0)
-    """Final iterations on the Poisson likelihood; empty: 10 for at most 1e4 photons, else 0."""
+    poisson_iterations: int = setting(8, at_least=0)
+    """Final iterations on the Poisson likelihood."""
 
 
 @dataclass(kw_only=True)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.config.config import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError):
     """A scan or its file is unusable; the message says which, why and what to do."""
 
 

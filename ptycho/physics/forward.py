@@ -41,7 +41,8 @@ class Experiment(nn.Module):
         corners, rest = split_positions(positions, modes.shape[-1])
         table, row = shifted_probes(modes, rest, bins)
         # the probe carries the detector's centring, so that no pattern needs a shift
-        self.register_buffer("table", table * centring(modes.shape[-1], modes.device))
+        centre = centring(modes.shape[-1], modes.device, modes.dtype)
+        self.register_buffer("table", table * centre)
         self.register_buffer("row", row)
         self.register_buffer("corners", corners.to(table.device))
 

@@ -34,9 +34,11 @@ def from_detector(detector_wave: Tensor) -> Tensor:
     return torch.fft.fftshift(torch.fft.ifft2(corner, norm="ortho"), dim=_PLANE)
 
 
-def frequency_grid(shape: tuple[int, int], device: torch.device | None = None) -> Tensor:
+def frequency_grid(
+    shape: tuple[int, int], device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
     """Frequencies ``(2, y, x)`` in cycles per pixel, zero first, as ``fft2`` orders them."""
-    y, x = (torch.fft.fftfreq(n, device=device) for n in shape)
+    y, x = (torch.fft.fftfreq(n, device=device, dtype=dtype) for n in shape)
     return torch.stack(torch.meshgrid(y, x, indexing="ij"))
 
 
@@ -52,7 +54,7 @@ def fourier_shift(field: Tensor, shift: Tensor) -> Tensor:
     Returns:
         Shifted fields, complex ``(..., y, x)``.
     """
-    ky, kx = frequency_grid((field.shape[-2], field.shape[-1]), field.device).to(shift.dtype)
+    ky, kx = frequency_grid((field.shape[-2], field.shape[-1]), field.device, shift.dtype)
     phase = -2 * torch.pi * (ky * shift[..., 0, None, None] + kx * shift[..., 1, None, None])
     ramp = torch.polar(torch.ones_like(phase), phase).to(field.dtype)
     return torch.fft.ifft2(torch.fft.fft2(field) * ramp)

@@ -57,12 +57,14 @@ def shifted_probes(
     return fourier_shift(probe[None], shift[:, None]), row.to(probe.device)
 
 
-def centring(size: int, device: torch.device | None = None) -> Tensor:
+def centring(
+    size: int, device: torch.device | None = None, dtype: torch.dtype = torch.complex64
+) -> Tensor:
     """Phase ``(y, x)`` that moves zero frequency to the centre of a plain ``fft2``.
 
     By the shift theorem ``fft2(f * centring)`` is ``fft2(f)`` rolled by ``N // 2``: a probe
     that carries this phase saves two shifts per pattern and leaves intensities unchanged.
     """
-    turns = torch.arange(size, device=device, dtype=torch.float64) * (size // 2) / size
+    turns = torch.arange(size, dtype=torch.float64) * (size // 2) / size
     ramp = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns)
-    return (ramp[:, None] * ramp[None, :]).to(torch.complex64)
+    return (ramp[:, None] * ramp[None, :]).to(device=device, dtype=dtype)

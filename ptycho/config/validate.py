@@ -1,0 +1,241 @@
+"""Refuses impossible settings: all of them at once, each in a sentence.
+
+Standard library only. Nothing here looks at files or devices; see
+:mod:`ptycho.workflows.preflight` for those.
+"""
+
+import operator
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any
+
+from ptycho.config.config import (
+    Accelerator,
+    Architecture,
+    ConfigError,
+    DataSource,
+    PyTorchExecutionConfig,
+    RunConfig,
+    Task,
+)
+
+
+
+_LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "at_least": ("at least", operator.ge),
+    "above": ("greater than", operator.gt),
+    "at_most": ("at most", operator.le),
+}
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
+    """Every setting below a config: full name, value, type hint and limits."""
+    hints = typing.get_type_hints(type(config))
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            yield from leaves(value, f"{prefix}{item.name}.")
+        else:
+            yield f"{prefix}{item.name}", value, hints[item.name], dict(item.metadata)
+
+
+def faults(run: RunConfig) -> list[str]:
+    """Everything that is wrong with the settings of a run; empty when nothing is."""
+    wrong = [*type_faults(run)]
+    if wrong:
+        return wrong  # the other checks rely on the types
+    checks = (limit_faults, _task_faults, _data_faults, _model_faults, _trainer_faults)
+    return [fault for find in checks for fault in find(run)]
+
+
+def check(run: RunConfig) -> RunConfig:
+    """The run itself, or a :class:`ConfigError` with every fault."""
+    found = faults(run)
+    if found:
+        raise ConfigError(*found)
+    return run
+
+
+def check_execution(config: PyTorchExecutionConfig) -> None:
+    """Turn plain strings into choices; raise :class:`ConfigError` with every fault."""
+    found = [*type_faults(config)]
+    if not found:
+        found = [*limit_faults(config), *_hardware_faults(config), *_worker_faults(config)]
+    if found:
+        raise ConfigError(*found)
+
+
+def type_faults(config: Any, prefix: str = "") -> Iterator[str]:
+    """Values of the wrong type; choices given as plain strings become their enum member."""
+    hints = typing.get_type_hints(type(config))
+    for item in fields(config):
+        name, value, hint = f"{prefix}{item.name}", getattr(config, item.name), hints[item.name]
+        member = _as_member(value, hint)
+        if is_dataclass(value):
+            yield from type_faults(value, f"{name}.")
+        elif member is not None:
+            setattr(config, item.name, member)
+        elif not any(_fits(value, kind) for kind in _alternatives(hint)):
+            yield f"{name} must be {_describe(_alternatives(hint))}, got {_show(value)}."
+
+
+def limit_faults(config: Any) -> Iterator[str]:
+    """Values outside their limits or not among their choices."""
+    for name, value, _, limits in leaves(config):
+        if value is None:
+            continue
+        if "choices" in limits and value not in limits["choices"]:
+            yield f"{name} must be one of {', '.join(limits['choices'])}, got {_show(value)}."
+        for key, (phrase, holds) in _LIMITS.items():
+            if key in limits and not holds(value, limits[key]):
+                yield f"{name} must be {phrase} {limits[key]}, got {_show(value)}."
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """``" Did you mean x?"`` for a near miss, else what the group holds.
+
+    Near are: a slip of the pen, initials (``lr``), the right name in the wrong group.
+    """
+    group, _, word = name.rpartition(".")
+    siblings = [one for one in known if one.rpartition(".")[0] == group]
+    near = [one for one in siblings if _initials(one) == word]
+    near += get_close_matches(name, siblings, n=1, cutoff=0.75)
+    near += [one for one in known if word in (one.rpartition(".")[2], _initials(one))]
+    near += get_close_matches(name, known, n=1, cutoff=0.75)
+    if near:
+        return f" Did you mean {near[0]}?"
+    return f" {group} has {', '.join(s.rpartition('.')[2] for s in siblings)}." if siblings else ""
+
+
+def _initials(name: str) -> str:
+    return "".join(part[:1] for part in name.rpartition(".")[2].split("_"))
+
+
+def _task_faults(run: RunConfig) -> Iterator[str]:
+    if run.task == Task.reconstruct and not run.bundle:
+        yield (
+            "bundle must name a trained bundle for task=reconstruct, got nothing; "
+            "type bundle=RUN_FOLDER/wts.h5.zip."
+        )
+    if run.task != Task.reconstruct and run.bundle:
+        yield f"bundle is read by task=reconstruct only, and this is task={run.task}."
+
+
+def _data_faults(run: RunConfig) -> Iterator[str]:
+    data = run.data
+    if data.source == DataSource.synthetic:
+        if data.train_data_file:
+            yield (
+                "data.train_data_file needs data.source=npz (data=npz), "
+                "but data.source is synthetic and would not read it."
+            )
+        if data.nphotons is None:
+            yield "data.nphotons must say the photons per simulated pattern, got nothing."
+    else:
+        if not data.train_data_file:
+            yield (
+                "data.train_data_file must name the scan for data.source=npz, got nothing; "
+                "type data.train_data_file=FILE.npz."
+            )
+        if data.nphotons is not None:
+            yield (
+                f"data.nphotons={data.nphotons:g} is the dose of a simulated scan; "
+                "a measured scan carries its own counts. Leave it out."
+            )
+    if data.test_data_file and run.task != Task.train:
+        yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
+
+
+def _model_faults(run: RunConfig) -> Iterator[str]:
+    model, execution = run.model, run.execution
+    if model.architecture == Architecture.object_pinn:
+        if model.gridsize != 1:
+            yield (
+                f"model.gridsize must be 1 for {model.architecture}, which sees all patterns "
+                f"on one canvas instead of groups, got {model.gridsize}."
+            )
+        for name in ("middle_trim", "pad_eval"):
+            if getattr(execution, name) is not None:
+                yield (
+                    f"execution.{name} belongs to networks that predict patches; "
+                    f"{model.architecture} predicts the whole object. Leave it out."
+                )
+
+
+def _trainer_faults(run: RunConfig) -> Iterator[str]:
+    yield from _hardware_faults(run.trainer, "trainer.")
+    yield from _worker_faults(run.execution, "execution.")
+
+
+def _hardware_faults(hardware: Any, prefix: str = "") -> Iterator[str]:
+    if hardware.accelerator == Accelerator.tpu:
+        yield (
+            f"{prefix}accelerator=tpu is not supported: complex FFTs do not run there. "
+            "Use gpu, mps, cpu or auto."
+        )
+    if hardware.accelerator == Accelerator.cpu and hardware.precision == "16-mixed":
+        yield (
+            f"{prefix}precision=16-mixed needs a CUDA device; on the CPU use bf16-mixed or 32-true."
+        )
+    devices = hardware.devices
+    if isinstance(devices, str) and devices != "auto":
+        yield f"{prefix}devices must be a number of devices or auto, got {_show(devices)}."
+    elif isinstance(devices, int) and devices < 1:
+        yield f"{prefix}devices must be at least 1, got {devices}."
+    elif isinstance(devices, int) and devices > 1 and hardware.strategy != "ddp":
+        yield (
+            f"{prefix}devices={devices} needs {prefix}strategy=ddp (trainer=ddp), "
+            f"got {hardware.strategy}."
+        )
+
+
+def _worker_faults(execution: Any, prefix: str = "") -> Iterator[str]:
+    if execution.num_workers == 0:
+        if execution.persistent_workers:
+            yield f"{prefix}persistent_workers=true needs {prefix}num_workers of at least 1, got 0."
+        if execution.prefetch_factor is not None:
+            yield (
+                f"{prefix}prefetch_factor={execution.prefetch_factor} needs "
+                f"{prefix}num_workers of at least 1, got 0."
+            )
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    return typing.get_args(hint) if is_union else (hint,)
+
+
+def _as_member(value: Any, hint: Any) -> Enum | None:
+    for kind in _alternatives(hint):
+        if isinstance(kind, type) and issubclass(kind, Enum) and isinstance(value, str):
+            return kind.__members__.get(str(value))
+    return None
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _describe(allowed: tuple[Any, ...]) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    parts = []
+    for kind in allowed:
+        if kind is type(None):
+            parts.append("empty (null)")
+        elif isinstance(kind, type) and issubclass(kind, Enum):
+            parts.append("one of " + ", ".join(kind.__members__))
+        else:
+            parts.append(words.get(kind, str(kind)))
+    return " or ".join(parts)
+
+
+def _show(value: Any) -> str:
+    return "nothing" if value is None else str(value)

@@ -1,0 +1,36 @@
+"""Tiles to Lightning: one loader, the order a function of seed and epoch alone."""
+
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from ptycho.data.tiles import Batch, TileDataset, TileSampler
+
+
+class ScanModule(lightning.LightningDataModule):
+    """Training batches of one scan.
+
+    Args:
+        tiles: the scan cut into tiles.
+        seed: the run's seed.
+        **workers: ``num_workers``, ``pin_memory``, ``persistent_workers``,
+            ``prefetch_factor`` of :class:`torch.utils.data.DataLoader`.
+    """
+
+    def __init__(self, tiles: TileDataset, seed: int, **workers: Any) -> None:
+        super().__init__()
+        self.tiles, self.seed, self.workers = tiles, seed, workers
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """As many tiles as hold every pattern about once, shared among the processes."""
+        rank = self.trainer.global_rank if self.trainer else 0
+        world = self.trainer.world_size if self.trainer else 1
+        n_tiles = -(-len(self.tiles) // self.tiles.n_patterns)
+        sampler = TileSampler(len(self.tiles), n_tiles, self.seed, rank, world)
+        # a generator of its own: the loader must not draw from the global one
+        generator = torch.Generator().manual_seed(self.seed)
+        return DataLoader(
+            self.tiles, batch_size=None, sampler=sampler, generator=generator, **self.workers
+        )

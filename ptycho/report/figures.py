@@ -1,0 +1,233 @@
+"""The picture of a reconstruction: what was found, how wrong it is, how it came about."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
+
+from ptycho.data.reconstruction import Reconstruction
+from ptycho.physics.forward import Experiment
+from ptycho.report import panels
+from ptycho.report.align import ComplexImage, align, remove_ramp
+from ptycho.report.metrics import FLAT, Figures, phases
+
+_WRAPS = 1.8 * math.pi  # radians between the limits from which a phase is shown as a circle
+_ELONGATED = 1.6  # width over height from which panels are stacked
+
+
+@dataclass(frozen=True)
+class _View:
+    """An object ready to be looked at: levelled, or brought onto the truth."""
+
+    amplitude: NDArray[np.float64]
+    phase: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Colours and limits that all views of a picture share."""
+
+    amplitude: panels.Limits
+    phase: panels.Limits
+    phase_colours: str
+
+
+def save_picture(
+    reconstruction: Reconstruction, figures: Mapping[str, Figures], path: str | Path
+) -> None:
+    """Write the picture of a reconstruction, a PNG of 1800 x 1100 pixels.
+
+    Args:
+        reconstruction: what to show.
+        figures: rows of :func:`ptycho.report.metrics.score`; missing ones are not printed.
+        path: file to write.
+    """
+    inside = reconstruction.scanned
+    truth = None if reconstruction.truth is None else reconstruction.truth[inside]
+    views = [_view(stage.obj[inside], truth) for stage in reconstruction.stages]
+    true_view = None if truth is None else _view(truth, truth)
+    scale = _scale(*views[-1:], *([true_view] if true_view else []))
+    figure = _new_figure(18, 11)
+    _title(figure, reconstruction, figures)
+    left, right = figure.subfigures(1, 2, wspace=0.02)
+    _object(left, reconstruction, views[-1], true_view, scale)
+    _evidence(right, reconstruction, figures, views, true_view, scale)
+    _save(figure, path)
+
+
+def save_object_png(obj: ComplexImage, path: str | Path) -> None:
+    """Write amplitude and levelled phase of an object ``(H, W)`` side by side."""
+    view = _view(obj, None)
+    scale = _scale(view)
+    figure = _new_figure(11, 5)
+    _pair(*figure.subplots(1, 2), view, scale)
+    _save(figure, path)
+
+
+def _view(obj: ComplexImage, truth: ComplexImage | None) -> _View:
+    finite = np.nan_to_num(obj, nan=0.0, posinf=0.0, neginf=0.0)
+    if truth is None:
+        level = remove_ramp(finite)
+        return _View(np.abs(level), np.angle(level))
+    aligned = finite if obj is truth else align(finite, truth)
+    return _View(np.abs(aligned), phases(aligned, truth)[0])
+
+
+def _scale(*views: _View) -> _Scale:
+    amplitude = panels.limits(*(view.amplitude for view in views))
+    phase = panels.limits(*(view.phase for view in views))
+    if phase[1] - phase[0] > _WRAPS:
+        return _Scale(amplitude, (-math.pi, math.pi), panels.CYCLIC)
+    return _Scale(amplitude, phase, panels.PHASE)
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+
+
+def _title(figure: Figure, reconstruction: Reconstruction, figures: Mapping[str, Figures]) -> None:
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0.005, 0.005, 0.99, 0.915))
+    figure.text(0.012, 0.962, reconstruction.label, fontsize=19, weight="bold", va="center")
+    result, floor = figures.get(reconstruction.stages[-1].name, {}), figures.get(FLAT, {})
+    figure.text(0.012, 0.927, key_figures(result, floor), fontsize=12, va="center", color="#444444")
+
+
+def key_figures(result: Figures, floor: Figures) -> str:
+    """The figures of a result in a line, each with what a flat object scores."""
+    length = "nm" if "frc_half_bit_nm" in result else "px"
+    wanted = {
+        "phase_psnr": ("phase", ".1f", " dB"),
+        "phase_ssim": ("phase SSIM", ".3f", ""),
+        "amplitude_psnr": ("amplitude", ".1f", " dB"),
+        f"frc_half_bit_{length}": ("FRC ½-bit", ".1f", f" {length}"),
+        "R": ("R", ".3f", ""),
+        "C": ("C", ".3f", ""),
+    }
+    said = []
+    for name, (words, digits, unit) in wanted.items():
+        value, beside = result.get(name, math.nan), floor.get(name, math.nan)
+        if math.isfinite(value):
+            flat = f" (flat {beside:{digits}})" if math.isfinite(beside) else ""
+            said.append(f"{words} {value:{digits}}{unit}{flat}")
+    return "   ·   ".join(said)
+
+
+def _object(
+    area: SubFigure,
+    reconstruction: Reconstruction,
+    view: _View,
+    true_view: _View | None,
+    scale: _Scale,
+) -> None:
+    """Amplitude and phase, large, and the truth's; elongated objects one below the other."""
+    height, width = view.phase.shape
+    views = {"": view}
+    if true_view is not None:
+        views["true " if reconstruction.truth_is_known else "shipped estimate: "] = true_view
+    stacked = width > _ELONGATED * height or (true_view is None and width >= height)
+    shape = (2 * len(views), 1) if stacked else (len(views), 2)
+    axes = iter(area.subplots(*shape).ravel())
+    for whose, shown in views.items():
+        _pair(next(axes), next(axes), shown, scale, whose, reconstruction.pixel_size_m)
+
+
+def _pair(
+    left: Axes,
+    right: Axes,
+    view: _View,
+    scale: _Scale,
+    whose: str = "",
+    pixel_size_m: float | None = None,
+) -> None:
+    modulus = panels.draw_image(
+        left, view.amplitude, f"{whose}amplitude", panels.AMPLITUDE, scale.amplitude
+    )
+    panels.colour_bar(left, modulus)
+    panels.scale_bar(left, view.phase.shape[1], pixel_size_m)
+    phase = panels.draw_image(
+        right, view.phase, f"{whose}phase (rad)", scale.phase_colours, scale.phase
+    )
+    panels.colour_bar(right, phase)
+
+
+def _evidence(
+    area: SubFigure,
+    reconstruction: Reconstruction,
+    figures: Mapping[str, Figures],
+    views: list[_View],
+    true_view: _View | None,
+    scale: _Scale,
+) -> None:
+    """Error (or illumination) and probe, the curves, the stages."""
+    rows = {"maps": 1.3}
+    if reconstruction.curves:
+        rows["curves"] = 0.75
+    if len(views) > 1:
+        height, width = views[0].phase.shape
+        rows["stages"] = float(np.clip(3 / len(views) * height / width, 0.4, 1.0))
+    parts = area.subfigures(len(rows), 1, height_ratios=list(rows.values()), squeeze=False)
+    for name, part in zip(rows, parts[:, 0], strict=True):
+        if name == "curves":
+            panels.draw_curves(part.subplots(), reconstruction.curves)
+        elif name == "stages":
+            _stages(part, reconstruction, figures, views, scale)
+        else:
+            left, right = part.subplots(1, 2)
+            if true_view is None:
+                _illumination(left, reconstruction)
+            else:
+                _error(left, views[-1], true_view, reconstruction.truth_is_known)
+            panels.draw_probe(right, reconstruction.probe)
+
+
+def _error(axes: Axes, view: _View, true_view: _View, known: bool) -> None:
+    error = view.phase - true_view.phase
+    most = max(float(np.percentile(np.abs(error), 99)), 1e-3)
+    what = "phase error" if known else "phase, difference from the estimate"
+    title = f"{what}, MAE {np.abs(error).mean():.3f} rad"
+    drawn = panels.draw_image(axes, error, title, panels.ERROR, (-most, most))
+    panels.colour_bar(axes, drawn)
+
+
+def _illumination(axes: Axes, reconstruction: Reconstruction) -> None:
+    positions = reconstruction.positions
+    experiment = Experiment(torch.from_numpy(reconstruction.probe), torch.from_numpy(positions))
+    shape = reconstruction.obj.shape
+    light = experiment.illumination((shape[0], shape[1])).numpy()
+    drawn = panels.draw_illumination(axes, light, positions, reconstruction.scanned)
+    panels.colour_bar(axes, drawn)
+
+
+def _stages(
+    area: SubFigure,
+    reconstruction: Reconstruction,
+    figures: Mapping[str, Figures],
+    views: list[_View],
+    scale: _Scale,
+) -> None:
+    """The phase after every stage, with its score."""
+    all_axes = area.subplots(1, len(views), squeeze=False)[0]
+    for axes, stage, view in zip(all_axes, reconstruction.stages, views, strict=True):
+        row = figures.get(stage.name, {})
+        title = f"{stage.name}, {stage.seconds:.1f} s"
+        if "phase_psnr" in row:
+            title += f": {row['phase_psnr']:.1f} dB"
+        elif "C" in row:
+            title += f": C {row['C']:.3f}"
+        panels.draw_image(axes, view.phase, title, scale.phase_colours, scale.phase)

@@ -1,0 +1,201 @@
+"""How good a reconstruction is: against the truth, the frames and an empty object.
+
+Every figure has its floor beside it, the score of an object without any structure.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.measure import pearson_corr_coeff
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from ptycho.data.reconstruction import Reconstruction
+from ptycho.physics.forward import Experiment
+from ptycho.report.align import ComplexImage, align, remove_ramp, soft_edges
+from ptycho.report.frames import frame_fit, misfit
+
+__all__ = ["FLAT", "compare", "flat_floor", "frame_fit", "frc", "phases", "resolution", "score"]
+
+Figures = dict[str, float]
+Image = NDArray[np.float64]
+
+FLAT = "flat"
+"""Row of the floor among the rows of :func:`score`."""
+
+_ROUNDING = 1e-5  # variation below this share is single precision, not structure
+_BEST_PSNR = 200.0  # decibels given to identical images: infinity is no JSON
+_FIRST_RINGS = 3  # rings within which an FRC curve must rise to count at all
+
+
+def compare(obj: ComplexImage, truth: ComplexImage, pixel_size_m: float | None = None) -> Figures:
+    """Score an object against the truth; both cropped to the scanned area.
+
+    The object is aligned first. Errors of the phase are ``angle(obj conj(truth))``, which
+    does not know about wrapping. Figures that have no meaning (the PSNR for a truth of
+    constant phase, the FRC of garbage, anything of an object that holds NaN) are NaN.
+
+    Args:
+        obj: complex ``(H, W)``.
+        truth: complex ``(H, W)`` on the same grid.
+        pixel_size_m: side of a pixel in metres, when known.
+
+    Returns:
+        ``{amplitude,phase}_{pearson,ssim,psnr,mae}`` (dB, rad), ``frc_{half_bit,one_seventh}_px``
+        (period resolved) and the same in ``_nm``.
+    """
+    if not np.isfinite(obj).all():
+        return dict.fromkeys(flat_floor(truth, pixel_size_m), math.nan)
+    # diffraction is blind to a tilt, so a tilt must not earn correlation: a photograph that
+    # is brighter on one side would grant 0.6 to an empty object
+    level = remove_ramp(truth)
+    aligned = align(obj, level)
+    true_modulus = np.abs(level)
+    unit = float(true_modulus.max())
+    figures = _likeness("amplitude", np.abs(aligned), true_modulus, np.ptp(true_modulus), unit)
+    # but the range is the one people see
+    span = np.ptp(np.angle(truth * np.conj(truth.mean())))
+    figures |= _likeness("phase", *phases(aligned, level), span, 1.0)
+    frequency, curve, half_bit = frc(aligned, level)
+    figures["frc_half_bit_px"] = resolution(frequency, curve, half_bit)
+    figures["frc_one_seventh_px"] = resolution(frequency, curve, np.full_like(curve, 1 / 7))
+    if pixel_size_m is not None:
+        for name in ("frc_half_bit", "frc_one_seventh"):
+            figures[f"{name}_nm"] = figures[f"{name}_px"] * pixel_size_m * 1e9
+    return figures
+
+
+def phases(aligned: ComplexImage, truth: ComplexImage) -> tuple[Image, Image]:
+    """Phases of an aligned object and of the truth in radians, around the truth's mean.
+
+    The object's is the truth's plus ``angle(obj conj(truth))``: where the truth wraps, so
+    does the object.
+    """
+    centre = truth.astype(np.complex128)
+    level = np.angle(centre * np.conj(centre.mean()))
+    # black has no phase; without this it would agree with any truth
+    visible = np.where(aligned == 0, 1, aligned)
+    return level + np.angle(visible * np.conj(centre)), level
+
+
+def _likeness(name: str, image: Image, truth: Image, span: float, unit: float) -> Figures:
+    """Four figures; ``span`` is the range of the truth, ``unit`` what its values are sized by."""
+    if span <= _ROUNDING * unit:
+        span = math.nan
+    return {
+        f"{name}_pearson": pearson(image, truth, _ROUNDING * unit),
+        f"{name}_ssim": _ssim(image, truth, span),
+        f"{name}_psnr": _psnr(image, truth, span),
+        f"{name}_mae": float(np.abs(image - truth).mean()),
+    }
+
+
+def pearson(image: Image, truth: Image, rounding: float = 0.0) -> float:
+    """Pearson correlation; 0 when either image varies by no more than ``rounding``."""
+    if image.size < 2 or min(np.ptp(image), np.ptp(truth)) <= rounding:
+        return 0.0
+    return float(pearson_corr_coeff(image, truth)[0])
+
+
+def _ssim(image: Image, truth: Image, span: float) -> float:
+    window = min(7, (min(image.shape) - 1) // 2 * 2 + 1)
+    if window < 3 or math.isnan(span):
+        return math.nan
+    return float(structural_similarity(truth, image, data_range=span, win_size=window))
+
+
+def _psnr(image: Image, truth: Image, span: float) -> float:
+    if np.square(image - truth).mean() <= span**2 * 10 ** (-_BEST_PSNR / 10):
+        return _BEST_PSNR
+    return float(peak_signal_noise_ratio(truth, image, data_range=span))
+
+
+def flat_floor(truth: ComplexImage, pixel_size_m: float | None = None) -> Figures:
+    """What an object without structure scores: the floor beside every figure."""
+    return compare(np.ones_like(truth), truth, pixel_size_m)
+
+
+def frc(a: ComplexImage, b: ComplexImage) -> tuple[Image, Image, Image]:
+    """Fourier ring correlation of two complex images ``(H, W)`` with softened edges.
+
+    Returns:
+        Frequency of the rings in cycles per pixel up to 0.5, the correlation on them, and
+        the 1/2-bit threshold (van Heel & Schatz 2005, doi:10.1016/j.jsb.2005.05.009).
+    """
+    fa, fb = np.fft.fft2(soft_edges(a)), np.fft.fft2(soft_edges(b))
+    ky, kx = (np.fft.fftfreq(n) for n in a.shape)
+    rings = min(a.shape) // 2
+    ring = np.rint(np.hypot(ky[:, None], kx[None, :]) * min(a.shape)).astype(int).ravel()
+
+    def over_rings(values: NDArray[Any]) -> Image:
+        sums = np.bincount(ring, values.ravel(), minlength=rings + 1)
+        return np.asarray(sums[1 : rings + 1], dtype=np.float64)
+
+    energy = over_rings(np.square(np.abs(fa))) * over_rings(np.square(np.abs(fb)))
+    # what single precision leaves of a flat image is no structure
+    empty = energy <= 1e-24 * a.size**2 * np.vdot(a, a).real * np.vdot(b, b).real
+    cross = over_rings((fa * np.conj(fb)).real)
+    curve = np.where(empty, 0.0, cross / np.sqrt(np.where(empty, 1.0, energy)))
+    frequency = np.arange(1, rings + 1) / min(a.shape)
+    return frequency, curve, half_bit_threshold(over_rings(np.ones(a.shape)))
+
+
+def half_bit_threshold(n: Image) -> Image:
+    """Correlation at which a ring of ``n`` pixels carries half a bit of information each."""
+    root = np.sqrt(np.maximum(n, 1))
+    return np.asarray((0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root))
+
+
+def resolution(frequency: Image, curve: Image, threshold: Image) -> float:
+    """Period in pixels at which a curve first falls below its threshold; at least 2.
+
+    NaN when the curve is not above it in any of the first rings.
+    """
+    above = curve > threshold
+    if not above[:_FIRST_RINGS].any():
+        return math.nan
+    start = int(above.argmax())
+    if above[start:].all():
+        return 2.0
+    below = start + int((~above[start:]).argmax())
+    left, right = (curve - threshold)[below - 1 : below + 1]
+    crossing = np.interp(left / (left - right), [0, 1], frequency[below - 1 : below + 1])
+    return max(2.0, float(1 / crossing))
+
+
+def score(
+    reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor
+) -> dict[str, Figures]:
+    """Score every stage of a reconstruction, and a flat object as the floor.
+
+    Args:
+        reconstruction: stages, positions and perhaps the truth, on one canvas.
+        experiment: probe and positions on that canvas.
+        amplitude: measured ``(n, N, N)``.
+
+    Returns:
+        A row of figures per stage, in order, and the row ``flat``: ``seconds`` (not for the
+        floor), ``R``, ``C`` and, with a truth, those of :func:`compare`.
+    """
+    rows = {
+        stage.name: {"seconds": float(stage.seconds)}
+        | _row(reconstruction, stage.obj, experiment, amplitude)
+        for stage in reconstruction.stages
+    }
+    flat = np.ones_like(reconstruction.obj)
+    return rows | {FLAT: _row(reconstruction, flat, experiment, amplitude)}
+
+
+def _row(
+    reconstruction: Reconstruction, obj: ComplexImage, experiment: Experiment, amplitude: Tensor
+) -> Figures:
+    canvas = torch.from_numpy(np.ascontiguousarray(obj, dtype=np.complex64))
+    r, c = misfit(experiment, canvas, amplitude)
+    row = {"R": r, "C": c}
+    if reconstruction.truth is not None:
+        inside = reconstruction.scanned
+        row |= compare(obj[inside], reconstruction.truth[inside], reconstruction.pixel_size_m)
+    return row

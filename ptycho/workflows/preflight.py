@@ -1,0 +1,87 @@
+"""What the settings cannot know: whether the files and the devices are there."""
+
+import os
+from pathlib import Path
+
+from ptycho.config.config import Accelerator, ConfigError, DataSource, RunConfig, Task
+
+
+def check_surroundings(run: RunConfig) -> None:
+    """Look for files and devices without opening or starting anything.
+
+    Raises:
+        ConfigError: with a sentence for everything that is missing.
+    """
+    faults = [*file_faults(run), *device_faults(run)]
+    if faults:
+        raise ConfigError(*faults)
+
+
+def file_faults(run: RunConfig) -> list[str]:
+    """Sentences about files that are not where the settings say."""
+    faults = []
+    data = run.data
+    if data.source == DataSource.npz and data.train_data_file:
+        faults += _scan_faults("data.train_data_file", data.train_data_file, data.label)
+    if data.test_data_file:
+        faults += _scan_faults("data.test_data_file", data.test_data_file, data.label)
+    if run.task == Task.reconstruct and run.bundle and not Path(run.bundle).exists():
+        faults.append(
+            f"bundle: no such file or folder: {Path(run.bundle).absolute()}; training writes "
+            "wts.h5.zip into its run folder."
+        )
+    return faults
+
+
+def _scan_faults(setting: str, path: str, label: str) -> list[str]:
+    file = Path(path)
+    if file.is_dir():
+        return [f"{setting}: {file.absolute()} is a folder; name the NPZ file in it."]
+    if not file.is_file():
+        return [
+            f"{setting}: no such file: {file.absolute()} (data={label}). It must hold "
+            "diffraction or diff3d (n, N, N), xcoords, ycoords and probeGuess. Put it there, "
+            f"or point elsewhere with {setting}=FILE.npz or paths.data=FOLDER."
+        ]
+    if not os.access(file, os.R_OK):
+        return [f"{setting}: {file.absolute()} may not be read; check its permissions."]
+    return []
+
+
+def device_faults(run: RunConfig) -> list[str]:
+    """Sentences about devices that this machine lacks."""
+    wanted = run.trainer.accelerator
+    if wanted in (Accelerator.auto, Accelerator.cpu) and run.trainer.precision != "16-mixed":
+        return []
+    import torch
+
+    way_out = "Use trainer=cpu or trainer=auto."
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if wanted == Accelerator.mps and not mps:
+        built = "is not on a Mac with Metal" if torch.backends.mps.is_built() else "has no MPS"
+        return [f"trainer.accelerator=mps asks for Apple's GPU, but this torch {built}. {way_out}"]
+    if wanted in (Accelerator.gpu, Accelerator.cuda) and not cuda:
+        if wanted == Accelerator.gpu and mps:
+            return []
+        return [
+            f"trainer.accelerator={wanted} asks for a GPU, but {_why_no_cuda()}. {way_out}"
+        ]
+    if run.trainer.precision == "16-mixed" and not cuda:
+        return ["trainer.precision=16-mixed needs a CUDA device; use bf16-mixed or 32-true."]
+    count = run.trainer.devices
+    if cuda and isinstance(count, int) and count > torch.cuda.device_count():
+        return [
+            f"trainer.devices={count} asks for more GPUs than the {torch.cuda.device_count()} "
+            "that torch sees."
+        ]
+    return []
+
+
+def _why_no_cuda() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return 'CUDA_VISIBLE_DEVICES="" hides every GPU'
+    return f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no GPU or no driver"

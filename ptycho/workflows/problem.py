@@ -1,0 +1,148 @@
+"""A scan laid out for computing: probe in photons, positions on a canvas, one device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptycho.config.config import Accelerator
+from ptycho.data.reconstruction import Complex, Reconstruction, Stage
+from ptycho.data.scan import DataError, Scan
+from ptycho.nn.object_net import STRIDE
+from ptycho.physics.forward import Experiment, matched_scale
+from ptycho.physics.probe import width
+from ptycho.physics.solver import Recipe, Solver, coarse_solution
+
+_MARGIN = 2  # pixels around the outermost patches, for rounding at half resolution
+_LARGEST_CANVAS = 2**28  # pixels: 2 GiB of complex64
+
+Tick = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the solver and the networks work on."""
+
+    scan: Scan
+    """As read."""
+    probe: Tensor
+    """Complex ``(mode, N, N)`` in square roots of photons."""
+    positions: Tensor
+    """``(n, 2)`` float64 on the CPU: patch centres (y, x) on the canvas."""
+    shape: tuple[int, int]
+    """``(H, W)`` of the canvas; sides divisible by the networks' stride."""
+    offset: NDArray[np.int64]
+    """``(2,)``: the scan's own pixel (y, x) at the canvas's first pixel."""
+    scale: float
+    """What the scan's probe was multiplied by."""
+    experiment: Experiment
+    """Probe and positions on the device."""
+    amplitude: Tensor
+    """Measured ``(n, N, N)`` on the device."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is computed."""
+        return self.amplitude.device
+
+    def flat(self) -> Tensor:
+        """An empty object, complex ``(H, W)``."""
+        return torch.ones(self.shape, dtype=torch.complex64, device=self.device)
+
+    def solver(self, recipe: Recipe) -> Solver:
+        """The physics solver at full resolution."""
+        cutoff = recipe.cutoff or min(1 / width(self.probe), 0.5)
+        return Solver(self.experiment, self.amplitude, self.shape, recipe, cutoff)
+
+    def start(self, iterations: int, recipe: Recipe, tick: Tick | None = None) -> Tensor:
+        """A first object from the half-resolution solver, complex ``(H, W)``."""
+        if self.scan.patch_size % 4:
+            return self.solver(recipe).run(self.flat(), iterations, on_iteration=tick)
+        return coarse_solution(
+            self.probe,
+            self.positions,
+            self.amplitude,
+            self.shape,
+            iterations,
+            recipe,
+            on_iteration=tick,
+        )
+
+    def reconstruction(self, stages: list[Stage]) -> Reconstruction:
+        """Stages on this canvas, with everything a report needs."""
+        return Reconstruction(
+            stages=tuple(stages),
+            probe=self.probe.cpu().numpy(),
+            positions=self.positions.numpy(),
+            truth=self._truth_on_canvas(),
+            truth_is_known=self.scan.truth_is_known,
+            pixel_size_m=self.scan.pixel_size_m,
+            label=self.scan.label,
+        )
+
+    def _truth_on_canvas(self) -> Complex | None:
+        truth = self.scan.truth
+        if truth is None:
+            return None
+        canvas = np.ones(self.shape, dtype=np.complex64)
+        low = np.maximum(self.offset, 0)
+        high = np.minimum(self.offset + self.shape, truth.shape)
+        if (high <= low).any():
+            return None  # the estimate lives somewhere else; nothing to compare
+        target = tuple(slice(*pair) for pair in zip(low - self.offset, high - self.offset, strict=True))
+        canvas[target] = truth[low[0] : high[0], low[1] : high[1]]
+        return canvas
+
+
+def pose(scan: Scan, device: torch.device) -> Problem:
+    """Lay a scan out on a canvas just large enough for all its patches.
+
+    Raises:
+        DataError: when the positions span an absurd area.
+    """
+    size = scan.patch_size
+    offset = np.floor(scan.positions.min(0)).astype(np.int64) - size // 2 - _MARGIN
+    positions = scan.positions - offset
+    sides = positions.max(0) + size / 2 + _MARGIN
+    if np.prod(sides) > _LARGEST_CANVAS:
+        raise DataError(
+            f"{scan.label}: the positions span {sides[0]:.3g} x {sides[1]:.3g} object pixels, "
+            "more than a canvas can hold; positions must be in pixels of the object."
+        )
+    height, width_ = (int(-(-side // STRIDE) * STRIDE) for side in np.ceil(sides))
+    probe = torch.from_numpy(scan.probe)
+    amplitude = torch.from_numpy(scan.amplitude)
+    scale = matched_scale(probe, amplitude)
+    on_canvas = torch.from_numpy(positions)
+    probe = probe * scale
+    return Problem(
+        scan=scan,
+        probe=probe.to(device),
+        positions=on_canvas,
+        shape=(height, width_),
+        offset=offset,
+        scale=scale,
+        experiment=Experiment(probe, on_canvas).to(device),
+        amplitude=amplitude.to(device),
+    )
+
+
+def pick_device(accelerator: Accelerator) -> torch.device:
+    """The device a choice means on this machine; ``auto``: CUDA, else MPS, else the CPU."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    wants_cuda = accelerator in (Accelerator.auto, Accelerator.gpu, Accelerator.cuda)
+    if wants_cuda and cuda:
+        return torch.device("cuda")
+    if mps and accelerator in (Accelerator.auto, Accelerator.gpu, Accelerator.mps):
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def with_curves(
+    reconstruction: Reconstruction, curves: dict[str, list[tuple[float, float]]]
+) -> Reconstruction:
+    """The same reconstruction with curves of its making."""
+    return replace(reconstruction, curves=curves)

@@ -1,0 +1,27 @@
+"""Shared by all tests: seeds, one thread, and where the measured scans are."""
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _same_every_time() -> None:
+    """Seed every global generator; one thread, because workers share the cores."""
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of measured scans that are lent to the project, never part of it."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the measured scans are not here: no folder {folder}")
+    return folder

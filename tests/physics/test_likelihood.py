@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from ptycho.physics.likelihood import amplitude_error, poisson_nll
+
+COUNTS = torch.tensor([0.0, 1, 2, 7, 100], dtype=torch.float64)
+
+
+def positive(*shape):
+    return 0.5 + 5 * torch.rand(*shape, dtype=torch.float64)
+
+
+def test_a_perfect_prediction_costs_nothing():
+    assert poisson_nll(COUNTS, COUNTS) == 0
+    assert amplitude_error(COUNTS.sqrt(), COUNTS.sqrt()) == 0
+
+
+def test_any_other_prediction_costs_something():
+    for factor in (0.0, 0.5, 0.99, 1.01, 2, 100):
+        assert poisson_nll(factor * COUNTS, COUNTS) > 0
+        assert amplitude_error(factor * COUNTS, COUNTS) > 0
+
+
+def test_it_is_the_poisson_likelihood_up_to_a_constant():
+    """Differences between two predictions are those of torch's own log-probability."""
+    first, second = positive(5), positive(5)
+    mine = poisson_nll(first, COUNTS, eps=0) - poisson_nll(second, COUNTS, eps=0)
+    torchs = torch.distributions.Poisson(first), torch.distributions.Poisson(second)
+    theirs = (torchs[1].log_prob(COUNTS) - torchs[0].log_prob(COUNTS)).sum() / COUNTS.sum()
+    torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.05])
+def test_gradient_is_one_minus_measured_over_predicted(eps):
+    predicted, counts = positive(4).requires_grad_(), COUNTS[1:]
+    poisson_nll(predicted, counts, eps=eps).backward()
+    expected = (1 - (counts + eps) / (predicted.detach() + eps)) / (counts + eps).sum()
+    torch.testing.assert_close(predicted.grad, expected)
+
+
+def test_gradients():
+    predicted, measured = positive(3, 4).requires_grad_(), positive(3, 4)
+    assert gradcheck(lambda p: poisson_nll(p, measured), (predicted,))
+    assert gradcheck(lambda p: amplitude_error(p, measured), (predicted,))
+
+
+def test_dark_predictions_have_a_bounded_gradient():
+    predicted = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+    poisson_nll(predicted, COUNTS).backward()
+    assert torch.isfinite(predicted.grad).all()
+
+
+def test_amplitude_error_is_the_expansion_for_many_photons():
+    expected = 1e6 * positive(1000)
+    measured = torch.poisson(expected)
+    poisson = poisson_nll(expected, measured)
+    gaussian = amplitude_error(expected.sqrt(), measured.sqrt())
+    # the next term of the expansion is of the order of 1 / sqrt(photons)
+    torch.testing.assert_close(poisson, gaussian, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("dose", [1e3, 1e6, 1e9])
+def test_loss_of_a_wrong_object_does_not_depend_on_the_dose(dose):
+    right, wrong = positive(500), positive(500)
+    lowest = poisson_nll(10 * wrong, 10 * right, eps=0)
+    torch.testing.assert_close(poisson_nll(dose * wrong, dose * right, eps=0), lowest)
+    amplitude = amplitude_error(wrong.sqrt(), right.sqrt())
+    scaled = amplitude_error((dose * wrong).sqrt(), (dose * right).sqrt())
+    torch.testing.assert_close(scaled, amplitude)
