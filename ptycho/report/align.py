@@ -107,6 +107,31 @@ def _refine_ramp(obj: ComplexImage, truth: ComplexImage) -> ComplexImage:
     return np.asarray(obj)
 
 
+def level(obj: ComplexImage) -> ComplexImage:
+    """Remove the tilt an eye would remove: the median slope of the phase.
+
+    For looking, where there is no truth. A median leaves a flat background flat where least
+    squares would tilt it to balance whatever stands on it.
+
+    Args:
+        obj: complex ``(H, W)``.
+
+    Returns:
+        Complex128 ``(H, W)`` of mean phase zero.
+    """
+    flat = obj.astype(np.complex128)
+    # neighbours find a steep tilt, distant pixels measure it better
+    for lag, axis in ((1, 0), (1, 1), (8, 0), (8, 1)):
+        lines = np.moveaxis(flat, axis, 0)
+        lag = max(min(lag, len(lines) // 4), 1)
+        turns = lines[lag:] * np.conj(lines[:-lag])
+        if turns.size:
+            mean = np.angle(turns.sum())
+            slope = (mean + np.median(np.angle(turns * np.exp(-1j * mean)))) / lag
+            lines *= np.exp(-1j * slope * np.arange(len(lines)))[:, None]
+    return flat * np.exp(-1j * np.angle(flat.mean()))
+
+
 def find_shift(obj: ComplexImage, truth: ComplexImage, max_shift: float) -> Vector:
     """Shift ``(2,)`` as (y, x) in pixels that brings an object onto the truth.
 

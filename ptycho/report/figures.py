@@ -10,12 +10,13 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from numpy.typing import NDArray
+from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
 from ptycho.report import panels
-from ptycho.report.align import ComplexImage, align, remove_ramp
+from ptycho.report.align import ComplexImage, align, level
 from ptycho.report.metrics import FLAT, Figures, phases
 
 _WRAPS = 1.8 * math.pi  # radians between the limits from which a phase is shown as a circle
@@ -26,8 +27,8 @@ _ELONGATED = 1.6  # width over height from which panels are stacked
 class _View:
     """An object ready to be looked at: levelled, or brought onto the truth."""
 
-    amplitude: NDArray[np.float64]
-    phase: NDArray[np.float64]
+    amplitude: panels.Image
+    phase: panels.Image
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,16 @@ class _Scale:
     amplitude: panels.Limits
     phase: panels.Limits
     phase_colours: str
+
+    def draw_phase(self, axes: Axes, view: _View, title: str) -> AxesImage:
+        """Draw the phase of a view, wrapped where the colours are."""
+        cyclic = self.phase_colours == panels.CYCLIC
+        phase = np.angle(np.exp(1j * view.phase)) if cyclic else view.phase
+        return panels.draw_image(axes, phase, title, self.phase_colours, self.phase)
+
+    def draw_amplitude(self, axes: Axes, view: _View, title: str) -> AxesImage:
+        """Draw the amplitude of a view."""
+        return panels.draw_image(axes, view.amplitude, title, panels.AMPLITUDE, self.amplitude)
 
 
 def save_picture(
@@ -54,28 +65,33 @@ def save_picture(
     views = [_view(stage.obj[inside], truth) for stage in reconstruction.stages]
     true_view = None if truth is None else _view(truth, truth)
     scale = _scale(*views[-1:], *([true_view] if true_view else []))
-    figure = _new_figure(18, 11)
+    figure = _new_figure(18, 11, top=0.905)
     _title(figure, reconstruction, figures)
-    left, right = figure.subfigures(1, 2, wspace=0.02)
+    left, right = figure.subfigures(1, 2, wspace=0.02, squeeze=False)[0]
     _object(left, reconstruction, views[-1], true_view, scale)
     _evidence(right, reconstruction, figures, views, true_view, scale)
     _save(figure, path)
 
 
 def save_object_png(obj: ComplexImage, path: str | Path) -> None:
-    """Write amplitude and levelled phase of an object ``(H, W)`` side by side."""
+    """Write amplitude and levelled phase of an object side by side, 1100 pixels wide.
+
+    Args:
+        obj: complex ``(H, W)``; cropped to the scanned area, or its rim sets the colours.
+        path: PNG to write.
+    """
     view = _view(obj, None)
-    scale = _scale(view)
-    figure = _new_figure(11, 5)
-    _pair(*figure.subplots(1, 2), view, scale)
+    height, width = view.phase.shape
+    figure = _new_figure(11, float(np.clip(4.8 * height / width + 0.3, 2, 11)))
+    left, right = figure.subplots(1, 2, squeeze=False)[0]
+    _pair(left, right, view, _scale(view))
     _save(figure, path)
 
 
 def _view(obj: ComplexImage, truth: ComplexImage | None) -> _View:
     finite = np.nan_to_num(obj, nan=0.0, posinf=0.0, neginf=0.0)
     if truth is None:
-        level = remove_ramp(finite)
-        return _View(np.abs(level), np.angle(level))
+        return _View(np.abs(finite), np.angle(level(finite)))
     aligned = finite if obj is truth else align(finite, truth)
     return _View(np.abs(aligned), phases(aligned, truth)[0])
 
@@ -88,8 +104,10 @@ def _scale(*views: _View) -> _Scale:
     return _Scale(amplitude, phase, panels.PHASE)
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+def _new_figure(width: float, height: float, top: float = 0.99) -> Figure:
+    """A white page of 100 pixels per unit, laid out below ``top``."""
+    layout = ConstrainedLayoutEngine(rect=(0.005, 0.005, 0.99, top - 0.005))
+    figure = Figure(figsize=(width, height), dpi=100, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -100,12 +118,12 @@ def _save(figure: Figure, path: str | Path) -> None:
 
 
 def _title(figure: Figure, reconstruction: Reconstruction, figures: Mapping[str, Figures]) -> None:
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(0.005, 0.005, 0.99, 0.915))
-    figure.text(0.012, 0.962, reconstruction.label, fontsize=19, weight="bold", va="center")
     result, floor = figures.get(reconstruction.stages[-1].name, {}), figures.get(FLAT, {})
-    figure.text(0.012, 0.927, key_figures(result, floor), fontsize=12, va="center", color="#444444")
+    # a label is a label: its $ and _ are no formula
+    label = figure.text(0.012, 0.965, reconstruction.label, va="center", parse_math=False)
+    label.set(fontsize=19, weight="bold")
+    line = figure.text(0.012, 0.93, key_figures(result, floor), va="center")
+    line.set(fontsize=12, color="#444444")
 
 
 def key_figures(result: Figures, floor: Figures) -> str:
@@ -140,7 +158,7 @@ def _object(
     views = {"": view}
     if true_view is not None:
         views["true " if reconstruction.truth_is_known else "shipped estimate: "] = true_view
-    stacked = width > _ELONGATED * height or (true_view is None and width >= height)
+    stacked = width > _ELONGATED * height or (true_view is None and width > 0.8 * height)
     shape = (2 * len(views), 1) if stacked else (len(views), 2)
     axes = iter(area.subplots(*shape).ravel())
     for whose, shown in views.items():
@@ -155,15 +173,9 @@ def _pair(
     whose: str = "",
     pixel_size_m: float | None = None,
 ) -> None:
-    modulus = panels.draw_image(
-        left, view.amplitude, f"{whose}amplitude", panels.AMPLITUDE, scale.amplitude
-    )
-    panels.colour_bar(left, modulus)
+    panels.colour_bar(left, scale.draw_amplitude(left, view, f"{whose}amplitude"))
     panels.scale_bar(left, view.phase.shape[1], pixel_size_m)
-    phase = panels.draw_image(
-        right, view.phase, f"{whose}phase (rad)", scale.phase_colours, scale.phase
-    )
-    panels.colour_bar(right, phase)
+    panels.colour_bar(right, scale.draw_phase(right, view, f"{whose}phase (rad)"))
 
 
 def _evidence(
@@ -230,4 +242,4 @@ def _stages(
             title += f": {row['phase_psnr']:.1f} dB"
         elif "C" in row:
             title += f": C {row['C']:.3f}"
-        panels.draw_image(axes, view.phase, title, scale.phase_colours, scale.phase)
+        scale.draw_phase(axes, view, title)

@@ -87,18 +87,18 @@ def round_length(at_most: float) -> float:
 
 
 def complex_colours(field: ComplexImage) -> NDArray[np.float64]:
-    """Colours ``(..., 3)``: amplitude as brightness, phase as hue."""
+    """Colours ``(H, W, 3)``: amplitude as brightness, phase as hue."""
     size = np.abs(field) / max(float(np.abs(field).max()), np.finfo(np.float32).tiny)
     hue = np.angle(field) / (2 * np.pi) % 1.0
     return np.asarray(hsv_to_rgb(np.stack([hue, np.full_like(size, 0.85), size], axis=-1)))
 
 
 def draw_probe(axes: Axes, probe: ComplexImage) -> None:
-    """Draw the modes ``(mode, N, N)`` side by side on one scale of brightness."""
-    colours = complex_colours(probe[:3])
-    # a white line between the modes
-    colours = np.pad(colours, ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=1.0)
-    axes.imshow(np.concatenate(list(colours), axis=1)[:, :-2])
+    """Draw up to three modes ``(mode, N, N)`` side by side, each at its own brightness."""
+    colours = [complex_colours(mode) for mode in probe[:3]]
+    # a white line after each mode
+    framed = [np.pad(c, ((0, 0), (0, 2), (0, 0)), constant_values=1.0) for c in colours]
+    axes.imshow(np.concatenate(framed, axis=1)[:, :-2])
     title = "probe (brightness: amplitude, hue: phase)"
     if len(probe) > 1:
         energy = np.square(np.abs(probe)).sum((1, 2))
@@ -129,7 +129,7 @@ def draw_illumination(
 def draw_curves(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:
     """Named curves of (seconds, value) on a logarithmic axis."""
     for index, (name, points) in enumerate(curves.items()):
-        seconds, values = np.array([p for p in points if p[1] > 0]).reshape(-1, 2).T
+        seconds, values = np.array([p for p in points if 0 < p[1] < np.inf]).reshape(-1, 2).T
         colour = _COLOURS[index % len(_COLOURS)]
         marker = "o" if len(values) < 30 else "None"
         axes.plot(seconds, values, color=colour, lw=1.6, marker=marker, ms=3.5, label=name)

@@ -1,0 +1,37 @@
+"""What is said to the person at the terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def console(quiet: bool = False) -> Console:
+    """The terminal; silent on processes other than the first."""
+    return Console(quiet=quiet, soft_wrap=True)
+
+
+def progress(show: bool, terminal: Console) -> Progress:
+    """A progress display with room for a note (loss, patterns per second)."""
+    return Progress(
+        TextColumn("{task.description:>8}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=terminal,
+        disable=not show,
+    )
+
+
+@contextmanager
+def ticking(bars: Progress, name: str, total: int) -> Iterator[Callable[[int, float], None]]:
+    """A bar for solver iterations; yields what the solver calls after each."""
+    bar = bars.add_task(name, total=total, note="")
+
+    def tick(iteration: int, error: float) -> None:
+        bars.update(bar, advance=1, note=f"error {error:.4g}")
+
+    yield tick
+    bars.update(bar, completed=total)

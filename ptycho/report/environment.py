@@ -1,0 +1,84 @@
+"""What a run ran with: code, packages, machine, data."""
+
+import hashlib
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ptycho.data.scan import Scan
+
+_PACKAGES = (
+    "ptycho", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy",
+    "scikit-image", "h5py", "mlflow", "safetensors",
+)  # fmt: skip
+
+
+def environment(device: torch.device, seed: int) -> dict[str, Any]:
+    """Everything needed to ask later whether two runs were the same experiment."""
+    return {
+        "git": git_state(Path(__file__).resolve().parent),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": _device_name(device),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "seed": seed,
+        "command": sys.argv,
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit and hash of the uncommitted difference; None outside a checkout."""
+    sha = _git(folder, "rev-parse", "HEAD")
+    if sha is None:
+        return None
+    difference = _git(folder, "diff", "HEAD") or ""
+    return {
+        "sha": sha.strip(),
+        "dirty": bool(difference),
+        "diff_sha256": hashlib.sha256(difference.encode()).hexdigest() if difference else None,
+    }
+
+
+def scan_hash(scan: Scan) -> str:
+    """SHA-256 of patterns, positions and probe, whatever file they came from."""
+    digest = hashlib.sha256()
+    for array in (scan.amplitude, scan.positions, scan.probe):
+        digest.update(str((array.shape, array.dtype.str)).encode())
+        digest.update(memoryview(array.ravel()).cast("B"))
+    return digest.hexdigest()
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    # an installed package may lie inside somebody else's repository
+    return done.stdout if done.returncode == 0 and _is_ours(folder) else None
+
+
+def _is_ours(folder: Path) -> bool:
+    return (folder.parent.parent / "pyproject.toml").is_file()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

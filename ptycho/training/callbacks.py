@@ -1,0 +1,170 @@
+"""What watches a training: history, a guard against collapse, pictures, a progress bar."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from rich.progress import Progress, TaskID
+from torch import Tensor
+
+from ptycho.config.config import UserError
+
+
+class CollapseError(UserError):
+    """The training ran away from any image; the message says how."""
+
+
+class History(Callback):
+    """Keeps seconds, loss, learning rate and patterns per second of every epoch.
+
+    Attributes:
+        rows: one dictionary per epoch.
+    """
+
+    def __init__(self, patterns_per_tile: int) -> None:
+        self.patterns_per_tile = patterns_per_tile
+        self.rows: list[dict[str, float]] = []
+        self._began = self._epoch_began = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the rate and keep the row."""
+        now = time.perf_counter()
+        batches = trainer.num_training_batches
+        patterns = float(batches) * self.patterns_per_tile * trainer.world_size
+        rate = patterns / (now - self._epoch_began)
+        learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        pl_module.log("train/patterns_per_s", rate)
+        pl_module.log("train/learning_rate", learning_rate)
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step,
+                "seconds": now - self._began,
+                "train/loss": float(trainer.callback_metrics["train/loss"]),
+                "train/learning_rate": learning_rate,
+                "train/patterns_per_s": rate,
+            }
+        )
+
+
+class CollapseGuard(Callback):
+    """Stops a training whose object went flat or whose scale exploded.
+
+    A low loss is no proof of an image: networks are known to end at a constant object.
+    """
+
+    flat = 0.02
+    """Share of the first object's contrast below which amplitude or phase counts as flat."""
+    huge = 20.0
+    """Amplitude, relative to free space, that no sample has."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge the last tile of the epoch."""
+        loss = float(trainer.callback_metrics["train/loss"])
+        fault = self.diagnose(loss, *pl_module.last)  # type: ignore[misc]
+        if fault:
+            raise CollapseError(
+                f"training stopped in epoch {trainer.current_epoch}: {fault} "
+                "Lower trainer.learning_rate, or use task=solve; "
+                "execution.collapse_guard=false trains on regardless."
+            )
+
+    def diagnose(self, loss: float, before: Tensor, after: Tensor) -> str | None:
+        """A sentence about what is wrong with an object, or None.
+
+        Args:
+            loss: of the epoch.
+            before: complex ``(H, W)``, the lifted object.
+            after: complex ``(H, W)``, what the network made of it.
+        """
+        if not math.isfinite(loss) or not bool(torch.isfinite(after.abs()).all()):
+            return "the loss or the object is no longer a number."
+        largest = float(after.abs().max())
+        if largest > max(self.huge, 2 * float(before.abs().max())):
+            return f"the object's amplitude exploded to {largest:.3g} times free space."
+        for name, contrast in (("amplitude", _amplitude_contrast), ("phase", _phase_contrast)):
+            was, now = contrast(before), contrast(after)
+            if was > 1e-3 and now < self.flat * was:
+                return f"the object's {name} went flat (contrast {now:.2g}, at first {was:.2g})."
+        return None
+
+
+def _amplitude_contrast(obj: Tensor) -> float:
+    return float(obj.abs().std())
+
+
+def _phase_contrast(obj: Tensor) -> float:
+    mean = obj.mean()
+    return float((obj * mean.conj()).angle().std()) if float(mean.abs()) > 1e-6 else math.inf
+
+
+class PictureEvery(Callback):
+    """Hands the current reconstruction to ``save`` every so many epochs.
+
+    Args:
+        every: epochs.
+        save: called with the epoch (from 1).
+    """
+
+    def __init__(self, every: int, save: Callable[[int], None]) -> None:
+        self.every, self.save = every, save
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save when it is time."""
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every == 0 and trainer.is_global_zero:
+            self.save(epoch)
+
+
+class RunProgress(ProgressBar):
+    """One bar over all epochs, with loss and patterns per second.
+
+    Args:
+        progress: a running rich progress display.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+        self._bar: TaskID | None = None
+
+    def disable(self) -> None:
+        """Lightning silences other ranks through this."""
+        self.progress.disable = True
+
+    def enable(self) -> None:
+        """The opposite of :meth:`disable`."""
+        self.progress.disable = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar."""
+        total = float(trainer.num_training_batches) * (trainer.max_epochs or 1)
+        self._bar = self.progress.add_task("train", total=total, note="")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Advance by one tile."""
+        if self._bar is not None:
+            self.progress.advance(self._bar)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the epoch's figures."""
+        metrics = trainer.callback_metrics
+        if self._bar is not None and "train/loss" in metrics:
+            rate = metrics.get("train/patterns_per_s")
+            note = f"loss {float(metrics['train/loss']):.4g}"
+            note += f"  {float(rate):,.0f} patterns/s" if rate is not None else ""
+            self.progress.update(self._bar, note=note)

@@ -1,0 +1,105 @@
+"""Settings become objects: the only reader of settings below the run itself."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ptycho.config.config import (
+    DataConfig,
+    DataSource,
+    LossMode,
+    ModelConfig,
+    PyTorchExecutionConfig,
+    RunConfig,
+    SolverConfig,
+)
+from ptycho.data.npz import read_npz
+from ptycho.data.scan import Scan
+from ptycho.data.simulate import simulate
+from ptycho.nn.object_net import ObjectNet
+from ptycho.nn.registry import NETWORKS
+from ptycho.physics.solver import Recipe
+from ptycho.training.module import Loss, amplitude_loss, poisson_loss
+
+
+def make_scan(data: DataConfig, patch_size: int) -> Scan:
+    """Read or simulate the scan of a run."""
+    if data.source == DataSource.synthetic:
+        made = data.synthetic
+        scan = simulate(
+            kind=made.object,
+            n_patterns=made.n_patterns,
+            patch_size=patch_size,
+            photons=float(data.nphotons or 0),
+            step=made.step,
+            jitter=made.jitter,
+            probe_radius=made.probe_radius,
+            seed=made.seed,
+            label=data.label,
+        )
+    else:
+        scan = read_scan(str(data.train_data_file), data)
+    return scan.first(data.n_images)
+
+
+def read_scan(path: str, data: DataConfig) -> Scan:
+    """Read one file the way the ``data`` group says."""
+    label = data.label if data.label != "npz" else Path(path).stem
+    return read_npz(Path(path), values=data.values.value, label=label)
+
+
+def make_network(model: ModelConfig) -> ObjectNet:
+    """An untrained network."""
+    return NETWORKS[model.architecture](model.n_filters_scale)
+
+
+def make_recipe(solver: SolverConfig) -> Recipe:
+    """How the solver steps."""
+    return Recipe(
+        batch_size=solver.batch_size,
+        probe_floor=solver.probe_floor,
+        precondition=solver.precondition,
+        cutoff=solver.cutoff,
+        cap=solver.cap,
+    )
+
+
+def make_loss(mode: LossMode) -> Loss:
+    """The distance that training makes small."""
+    return poisson_loss if mode == LossMode.poisson else amplitude_loss
+
+
+def loader_arguments(execution: PyTorchExecutionConfig, device: torch.device) -> dict[str, Any]:
+    """How batches are prepared."""
+    return {
+        "num_workers": execution.num_workers,
+        "pin_memory": execution.pin_memory and device.type == "cuda",
+        "persistent_workers": execution.persistent_workers,
+        "prefetch_factor": execution.prefetch_factor,
+    }
+
+
+def trainer_arguments(run: RunConfig, execution: PyTorchExecutionConfig) -> dict[str, Any]:
+    """Plain arguments of Lightning's Trainer."""
+    clipping = execution.gradient_clip_val is not None
+    return {
+        "accelerator": execution.accelerator.value,
+        "devices": _devices(execution),
+        "strategy": execution.strategy,
+        "precision": execution.precision,
+        "max_epochs": run.trainer.nepochs,
+        "accumulate_grad_batches": execution.accum_steps,
+        "gradient_clip_val": execution.gradient_clip_val,
+        "gradient_clip_algorithm": execution.gradient_clip_algorithm.value if clipping else None,
+        "deterministic": execution.deterministic,
+        "limit_train_batches": execution.limit_train_batches,
+        "detect_anomaly": execution.detect_anomaly,
+    }
+
+
+def _devices(execution: PyTorchExecutionConfig) -> int | str:
+    # Lightning's auto takes every GPU; one process is what a plain run means
+    if execution.devices == "auto" and execution.strategy != "ddp":
+        return 1
+    return execution.devices

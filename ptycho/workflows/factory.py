@@ -1,0 +1,213 @@
+"""Payloads: everything a backend needs, made from overrides; ``params.cfg`` filled first."""
+
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ptycho.config import legacy
+from ptycho.config.config import (
+    DataSource,
+    InferenceConfig,
+    PyTorchExecutionConfig,
+    RunConfig,
+    Task,
+    TrainingConfig,
+    UserError,
+)
+from ptycho.config.validate import check, leaves, suggestion
+from ptycho.data.npz import pattern_size
+from ptycho.report.bundle import load_bundle
+
+
+@dataclass(frozen=True)
+class TrainingPayload:
+    """What training needs."""
+
+    run: RunConfig
+    """All settings, validated."""
+    training: TrainingConfig
+    """The canonical configuration, as written to ``params.cfg``."""
+    execution: PyTorchExecutionConfig
+    """How the backend runs; not in ``params.cfg``."""
+    overrides_applied: dict[str, tuple[Any, Any]]
+    """Settings that differ from their default: name -> (default, value)."""
+
+
+@dataclass(frozen=True)
+class InferencePayload:
+    """What reconstructing with a trained bundle needs."""
+
+    run: RunConfig
+    inference: InferenceConfig
+    execution: PyTorchExecutionConfig
+    overrides_applied: dict[str, tuple[Any, Any]]
+
+
+def create_training_payload(
+    train_data_file: str | Path,
+    output_dir: str | Path,
+    overrides: dict[str, Any] | None = None,
+    execution_config: PyTorchExecutionConfig | None = None,
+) -> TrainingPayload:
+    """Settings of a training, from a few overrides.
+
+    Args:
+        train_data_file: NPZ scan.
+        output_dir: where the run writes.
+        overrides: settings by full name (``trainer.nepochs``) or by a name that only one
+            group has (``nepochs``).
+        execution_config: how to run; its fields win over the groups' defaults.
+
+    Raises:
+        FileNotFoundError: for a missing scan.
+        ValueError: for an unknown override or an impossible value (``ConfigError``).
+    """
+    run = _run_from(overrides, execution_config)
+    run.data.source, run.data.train_data_file = DataSource.npz, str(train_data_file)
+    return training_payload(run, output_dir)
+
+
+def training_payload(run: RunConfig, output_dir: str | Path) -> TrainingPayload:
+    """Validate, fill ``params.cfg``, and only then look at the scan for ``N``."""
+    check(run)
+    training = TrainingConfig(
+        **_fields(run.data), **_fields(run.trainer, TrainingConfig), model=run.model,
+        output_dir=str(output_dir),
+    )  # fmt: skip
+    execution = execution_config(run)
+    legacy.update_legacy_dict(legacy.cfg, training)
+    if run.data.source == DataSource.npz and run.data.train_data_file:
+        _settle_size(run, Path(run.data.train_data_file))
+    elif run.model.N is None:
+        run.model.N = 64
+    legacy.update_legacy_dict(legacy.cfg, training)
+    return TrainingPayload(run, training, execution, audit(run))
+
+
+def create_inference_payload(
+    model_path: str | Path,
+    test_data_file: str | Path,
+    output_dir: str | Path,
+    overrides: dict[str, Any] | None = None,
+    execution_config: PyTorchExecutionConfig | None = None,
+) -> InferencePayload:
+    """Settings of a reconstruction with a trained bundle; the model's come from the bundle.
+
+    Raises:
+        FileNotFoundError: for a missing bundle or scan.
+        ValueError: for a bundle without weights, an unknown override, an impossible value.
+    """
+    run = _run_from(overrides, execution_config)
+    run.task, run.bundle = Task.reconstruct, str(model_path)
+    run.data.source, run.data.train_data_file = DataSource.npz, str(test_data_file)
+    return inference_payload(run, output_dir)
+
+
+def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayload:
+    """Validate, fill ``params.cfg``, and only then open bundle and scan."""
+    check(run)
+    inference = InferenceConfig(
+        model=run.model, model_path=run.bundle, test_data_file=run.data.train_data_file,
+        values=run.data.values, n_images=run.data.n_images, output_dir=str(output_dir),
+    )  # fmt: skip
+    execution = execution_config(run)
+    legacy.update_legacy_dict(legacy.cfg, inference)
+    bundle = load_bundle(Path(str(run.bundle)))
+    apply(run, "model", bundle.config.get("model", {}))
+    run.model.N = None  # the networks fit any pattern size; the scan says which
+    if run.data.source == DataSource.npz:
+        _settle_size(run, Path(str(run.data.train_data_file)))
+    else:
+        run.model.N = int(bundle.config["model"]["N"])
+    legacy.set("intensity_scale", bundle.params["intensity_scale"])
+    legacy.update_legacy_dict(legacy.cfg, inference)
+    return InferencePayload(run, inference, execution, audit(run))
+
+
+def execution_config(run: RunConfig) -> PyTorchExecutionConfig:
+    """``trainer``, ``execution`` and ``logger`` as the backend's one execution config."""
+    return PyTorchExecutionConfig(
+        **_fields(run.trainer, PyTorchExecutionConfig),
+        **_fields(run.execution),
+        logger_backend=run.logger.backend,
+    )
+
+
+def audit(run: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """What differs from the defaults: name -> (default, value)."""
+    defaults = {name: value for name, value, *_ in leaves(RunConfig())}
+    return {
+        name: (defaults[name], value)
+        for name, value, *_ in leaves(run)
+        if value != defaults[name]
+    }
+
+
+def apply(run: RunConfig, group: str, values: dict[str, Any]) -> None:
+    """Set fields of one group from plain values; names the group lacks are ignored."""
+    target = getattr(run, group)
+    for name, value in values.items():
+        if hasattr(target, name):
+            setattr(target, name, value)
+    check(run)
+
+
+def _settle_size(run: RunConfig, path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path.absolute()}")
+    found = pattern_size(path)
+    if run.model.N not in (None, found):
+        raise UserError(
+            f"model.N={run.model.N} does not fit {path}, whose patterns are {found} x {found}; "
+            "leave model.N out and it is taken from the file."
+        )
+    run.model.N = found
+
+
+def _run_from(
+    overrides: dict[str, Any] | None, execution: PyTorchExecutionConfig | None
+) -> RunConfig:
+    run = RunConfig()
+    if execution is not None:
+        for group in (run.trainer, run.execution):
+            for name in _fields(group):
+                if hasattr(execution, name):
+                    setattr(group, name, getattr(execution, name))
+        run.logger.backend = execution.logger_backend
+    known = [name for name, *_ in leaves(run)]
+    unknown = []
+    for name, value in (overrides or {}).items():
+        full = _full_name(name, known)
+        if full is None:
+            unknown.append(f"there is no setting {name}.{suggestion(name, known)}")
+        else:
+            _set(run, full, value)
+    if unknown:
+        raise UserError(*unknown)
+    return run
+
+
+def _full_name(name: str, known: list[str]) -> str | None:
+    if name in known:
+        return name
+    same = [one for one in known if one.rpartition(".")[2] == name]
+    # the solver and refine groups share names; a bare name means neither
+    return same[0] if len(same) == 1 else None
+
+
+def _set(run: RunConfig, full: str, value: Any) -> None:
+    node: Any = run
+    *groups, name = full.split(".")
+    for group in groups:
+        node = getattr(node, group)
+    setattr(node, name, str(value) if isinstance(value, Path) else value)
+
+
+def _fields(config: Any, target: type | None = None) -> dict[str, Any]:
+    """Fields of a config by name, those only that ``target`` has too."""
+    wanted = {item.name for item in fields(target)} if is_dataclass(target) else None
+    return {
+        item.name: getattr(config, item.name)
+        for item in fields(config)
+        if wanted is None or item.name in wanted
+    }

@@ -1,0 +1,77 @@
+"""The steps of a reconstruction, timed: lift, network, refine, solve."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from ptycho.config.config import ModelConfig, RefineConfig, SolverConfig
+from ptycho.data.reconstruction import Stage
+from ptycho.data.tiles import Lifted
+from ptycho.nn.tiling import Network, predict_tiled
+from ptycho.physics.solver import Recipe
+from ptycho.report.console import ticking
+from ptycho.workflows.problem import Problem
+
+T = TypeVar("T")
+
+
+def timed(device: torch.device, work: Callable[[], T]) -> tuple[T, float]:
+    """A result and the wall seconds it took, waiting for the device."""
+    began = time.perf_counter()
+    result = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return result, time.perf_counter() - began
+
+
+def as_stage(name: str, obj: Tensor, seconds: float) -> Stage:
+    """An object on the device as a stage of the reconstruction."""
+    return Stage(name, obj.detach().cpu().numpy(), seconds)
+
+
+@torch.no_grad()
+def lift(problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress) -> Lifted:
+    """A first answer: a few solver iterations, and what the patterns still ask for."""
+    total = model.lift_coarse_iterations + model.lift_iterations
+    solver = problem.solver(recipe)
+    with ticking(bars, "lift", total) as tick:
+        obj = problem.start(model.lift_coarse_iterations, recipe, tick)
+        obj = solver.run(obj, model.lift_iterations, on_iteration=tick)
+    pull, _ = solver.back_projection(obj)
+    return Lifted(obj, pull, solver.illumination / solver.illumination.max())
+
+
+@torch.no_grad()
+def correct(
+    network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int
+) -> Tensor:
+    """The network's answer on the whole canvas."""
+    shape = lifted.obj.shape
+    tile = (min(tile[0], shape[0]), min(tile[1], shape[1]))
+    return predict_tiled(network, lifted.obj, lifted.pull, lifted.light, tile, batch_size)
+
+
+@torch.no_grad()
+def refine(
+    problem: Problem, obj: Tensor, refine: RefineConfig, recipe: Recipe, bars: Progress
+) -> Tensor:
+    """Full-resolution solver iterations from an object, then a few on the likelihood."""
+    solver = problem.solver(recipe)
+    with ticking(bars, "refine", refine.iterations + refine.poisson_iterations) as tick:
+        obj = solver.run(obj, refine.iterations, on_iteration=tick)
+        return solver.run(obj, refine.poisson_iterations, poisson=True, on_iteration=tick)
+
+
+@torch.no_grad()
+def solve(problem: Problem, settings: SolverConfig, recipe: Recipe, bars: Progress) -> Tensor:
+    """The physics alone, from a flat object."""
+    solver = problem.solver(recipe)
+    total = settings.coarse_iterations + settings.iterations + settings.poisson_iterations
+    with ticking(bars, "solve", total) as tick:
+        obj = problem.start(settings.coarse_iterations, recipe, tick)
+        obj = solver.run(obj, settings.iterations, on_iteration=tick)
+        return solver.run(obj, settings.poisson_iterations, poisson=True, on_iteration=tick)
