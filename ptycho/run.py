@@ -3,18 +3,22 @@
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ptycho.config.config import ConfigError, RunConfig
+from ptycho.config.config import UserError
 from ptycho.config.store import check_command_line, conf_dir, register, sentence, to_run_config
 
 BAD_INPUT = 2
 """Exit code for anything the user can mend."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
@@ -23,7 +27,13 @@ def _job(cfg: DictConfig) -> float | None:
     from ptycho.workflows.launch import launch  # heavy: torch, lightning
 
     context = HydraConfig.get()
-    return launch(run, Path(context.runtime.output_dir), list(context.overrides.task))
+    folder = Path(context.runtime.output_dir)
+    try:
+        return launch(run, folder, list(context.overrides.task))
+    except (UserError, FileNotFoundError) as error:
+        if context.mode == RunMode.MULTIRUN:
+            raise  # the sweep goes on and reports it
+        _refuse(error)
 
 
 def main() -> None:
@@ -33,21 +43,18 @@ def main() -> None:
     try:
         run = check_command_line(sys.argv[1:])
         if run is not None:
-            _check_surroundings(run)
+            from ptycho.workflows.preflight import check_surroundings
+
+            check_surroundings(run)
         _job()
-    except ConfigError as error:
-        _refuse(error.faults)
-    except (HydraException, OmegaConfBaseException) as error:
-        _refuse([sentence(error)])
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
-def _check_surroundings(run: RunConfig) -> None:
-    from ptycho.workflows.preflight import check_surroundings
-
-    check_surroundings(run)
-
-
-def _refuse(faults: list[str]) -> None:
+def _refuse(error: Exception) -> NoReturn:
+    faults = error.faults if isinstance(error, UserError) else (sentence(error),)
     for fault in faults:
         print(f"ptycho: {fault}", file=sys.stderr)
     sys.exit(BAD_INPUT)

@@ -18,8 +18,8 @@ def matched_scale(probe: Tensor, amplitude: Tensor) -> float:
         probe: complex ``(mode, y, x)`` in any unit.
         amplitude: measured ``(n, y, x)``.
     """
-    measured = amplitude.square().sum((-2, -1)).double().mean()
-    return float((measured / photons(probe).double()).sqrt())
+    measured = amplitude.square().sum((-2, -1)).cpu().double().mean()
+    return float((measured / photons(probe).cpu().double()).sqrt())
 
 
 class Experiment(nn.Module):
@@ -42,9 +42,9 @@ class Experiment(nn.Module):
         table, row = shifted_probes(modes, rest, bins)
         # the probe carries the detector's centring, so that no pattern needs a shift
         centre = centring(modes.shape[-1], modes.device, modes.dtype)
-        self.register_buffer("table", table * centre)
-        self.register_buffer("row", row)
-        self.register_buffer("corners", corners.to(table.device))
+        self.register_buffer("table", table * centre, persistent=False)
+        self.register_buffer("row", row, persistent=False)
+        self.register_buffer("corners", corners.to(table.device), persistent=False)
 
     @property
     def size(self) -> int:

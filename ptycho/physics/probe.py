@@ -24,7 +24,7 @@ def width(probe: Tensor) -> float:
     A uniform disk of radius R has <r^2> = R^2 / 2, a Gaussian of FWHM f has
     <r^2> = f^2 / (4 ln 2); the diameter ``2 sqrt(2 <r^2>)`` describes both within 30 %.
     """
-    intensity = as_modes(probe).abs().square().sum(0).double()
+    intensity = as_modes(probe).abs().square().sum(0).cpu().double()
     size = intensity.shape[-1]
     axis = torch.arange(size, device=intensity.device, dtype=torch.float64)
     total = intensity.sum()

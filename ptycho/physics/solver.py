@@ -76,7 +76,7 @@ class Solver:
         self._damped = (1 - floor) * self.illumination + floor * brightest
         self._trusted = self.illumination > _EDGE * brightest
         self._filter = low_frequency_filter(_padded(shape), cutoff, recipe.cap).to(brightest.device)
-        self._energy = amplitude.square().sum(dtype=torch.float64)
+        self._energy = float(amplitude.square().sum((-2, -1)).cpu().double().sum())
 
     def run(
         self,
@@ -115,11 +115,12 @@ class Solver:
             The step ``u``, complex ``(H, W)``, and the relative amplitude error of ``obj``.
         """
         asked = torch.zeros(self.shape, dtype=obj.dtype, device=obj.device)
-        misfit = torch.zeros((), dtype=torch.float64, device=obj.device)
+        misfits = []
         for start in range(0, len(self.amplitude), self.recipe.batch_size):
             frames = slice(start, start + self.recipe.batch_size)
-            misfit += self._add_residuals(obj, frames, asked, poisson)
-        return asked / self._damped, float((misfit / self._energy).sqrt())
+            misfits.append(self._add_residuals(obj, frames, asked, poisson))
+        misfit = float(torch.stack(misfits).cpu().double().sum())
+        return asked / self._damped, math.sqrt(misfit / self._energy)
 
     def _add_residuals(self, obj: Tensor, frames: slice, asked: Tensor, poisson: bool) -> Tensor:
         experiment = self.experiment
@@ -138,7 +139,7 @@ class Solver:
         back = torch.fft.ifft2(wave * ratio[:, None], norm="ortho").mul_(probes.conj_physical_())
         for mode in back.unbind(1):
             add_patches_(asked, mode, corners)
-        return functional.mse_loss(modulus, measured, reduction="sum").double()
+        return functional.mse_loss(modulus, measured, reduction="sum")
 
     def _advance(self, obj: Tensor, pull: Tensor) -> Tensor:
         if not self.recipe.precondition:

@@ -33,13 +33,13 @@ def align(obj: ComplexImage, truth: ComplexImage, *, max_shift: float = 4.0) -> 
         Complex128 ``(H, W)``.
     """
     target = truth.astype(np.complex128)
-    level = remove_ramp(obj, target)
-    unmoved = match_scale(level, target)
-    featureless = any(is_flat(image) for image in (obj, level, target))
-    shift = np.zeros(2) if featureless else find_shift(level, target, max_shift)
+    upright = remove_ramp(obj, target)
+    unmoved = match_scale(upright, target)
+    featureless = any(is_flat(image) for image in (obj, upright, target))
+    shift = np.zeros(2) if featureless else find_shift(upright, target, max_shift)
     if not shift.any():
         return unmoved
-    moved = match_scale(_refine_ramp(translate(level, shift), target), target)
+    moved = match_scale(_refine_ramp(translate(upright, shift), target), target)
     closer = np.linalg.norm(moved - target) < np.linalg.norm(unmoved - target)
     return moved if closer else unmoved
 
@@ -129,7 +129,7 @@ def level(obj: ComplexImage) -> ComplexImage:
             mean = np.angle(turns.sum())
             slope = (mean + np.median(np.angle(turns * np.exp(-1j * mean)))) / lag
             lines *= np.exp(-1j * slope * np.arange(len(lines)))[:, None]
-    return flat * np.exp(-1j * np.angle(flat.mean()))
+    return np.asarray(flat * np.exp(-1j * np.angle(flat.mean())))
 
 
 def find_shift(obj: ComplexImage, truth: ComplexImage, max_shift: float) -> Vector:

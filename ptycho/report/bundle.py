@@ -7,7 +7,6 @@ import hashlib
 import json
 import zipfile
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from ptycho import __version__
 from ptycho.config.config import UserError
 from ptycho.report.files import plain, replacing
 
@@ -54,7 +54,7 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
     manifest = {
         "format": FORMAT,
         "package": "ptycho",
-        "version": metadata.version("ptycho"),
+        "version": __version__,
         "backend": "pytorch",
         "models": {
             "diffraction_to_obj": [NETWORK],

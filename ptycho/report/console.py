@@ -28,6 +28,7 @@ def progress(show: bool, terminal: Console) -> Progress:
 @contextmanager
 def ticking(bars: Progress, name: str, total: int) -> Iterator[Callable[[int, float], None]]:
     """A bar for solver iterations; yields what the solver calls after each."""
+    bars.start()
     bar = bars.add_task(name, total=total, note="")
 
     def tick(iteration: int, error: float) -> None:
@@ -35,3 +36,10 @@ def ticking(bars: Progress, name: str, total: int) -> Iterator[Callable[[int, fl
 
     yield tick
     bars.update(bar, completed=total)
+
+
+def put_away(bars: Progress) -> None:
+    """End the display, so that what is printed next stands below the finished bars."""
+    bars.stop()
+    for bar in bars.task_ids:
+        bars.remove_task(bar)

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from ptycho import __version__
 from ptycho.data.scan import Scan
 
 _PACKAGES = (
-    "ptycho", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy",
+    "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy",
     "scikit-image", "h5py", "mlflow", "safetensors",
 )  # fmt: skip
 
@@ -22,7 +23,7 @@ def environment(device: torch.device, seed: int) -> dict[str, Any]:
     """Everything needed to ask later whether two runs were the same experiment."""
     return {
         "git": git_state(Path(__file__).resolve().parent),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {"ptycho": __version__, **{name: _version(name) for name in _PACKAGES}},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": str(device),

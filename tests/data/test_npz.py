@@ -352,6 +352,14 @@ def test_one_mode_is_written_as_a_plane(save, tmp_path):
         assert json.loads(str(file["_metadata"]))["written_by"] == "ptycho"
 
 
+def test_who_reads_the_old_file_is_not_disturbed(save):
+    path = save()
+    scan, before = read_npz(path), path.read_bytes()
+    with path.open("rb") as reading:
+        write_npz(path, scan)
+        assert reading.read() == before != path.read_bytes()
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(save, monkeypatch):
     path = save()
     scan, before = read_npz(path), path.read_bytes()

@@ -1,0 +1,74 @@
+"""The figures of all stages as a table for the terminal."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from ptycho.report.metrics import FLAT, Figures
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One figure: its key, its heading, its digits and which end is good."""
+
+    key: str
+    heading: str
+    digits: int
+    best: str = ""
+    """``high``, ``low``, or nothing where no value is better than another."""
+
+
+_COLUMNS = (
+    # a stage is not better for being short: the next one may need what it did not do
+    _Column("seconds", "seconds", 1),
+    _Column("phase_psnr", "phase\nPSNR\ndB", 1, "high"),
+    _Column("phase_ssim", "phase\nSSIM", 3, "high"),
+    _Column("phase_pearson", "phase\nPearson", 3, "high"),
+    _Column("amplitude_psnr", "ampl.\nPSNR\ndB", 1, "high"),
+    _Column("amplitude_ssim", "ampl.\nSSIM", 3, "high"),
+    _Column("frc_half_bit_px", "FRC\n½-bit\npx", 1, "low"),
+    _Column("R", "R", 3, "low"),
+    _Column("C", "C", 3, "high"),
+)
+
+
+def stage_table(figures: Mapping[str, Figures]) -> Table:
+    """Lay out the rows of :func:`ptycho.report.metrics.score`.
+
+    A row per stage, the best of every column bold, the floor of a flat object dimmed below.
+    Columns in which no stage has a value are left out.
+    """
+    stages = {name: row for name, row in figures.items() if name != FLAT}
+    columns = [c for c in _COLUMNS if any(_known(row, c) for row in stages.values())]
+    table = Table("stage", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits into 80 columns
+    for column in columns:
+        table.add_column(column.heading, justify="right")
+    best = {column.key: _best(stages, column) for column in columns}
+    for name, row in stages.items():
+        table.add_row(name, *(_cell(row, column, best[column.key]) for column in columns))
+    if FLAT in figures:
+        floor = (_cell(figures[FLAT], column, None) for column in columns)
+        table.add_row(FLAT, *floor, style="dim")
+    return table
+
+
+def _known(row: Figures, column: _Column) -> bool:
+    return math.isfinite(row.get(column.key, math.nan))
+
+
+def _best(stages: Mapping[str, Figures], column: _Column) -> str | None:
+    """The best value of a column as it is printed, so that equals are equally bold."""
+    values = [row[column.key] for row in stages.values() if _known(row, column)]
+    if not column.best or not values:
+        return None
+    return f"{(max if column.best == 'high' else min)(values):.{column.digits}f}"
+
+
+def _cell(row: Figures, column: _Column, best: str | None) -> str:
+    if not _known(row, column):
+        return "-"
+    text = f"{row[column.key]:.{column.digits}f}"
+    return f"[bold]{text}[/bold]" if text == best else text

@@ -1,0 +1,52 @@
+"""From validated settings to a finished run folder."""
+
+import logging
+import warnings
+from pathlib import Path
+
+from ptycho.config.config import RunConfig, Task
+from ptycho.config.legacy import legacy_params
+from ptycho.report.metrics import FLAT, Figures
+from ptycho.workflows.factory import inference_payload, training_payload
+from ptycho.workflows.preflight import check_surroundings
+from ptycho.workflows.reconstruct import reconstruct
+from ptycho.workflows.session import open_session
+from ptycho.workflows.solve import solve
+from ptycho.workflows.train import train
+
+_TASKS = {Task.train: train, Task.reconstruct: reconstruct, Task.solve: solve}
+
+
+def launch(run: RunConfig, folder: Path, overrides: list[str]) -> float | None:
+    """Do what ``run.task`` says.
+
+    Args:
+        run: settings.
+        folder: where this run writes.
+        overrides: what was typed, for the record.
+
+    Returns:
+        The last stage's C (higher is better); None on processes other than the first.
+    """
+    _quieten()
+    check_surroundings(run)
+    with legacy_params():
+        make = inference_payload if run.task == Task.reconstruct else training_payload
+        payload = make(run, folder)
+        with open_session(payload.run, payload.execution, folder, overrides) as session:
+            figures = _TASKS[run.task](session)
+            if session.first:
+                session.finish()
+    return _judgement(figures)
+
+
+def _judgement(figures: dict[str, Figures]) -> float | None:
+    stages = [row for name, row in figures.items() if name != FLAT]
+    return stages[-1]["C"] if stages else None
+
+
+def _quieten() -> None:
+    # Lightning advertises; its warnings about loaders and loggers are answered by design
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")

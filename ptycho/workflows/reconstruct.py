@@ -1,0 +1,97 @@
+"""``task=reconstruct``: a trained bundle meets a scan."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ptycho.config.config import SolverConfig
+from ptycho.data.reconstruction import Reconstruction
+from ptycho.data.tiles import Lifted
+from ptycho.physics.solver import Recipe
+from ptycho.report.bundle import Bundle, BundleError, load_bundle
+from ptycho.report.metrics import Figures
+from ptycho.workflows import build, stages
+from ptycho.workflows.problem import Problem, pose
+from ptycho.workflows.session import Session
+
+
+def reconstruct(session: Session) -> dict[str, Figures]:
+    """Reconstruct the scan of ``data`` with the network of ``bundle``."""
+    run = session.run
+    bundle = load_bundle(Path(str(run.bundle)))
+    problem = pose(build.make_scan(run.data, run.model.N or 0), session.device)
+    session.describe(problem)
+    network = _network_of(bundle, session)
+    height, width = bundle.params["tile"]
+    lift_recipe = _lift_recipe(bundle, run.solver)
+    found = reconstruct_with(session, problem, network, (height, width), lift_recipe=lift_recipe)
+    return session.report(problem, found)
+
+
+def reconstruct_with(
+    session: Session,
+    problem: Problem,
+    network: nn.Module,
+    tile: tuple[int, int],
+    *,
+    lifted: tuple[Lifted, float] | None = None,
+    lift_recipe: Recipe | None = None,
+) -> Reconstruction:
+    """Lift, correct and refine.
+
+    Args:
+        session: settings and progress.
+        problem: the scan.
+        network: trained, on the device, in evaluation mode.
+        tile: size of the tiles it was trained on.
+        lifted: the lift and its seconds, when it was made before.
+        lift_recipe: how to lift, when not as this session's settings say.
+    """
+    run, device = session.run, session.device
+    recipe = build.make_recipe(run.solver)
+    how = lift_recipe or recipe
+    if lifted is None:
+        lifted = stages.timed(
+            device, lambda: stages.lift(problem, run.model, how, session.bars)
+        )
+    first, lift_seconds = lifted
+    batch = session.execution.inference_batch_size
+    corrected, network_seconds = stages.timed(
+        device, lambda: stages.correct(network, first, tile, batch)
+    )
+    steps = [
+        stages.as_stage("lift", first.obj, lift_seconds),
+        stages.as_stage("network", corrected, network_seconds),
+    ]
+    if run.refine.iterations + run.refine.poisson_iterations:
+        refined, seconds = stages.timed(
+            device, lambda: stages.refine(problem, corrected, run.refine, recipe, session.bars)
+        )
+        steps.append(stages.as_stage("refined", refined, seconds))
+    return problem.reconstruction(steps)
+
+
+def network_on(network: nn.Module, device: torch.device) -> nn.Module:
+    """A network where and how it is computed; the same for training and reconstructing."""
+    placed: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed.eval()
+
+
+def _network_of(bundle: Bundle, session: Session) -> nn.Module:
+    network = build.make_network(session.run.model)
+    try:
+        network.load_state_dict(bundle.weights)
+    except RuntimeError as error:
+        raise BundleError(
+            f"{session.run.bundle}: the weights do not fit model.architecture="
+            f"{session.run.model.architecture} as its config.json describes it."
+        ) from error
+    return network_on(network, session.device)
+
+
+def _lift_recipe(bundle: Bundle, solver: SolverConfig) -> Recipe:
+    """The lift the network was trained on; only the memory it may take is this run's."""
+    trained = build.make_recipe(SolverConfig(**bundle.config["solver"]))
+    return replace(trained, batch_size=solver.batch_size)

@@ -1,0 +1,201 @@
+"""One run while it lasts: its folder, its terminal, its device, its dashboard."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from ptycho.config.config import LoggerBackend, PyTorchExecutionConfig, RunConfig, UserError
+from ptycho.config.validate import leaves
+from ptycho.data.reconstruction import Reconstruction
+from ptycho.report.console import console, progress, put_away
+from ptycho.report.environment import environment, scan_hash
+from ptycho.report.figures import save_picture
+from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
+from ptycho.report.metrics import FLAT, Figures, score
+from ptycho.report.mlflow import Dashboard, store_uri
+from ptycho.report.table import stage_table
+from ptycho.workflows.problem import Problem, pick_device
+
+
+@dataclass
+class Session:
+    """What the workflows share besides settings."""
+
+    run: RunConfig
+    execution: PyTorchExecutionConfig
+    folder: Path
+    first: bool
+    """Whether this is the process that writes (rank 0)."""
+    device: torch.device
+    terminal: Console
+    bars: Progress
+    dashboard: Dashboard | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+    def path(self, name: str) -> Path:
+        """A file of this run; listed at the end and kept in the dashboard."""
+        file = self.folder / name
+        self.files.append(file)
+        return file
+
+    def describe(self, problem: Problem) -> None:
+        """Record what the run works on and with, before the long work."""
+        scan = problem.scan
+        content = environment(self.device, self.run.seed) | {
+            "data_sha256": scan_hash(scan),
+            "data": {"label": scan.label, "patterns": len(scan), "N": scan.patch_size,
+                     "modes": len(scan.probe), "photons": scan.photons, **scan.notes},
+        }  # fmt: skip
+        write_json(self.path("env.json"), content)
+        if self.dashboard is not None:
+            self.dashboard.tag({"ptycho.data_sha256": content["data_sha256"]})
+        self.terminal.print(
+            f"{scan.label}: {len(scan):,} patterns of {scan.patch_size} x {scan.patch_size}, "
+            f"{scan.photons:.3g} photons each; canvas {problem.shape[0]} x {problem.shape[1]}; "
+            f"{self.device}, {torch.get_num_threads()} threads"
+        )
+
+    def report(
+        self, problem: Problem, reconstruction: Reconstruction, prefix: str = ""
+    ) -> dict[str, Figures]:
+        """Score a reconstruction, write its arrays and its picture, print its table."""
+        put_away(self.bars)
+        figures = score(reconstruction, problem.experiment, problem.amplitude)
+        write_reconstruction(self.path(f"{prefix}reconstruction.npz"), reconstruction)
+        save_picture(reconstruction, figures, self.path(f"{prefix}reconstruction.png"))
+        self.metrics[f"{prefix}stages"] = figures
+        self.terminal.print(stage_table(figures))
+        if self.dashboard is not None:
+            self.dashboard.log_metrics(_flat_names(figures, prefix))
+        return figures
+
+    def finish(self) -> None:
+        """Write the last files and say where everything is."""
+        write_json(self.path("metrics.json"), self.metrics)
+        if self.dashboard is not None:
+            for file in self.files:
+                self.dashboard.log_file(file)
+        for file in self.files:
+            if file.suffix in (".png", ".npz", ".zip"):
+                self.terminal.print(f"  {file}")
+
+
+def _flat_names(figures: dict[str, Figures], prefix: str) -> dict[str, float]:
+    return {
+        f"{prefix}{stage}/{name}": value
+        for stage, row in figures.items()
+        if stage != FLAT
+        for name, value in row.items()
+    }
+
+
+@contextlib.contextmanager
+def open_session(
+    run: RunConfig, execution: PyTorchExecutionConfig, folder: Path, overrides: list[str]
+) -> Iterator[Session]:
+    """Set the process up as the settings say, and put it back afterwards.
+
+    The run folder records the settings at once and ``status.json`` always says how it
+    stands: running, finished, failed or interrupted.
+    """
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(execution.threads or threads)
+    torch.use_deterministic_algorithms(execution.deterministic)
+    lightning.seed_everything(run.seed, workers=True, verbose=False)
+    first = _rank() == 0
+    terminal = console(quiet=not first)
+    bars = progress(execution.enable_progress_bar and first, terminal)
+    session = Session(run, execution, folder, first, _device(run), terminal, bars)
+    try:
+        with _status(session) if first else contextlib.nullcontext():
+            if first:
+                _record_settings(session, overrides)
+            yield session
+    finally:
+        bars.stop()
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+@contextlib.contextmanager
+def _status(session: Session) -> Iterator[None]:
+    began = time.time()
+    folder = session.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "status.json").exists():
+        state = json.loads((folder / "status.json").read_text()).get("state")
+        raise UserError(f"{folder} already holds a run ({state}); choose another hydra.run.dir.")
+
+    def write(state: str, **more: Any) -> None:
+        seconds = round(time.time() - began, 3)
+        write_json(folder / "status.json", {"state": state, "seconds": seconds, **more})
+
+    def close(state: str, dashboard_status: str, **more: Any) -> None:
+        write(state, **more)
+        if session.dashboard is not None:
+            session.dashboard.finish(dashboard_status)
+
+    write("running")
+    try:
+        yield
+    except KeyboardInterrupt:
+        close("interrupted", "KILLED")
+        raise
+    except SystemExit as error:
+        close("interrupted", "KILLED", exit=error.code)
+        raise
+    except BaseException as error:
+        close("failed", "FAILED", error=f"{type(error).__name__}: {error}")
+        raise
+    close("finished", "FINISHED")
+
+
+def _record_settings(session: Session, overrides: list[str]) -> None:
+    run = session.run
+    write_yaml(session.path("config.resolved.yaml"), plain_config(run))
+    session.path("overrides.txt").write_text("".join(f"{line}\n" for line in overrides))
+    if run.logger.backend not in (LoggerBackend.mlflow, LoggerBackend.many):
+        return
+    outputs = Path(run.paths.outputs)
+    session.dashboard = Dashboard(
+        store_uri(outputs, run.logger.tracking_uri),
+        outputs,
+        run.logger.experiment,
+        run.logger.run_name or session.folder.name,
+        _tags(session),
+    )
+    session.dashboard.log_params({name: plain(value) for name, value, *_ in leaves(run)})
+
+
+def _tags(session: Session) -> dict[str, str]:
+    content = environment(session.device, session.run.seed)
+    git = content["git"] or {}
+    return {
+        "ptycho.task": session.run.task.value,
+        "ptycho.data": session.run.data.label,
+        "ptycho.folder": str(session.folder.absolute()),
+        "ptycho.command": " ".join(content["command"]),
+        "mlflow.source.git.commit": str(git.get("sha")),
+        "ptycho.git_dirty": str(git.get("dirty")),
+    }
+
+
+def _rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", 0)) + 1000 * int(os.environ.get("NODE_RANK", 0))
+
+
+def _device(run: RunConfig) -> torch.device:
+    device = pick_device(run.trainer.accelerator)
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if device.type == "cuda" else device

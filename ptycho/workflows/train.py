@@ -1,0 +1,213 @@
+"""``task=train``: lift, learn, reconstruct, refine, score."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import nn
+
+from ptycho.config import legacy
+from ptycho.data.module import ScanModule
+from ptycho.data.tiles import Lifted, TileDataset
+from ptycho.nn.object_net import STRIDE
+from ptycho.report.bundle import NAME, Bundle, save_bundle
+from ptycho.report.figures import save_object_png
+from ptycho.report.files import plain_config, write_csv
+from ptycho.report.metrics import Figures
+from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
+from ptycho.training.module import ObjectTraining
+from ptycho.training.schedules import adamw, schedule
+from ptycho.workflows import build, stages
+from ptycho.workflows.loggers import make_loggers
+from ptycho.workflows.problem import Problem, pose, with_curves
+from ptycho.workflows.reconstruct import network_on, reconstruct_with
+from ptycho.workflows.session import Session
+
+LOSS = "train/loss"
+
+
+def train(session: Session) -> dict[str, Figures]:
+    """Train a network on one scan and reconstruct with it.
+
+    Returns:
+        Figures of every stage; empty on processes other than the first.
+    """
+    run = session.run
+    problem = pose(build.make_scan(run.data, run.model.N or 0), session.device)
+    legacy.set("intensity_scale", problem.scale)
+    if session.first:
+        session.describe(problem)
+    recipe = build.make_recipe(run.solver)
+    work = lambda: stages.lift(problem, run.model, recipe, session.bars)  # noqa: E731
+    lifted, lift_seconds = stages.timed(session.device, work)
+    network = network_on(build.make_network(run.model), session.device)
+    tiles = _tiles(problem, lifted, run.trainer.batch_size)
+    history = fit(session, problem, network, tiles, lifted)
+    if not session.first:
+        return {}
+    _save(session, problem, network, tiles.tile)
+    found = reconstruct_with(
+        session, problem, network, tiles.tile, lifted=(lifted, lift_seconds)
+    )
+    curve = [(row["seconds"], row[LOSS]) for row in history.rows]
+    figures = session.report(problem, with_curves(found, {LOSS: curve}))
+    _say_training(session, history)
+    if run.data.test_data_file:
+        _score_test_scan(session, network, tiles.tile)
+    return figures
+
+
+def fit(
+    session: Session, problem: Problem, network: nn.Module, tiles: TileDataset, lifted: Lifted
+) -> History:
+    """Let Lightning train; the network is left on the device with its best weights."""
+    run, execution = session.run, session.execution
+    module = ObjectTraining(
+        network, problem.experiment, build.make_loss(run.trainer.torch_loss_mode), _optimiser(session)
+    )
+    history = History(tiles.n_patterns)
+    checkpoint = _checkpoint(session)
+    save = _picture(session, problem, module, lifted, tiles.tile)
+    loggers = make_loggers(session) if session.first else []
+    trainer = Trainer(
+        **build.trainer_arguments(run, execution),
+        callbacks=[*_callbacks(session, save), history, *([checkpoint] if checkpoint else [])],
+        logger=loggers,
+        default_root_dir=session.folder,
+        enable_checkpointing=checkpoint is not None,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the tiles share themselves out
+        log_every_n_steps=1,
+        profiler=_profiler(session),
+    )  # fmt: skip
+    data = ScanModule(
+        tiles, run.seed, **build.loader_arguments(execution, session.device)
+    )
+    trainer.fit(module, data)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if checkpoint is not None and checkpoint.best_model_path:
+        _load_best(module, Path(checkpoint.best_model_path))
+    module.to(session.device).eval()  # Lightning hands it back on the CPU
+    if session.first:
+        write_csv(session.path("metrics.csv"), history.rows)
+    return history
+
+
+def _tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
+    on_cpu = Lifted(lifted.obj.cpu(), lifted.pull.cpu(), lifted.light.cpu())
+    amplitude = torch.from_numpy(problem.scan.amplitude)
+    return TileDataset(on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE)
+
+
+def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
+    how = session.run.trainer
+
+    def make(module: ObjectTraining) -> Any:
+        optimiser = adamw(module.network.parameters(), how.learning_rate, how.weight_decay)
+        moving = schedule(
+            how.scheduler,
+            optimiser,
+            steps=int(module.trainer.estimated_stepping_batches),
+            epochs=how.nepochs,
+            warmup_steps=how.warmup_steps,
+        )
+        return {"optimizer": optimiser, "lr_scheduler": moving} if moving else optimiser
+
+    return make
+
+
+def _callbacks(session: Session, save: Callable[[int], None]) -> list[Callback]:
+    execution = session.execution
+    chosen: list[Callback] = []
+    if execution.enable_progress_bar:
+        chosen.append(RunProgress(session.bars))
+    if execution.collapse_guard:
+        chosen.append(CollapseGuard())
+    if execution.early_stop_patience is not None:
+        chosen.append(EarlyStopping(LOSS, patience=execution.early_stop_patience, mode="min"))
+    if execution.recon_log_every_n_epochs is not None:
+        chosen.append(PictureEvery(execution.recon_log_every_n_epochs, save))
+    return chosen
+
+
+def _checkpoint(session: Session) -> ModelCheckpoint | None:
+    execution = session.execution
+    if not execution.enable_checkpointing:
+        return None
+    metric = execution.checkpoint_monitor_metric
+    return ModelCheckpoint(
+        dirpath=session.folder / "checkpoints",
+        filename="best-{epoch:03d}",
+        monitor=LOSS if metric == "val_loss" else metric,
+        mode=execution.checkpoint_mode.value,
+        save_top_k=execution.checkpoint_save_top_k,
+        save_last=True,
+        save_on_train_epoch_end=True,
+    )
+
+
+def _load_best(module: ObjectTraining, path: Path) -> None:
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    module.load_state_dict(saved["state_dict"])
+
+
+def _picture(
+    session: Session, problem: Problem, module: ObjectTraining, lifted: Lifted, tile: tuple[int, int]
+) -> Callable[[int], None]:
+    def save(epoch: int) -> None:
+        obj = stages.correct(module.correct, lifted, tile, session.execution.inference_batch_size)
+        path = session.path(f"epochs/epoch_{epoch:04d}.png")
+        inside = problem.reconstruction([]).scanned
+        save_object_png(obj.cpu().numpy()[inside], path)
+
+    return save
+
+
+def _profiler(session: Session) -> Any:
+    kind = session.execution.profiler
+    if kind is None:
+        return None
+    from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
+
+    make = SimpleProfiler if kind == "simple" else AdvancedProfiler
+    return make(dirpath=session.folder, filename="profile")
+
+
+def _save(
+    session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int]
+) -> None:
+    bundle = Bundle(
+        weights=network.state_dict(),
+        physics={"probe": torch.view_as_real(problem.probe)},
+        config=plain_config(session.run),
+        params={**legacy.cfg, "intensity_scale": problem.scale, "tile": list(tile)},
+    )
+    save_bundle(session.path(NAME), bundle)
+
+
+def _say_training(session: Session, history: History) -> None:
+    if not history.rows:
+        return
+    last = history.rows[-1]
+    rates = sorted(row["train/patterns_per_s"] for row in history.rows)
+    rate = rates[len(rates) // 2]
+    session.metrics["training"] = {
+        "seconds": last["seconds"], "epochs": len(history.rows), "loss": last[LOSS],
+        "patterns_per_s": rate,
+    }  # fmt: skip
+    session.terminal.print(
+        f"network trained {len(history.rows)} epochs in {last['seconds']:.1f} s "
+        f"({rate:,.0f} patterns/s), loss {last[LOSS]:.4g}"
+    )
+
+
+def _score_test_scan(session: Session, network: nn.Module, tile: tuple[int, int]) -> None:
+    data = session.run.data
+    problem = pose(build.read_scan(str(data.test_data_file), data), session.device)
+    session.terminal.print(f"test scan {problem.scan.label}:")
+    reconstruction = reconstruct_with(session, problem, network, tile)
+    session.report(problem, reconstruction, prefix="test_")

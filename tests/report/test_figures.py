@@ -1,0 +1,150 @@
+"""Pictures are written whatever the reconstruction holds, and show something."""
+
+from dataclasses import replace
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ptycho.data.reconstruction import Reconstruction, Stage
+from ptycho.data.simulate import simulate
+from ptycho.report import panels
+from ptycho.report.figures import key_figures, save_object_png, save_picture
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+FIGURES = {
+    "lift": {"seconds": 0.1, "phase_psnr": 18.6, "R": 0.09, "C": 0.91},
+    "refined": {"seconds": 0.3, "phase_psnr": 40.2, "frc_half_bit_px": 2.0, "R": 0.06, "C": 0.96},
+    "flat": {"phase_psnr": 13.0, "frc_half_bit_px": float("nan"), "R": 0.18, "C": 0.0},
+}
+
+
+@pytest.fixture(scope="module")
+def reconstruction():
+    scan = simulate(kind="natural", n_patterns=64, patch_size=32, photons=1e5, probe_radius=6)
+    tilt = np.exp(0.05j * np.arange(scan.truth.shape[1]))
+    lifted = (0.9 * scan.truth * tilt).astype(np.complex64)
+    return Reconstruction(
+        stages=(Stage("lift", lifted, 0.1), Stage("refined", scan.truth, 0.3)),
+        probe=scan.probe,
+        positions=scan.positions,
+        truth=scan.truth,
+        truth_is_known=True,
+        label="synthetic_$n_64",
+        curves={"train/loss": [(0.0, 2.0), (1.0, 0.5), (2.0, 0.0)], "val/loss": []},
+    )
+
+
+def read(path):
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture.convert("RGB")).astype(float)
+
+
+def assert_picture(path, size):
+    pixels = read(path)
+    assert pixels.shape == (size[1], size[0], 3)
+    assert pixels.std() > 10
+    return pixels
+
+
+def thin(reconstruction):
+    """A scan along a line of three positions: the scanned area is one pixel high."""
+    positions = np.array([[30.0, 30.0], [30.0, 34.0], [30.0, 38.0]])
+    return replace(reconstruction, positions=positions)
+
+
+def two_modes(reconstruction):
+    return replace(reconstruction, probe=np.concatenate([reconstruction.probe] * 2))
+
+
+def wrapping(reconstruction):
+    stages = tuple(replace(s, obj=s.obj**8) for s in reconstruction.stages)
+    return replace(reconstruction, stages=stages, truth=reconstruction.truth**8)
+
+
+VARIANTS = {
+    "truth": lambda r: r,
+    "estimate": lambda r: replace(r, truth_is_known=False, pixel_size_m=11e-9),
+    "no truth": lambda r: replace(r, truth=None, pixel_size_m=50e-9),
+    "one stage, no curves": lambda r: replace(r, stages=r.stages[-1:], curves={}),
+    "two modes": two_modes,
+    "wrapping": wrapping,
+    "one row": thin,
+    "one row, no truth": lambda r: replace(thin(r), truth=None),
+    "one pixel": lambda r: replace(r, positions=r.positions[:1].round()),
+    "NaN": lambda r: replace(r, stages=(Stage("lift", r.obj * np.float32(np.nan), 1.0),)),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_reconstruction_gets_its_picture(reconstruction, variant, tmp_path):
+    save_picture(VARIANTS[variant](reconstruction), FIGURES, tmp_path / "new" / "picture.png")
+    assert_picture(tmp_path / "new" / "picture.png", (1800, 1100))
+
+
+def test_figures_may_be_missing(reconstruction, tmp_path):
+    save_picture(reconstruction, {}, tmp_path / "picture.png")
+    assert_picture(tmp_path / "picture.png", (1800, 1100))
+
+
+def test_the_picture_shows_the_object(reconstruction, tmp_path):
+    flat = replace(reconstruction.stages[-1], obj=np.ones_like(reconstruction.obj))
+    save_picture(reconstruction, FIGURES, tmp_path / "a.png")
+    save_picture(replace(reconstruction, stages=(flat,)), FIGURES, tmp_path / "b.png")
+    assert np.abs(read(tmp_path / "a.png") - read(tmp_path / "b.png")).mean() > 3
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (20, 60), (1, 1), (3, 2)])
+def test_small_picture_of_an_object(reconstruction, shape, tmp_path):
+    save_object_png(reconstruction.obj[: shape[0], : shape[1]], tmp_path / "object.png")
+    assert read(tmp_path / "object.png").shape[1] == 1100
+
+
+def test_nothing_global_is_touched(reconstruction, tmp_path):
+    before = dict(matplotlib.rcParams)
+    save_object_png(reconstruction.obj, tmp_path / "object.png")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_key_figures_stand_beside_their_floor():
+    line = key_figures(FIGURES["refined"], FIGURES["flat"])
+    assert "phase 40.2 dB (flat 13.0)" in line
+    assert "FRC ½-bit 2.0 px   ·" in line
+    assert "C 0.960 (flat 0.000)" in line
+    assert key_figures({}, {}) == ""
+    assert "31.4 nm" in key_figures({"frc_half_bit_px": 2.8, "frc_half_bit_nm": 31.4}, {})
+
+
+@pytest.mark.parametrize(
+    ("at_most", "length"), [(1, 1), (1.9, 1), (2, 2), (49, 20), (50, 50), (0.3, 0.2), (990, 500)]
+)
+def test_scale_bars_have_round_lengths(at_most, length):
+    assert panels.round_length(at_most) == pytest.approx(length)
+
+
+def test_scale_bar_names_its_unit():
+    for pixel_size_m, words in ((None, "20 px"), (10e-9, "200 nm"), (1e-7, "2 µm")):
+        axes = Figure().subplots()
+        panels.scale_bar(axes, 100, pixel_size_m)
+        assert [text.get_text() for text in axes.texts] == [words]
+
+
+def test_hue_is_phase_and_brightness_is_amplitude():
+    colours = panels.complex_colours(np.array([[1.0, -1.0, 0.0, 0.5]], complex))
+    red, cyan, black, dim = colours[0]
+    assert red[0] > red[1]
+    assert cyan[0] < cyan[1] == pytest.approx(cyan[2])
+    assert not black.any()
+    np.testing.assert_allclose(dim, red / 2)
+
+
+def test_limits_leave_out_outliers_and_have_width():
+    image = np.linspace(0, 1, 1001)
+    image[500] = 1e9
+    assert panels.limits(image) == pytest.approx((0.01, 0.991), abs=2e-3)
+    low, high = panels.limits(np.full((3, 3), 0.7))
+    assert low < 0.7 < high

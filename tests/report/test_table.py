@@ -1,0 +1,61 @@
+from rich.console import Console
+
+from ptycho.report.table import stage_table
+
+ROWS = {
+    "lift": {"seconds": 0.12, "phase_psnr": 18.61, "R": 0.089, "C": 0.918},
+    "refined": {"seconds": 3.4, "phase_psnr": 40.15, "R": 0.064, "C": 0.963},
+    "flat": {"phase_psnr": 12.98, "R": 0.1845, "C": 0.0, "phase_pearson": 0.0},
+}
+
+
+def printed(table, width=80):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table)
+    return console.export_text()
+
+
+def cells(table, heading):
+    for column in table.columns:
+        if str(column.header).replace("\n", " ") == heading:
+            return list(column.cells)
+    return None
+
+
+def test_rows_in_order_and_the_floor_last_and_dim():
+    table = stage_table(ROWS)
+    assert cells(table, "stage") == ["lift", "refined", "flat"]
+    assert table.rows[-1].style == "dim"
+    assert cells(table, "phase PSNR dB")[-1] == "13.0"
+
+
+def test_the_best_of_a_column_is_bold():
+    table = stage_table(ROWS)
+    assert cells(table, "phase PSNR dB")[:2] == ["18.6", "[bold]40.2[/bold]"]
+    assert cells(table, "R")[:2] == ["0.089", "[bold]0.064[/bold]"]
+    assert cells(table, "C")[:2] == ["0.918", "[bold]0.963[/bold]"]
+    # neither is a short stage a good one
+    assert cells(table, "seconds") == ["0.1", "3.4", "-"]
+
+
+def test_the_floor_is_never_the_best():
+    table = stage_table({"lift": {"C": -0.2}, "flat": {"C": 0.0}})
+    assert cells(table, "C") == ["[bold]-0.200[/bold]", "0.000"]
+
+
+def test_columns_without_a_value_are_left_out():
+    rows = {"solver": {"R": 0.1, "C": float("nan")}, "flat": {"R": 0.2, "C": 0.0}}
+    assert [str(column.header) for column in stage_table(rows).columns] == ["stage", "R"]
+
+
+def test_nan_beside_values_is_a_dash():
+    rows = {"lift": {"frc_half_bit_px": float("nan")}, "refined": {"frc_half_bit_px": 2.04}}
+    assert cells(stage_table(rows), "FRC ½-bit px") == ["-", "[bold]2.0[/bold]"]
+
+
+def test_a_full_table_fits_into_a_terminal():
+    names = "seconds phase_psnr phase_ssim phase_pearson amplitude_psnr amplitude_ssim".split()
+    row = dict.fromkeys([*names, "frc_half_bit_px", "R", "C"], 0.1234)
+    text = printed(stage_table({"network": row, "refined": row, "flat": row}))
+    assert "…" not in text
+    assert text.count("0.123") == 15
