@@ -200,7 +200,7 @@ class HardwareConfig:
 class OptimiserConfig:
     """How steps are taken."""
 
-    learning_rate: float = setting(3e-3, above=0, at_most=1)
+    learning_rate: float = setting(1e-3, above=0, at_most=1)
     """Peak learning rate of AdamW."""
     weight_decay: float = setting(1e-4, at_least=0)
     """AdamW's decoupled weight decay."""

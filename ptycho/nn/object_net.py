@@ -40,7 +40,7 @@ class ObjectNet(nn.Module):
 
     def __init__(self, scale: int = 1) -> None:
         super().__init__()
-        fine, middle, deep = 24 * scale, 40 * scale, 56 * scale
+        fine, middle, deep = 16 * scale, 32 * scale, 48 * scale
         self.stem = nn.Conv2d(4 * CHANNELS, fine, 3, padding=1)
         self.fine = Residual(fine)
         self.down1 = nn.Conv2d(fine, middle, 2, stride=2)

@@ -46,7 +46,8 @@ def align(obj: ComplexImage, truth: ComplexImage, *, max_shift: float = 4.0) -> 
 
 def is_flat(image: NDArray[Any]) -> bool:
     """Whether an image is one constant, up to rounding in single precision."""
-    return bool(np.ptp(np.abs(image - image.mean())) <= 1e-6 * np.abs(image).max(initial=0))
+    deviation = np.abs(image - image.mean()).max(initial=0)
+    return bool(deviation <= 1e-6 * np.abs(image).max(initial=0))
 
 
 def match_scale(obj: ComplexImage, truth: ComplexImage) -> ComplexImage:

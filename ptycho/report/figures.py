@@ -17,7 +17,7 @@ from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
 from ptycho.report import panels
 from ptycho.report.align import ComplexImage, align, level
-from ptycho.report.metrics import FLAT, Figures, phases
+from ptycho.report.metrics import FLAT, Figures, phases, wrapped
 
 _WRAPS = 1.8 * math.pi  # radians between the limits from which a phase is shown as a circle
 _ELONGATED = 1.6  # width over height from which panels are stacked
@@ -42,7 +42,7 @@ class _Scale:
     def draw_phase(self, axes: Axes, view: _View, title: str) -> AxesImage:
         """Draw the phase of a view, wrapped where the colours are."""
         cyclic = self.phase_colours == panels.CYCLIC
-        phase = np.angle(np.exp(1j * view.phase)) if cyclic else view.phase
+        phase = wrapped(view.phase) if cyclic else view.phase
         return panels.draw_image(axes, phase, title, self.phase_colours, self.phase)
 
     def draw_amplitude(self, axes: Axes, view: _View, title: str) -> AxesImage:
@@ -209,7 +209,7 @@ def _evidence(
 
 
 def _error(axes: Axes, view: _View, true_view: _View, known: bool) -> None:
-    error = view.phase - true_view.phase
+    error = wrapped(view.phase - true_view.phase)
     most = max(float(np.percentile(np.abs(error), 99)), 1e-3)
     what = "phase error" if known else "phase, difference from the estimate"
     title = f"{what}, MAE {np.abs(error).mean():.3f} rad"

@@ -18,7 +18,17 @@ from ptycho.physics.forward import Experiment
 from ptycho.report.align import ComplexImage, align, remove_ramp, soft_edges
 from ptycho.report.frames import frame_fit, misfit
 
-__all__ = ["FLAT", "compare", "flat_floor", "frame_fit", "frc", "phases", "resolution", "score"]
+__all__ = [
+    "FLAT",
+    "compare",
+    "flat_floor",
+    "frame_fit",
+    "frc",
+    "phases",
+    "resolution",
+    "score",
+    "wrapped",
+]
 
 Figures = dict[str, float]
 Image = NDArray[np.float64]
@@ -27,6 +37,7 @@ FLAT = "flat"
 """Row of the floor among the rows of :func:`score`."""
 
 _ROUNDING = 1e-5  # variation below this share is single precision, not structure
+_WRAPS = 1.5 * math.pi  # range of a true phase from which it is taken to wrap
 _BEST_PSNR = 200.0  # decibels given to identical images: infinity is no JSON
 _FIRST_RINGS = 3  # rings within which an FRC curve must rise to count at all
 
@@ -58,7 +69,8 @@ def compare(obj: ComplexImage, truth: ComplexImage, pixel_size_m: float | None =
     figures = _likeness("amplitude", np.abs(aligned), true_modulus, np.ptp(true_modulus), unit)
     # but the range is the one people see
     span = np.ptp(np.angle(truth * np.conj(truth.mean())))
-    figures |= _likeness("phase", *phases(aligned, level), span, 1.0)
+    phase, true_phase = phases(aligned, level)
+    figures |= _likeness("phase", phase, true_phase, span, 1.0)
     frequency, curve, half_bit = frc(aligned, level)
     figures["frc_half_bit_px"] = resolution(frequency, curve, half_bit)
     figures["frc_one_seventh_px"] = resolution(frequency, curve, np.full_like(curve, 1 / 7))
@@ -71,25 +83,35 @@ def compare(obj: ComplexImage, truth: ComplexImage, pixel_size_m: float | None =
 def phases(aligned: ComplexImage, truth: ComplexImage) -> tuple[Image, Image]:
     """Phases of an aligned object and of the truth in radians, around the truth's mean.
 
-    The object's is the truth's plus ``angle(obj conj(truth))``: where the truth wraps, so
-    does the object.
+    Where the truth itself wraps, the object's is the truth's plus ``angle(obj conj(truth))``
+    and wraps with it. Only there: to stay within half a turn of the truth is a likeness
+    that noise has not earned.
     """
-    centre = truth.astype(np.complex128)
-    level = np.angle(centre * np.conj(centre.mean()))
+    fields = truth.astype(np.complex128)
     # black has no phase; without this it would agree with any truth
     visible = np.where(aligned == 0, 1, aligned)
-    return level + np.angle(visible * np.conj(centre)), level
+    centre = np.conj(fields.mean())
+    true_phase = np.angle(fields * centre)
+    if np.ptp(true_phase) > _WRAPS:
+        return true_phase + np.angle(visible * np.conj(fields)), true_phase
+    return np.angle(visible * centre), true_phase
+
+
+def wrapped(angle: NDArray[np.floating[Any]]) -> Image:
+    """An angle brought into (-pi, pi]."""
+    return np.asarray(np.angle(np.exp(1j * angle)))
 
 
 def _likeness(name: str, image: Image, truth: Image, span: float, unit: float) -> Figures:
     """Four figures; ``span`` is the range of the truth, ``unit`` what its values are sized by."""
+    error = wrapped(image - truth) if name == "phase" else image - truth
     if span <= _ROUNDING * unit:
         span = math.nan
     return {
         f"{name}_pearson": pearson(image, truth, _ROUNDING * unit),
         f"{name}_ssim": _ssim(image, truth, span),
-        f"{name}_psnr": _psnr(image, truth, span),
-        f"{name}_mae": float(np.abs(image - truth).mean()),
+        f"{name}_psnr": _psnr(truth + error, truth, span),
+        f"{name}_mae": float(np.abs(error).mean()),
     }
 
 
@@ -195,7 +217,8 @@ def _row(
     canvas = torch.from_numpy(np.ascontiguousarray(obj, dtype=np.complex64))
     r, c = misfit(experiment, canvas, amplitude)
     row = {"R": r, "C": c}
-    if reconstruction.truth is not None:
+    # somebody's estimate is shown, but it is no truth to be scored against
+    if reconstruction.truth is not None and reconstruction.truth_is_known:
         inside = reconstruction.scanned
         row |= compare(obj[inside], reconstruction.truth[inside], reconstruction.pixel_size_m)
     return row

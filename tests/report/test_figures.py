@@ -66,39 +66,36 @@ def wrapping(reconstruction):
     return replace(reconstruction, stages=stages, truth=reconstruction.truth**8)
 
 
+def nothing_but_nan(reconstruction):
+    broken = Stage("solver", reconstruction.obj * np.float32(np.nan), 1.0)
+    return replace(reconstruction, stages=(broken,), curves={})
+
+
 VARIANTS = {
-    "truth": lambda r: r,
-    "estimate": lambda r: replace(r, truth_is_known=False, pixel_size_m=11e-9),
+    "two modes, an estimate": lambda r: replace(
+        two_modes(r), truth_is_known=False, pixel_size_m=11e-9
+    ),
     "no truth": lambda r: replace(r, truth=None, pixel_size_m=50e-9),
-    "one stage, no curves": lambda r: replace(r, stages=r.stages[-1:], curves={}),
-    "two modes": two_modes,
     "wrapping": wrapping,
-    "one row": thin,
-    "one row, no truth": lambda r: replace(thin(r), truth=None),
-    "one pixel": lambda r: replace(r, positions=r.positions[:1].round()),
-    "NaN": lambda r: replace(r, stages=(Stage("lift", r.obj * np.float32(np.nan), 1.0),)),
+    "one pixel, no truth": lambda r: replace(r, truth=None, positions=r.positions[:1].round()),
+    "NaN, one row": lambda r: nothing_but_nan(thin(r)),
 }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_reconstruction_gets_its_picture(reconstruction, variant, tmp_path):
-    save_picture(VARIANTS[variant](reconstruction), FIGURES, tmp_path / "new" / "picture.png")
+    figures = FIGURES if variant != "NaN, one row" else {}
+    save_picture(VARIANTS[variant](reconstruction), figures, tmp_path / "new" / "picture.png")
     assert_picture(tmp_path / "new" / "picture.png", (1800, 1100))
 
 
-def test_figures_may_be_missing(reconstruction, tmp_path):
-    save_picture(reconstruction, {}, tmp_path / "picture.png")
-    assert_picture(tmp_path / "picture.png", (1800, 1100))
-
-
-def test_the_picture_shows_the_object(reconstruction, tmp_path):
-    flat = replace(reconstruction.stages[-1], obj=np.ones_like(reconstruction.obj))
-    save_picture(reconstruction, FIGURES, tmp_path / "a.png")
-    save_picture(replace(reconstruction, stages=(flat,)), FIGURES, tmp_path / "b.png")
+def test_the_small_picture_shows_the_object(reconstruction, tmp_path):
+    save_object_png(reconstruction.obj, tmp_path / "a.png")
+    save_object_png(np.ones_like(reconstruction.obj), tmp_path / "b.png")
     assert np.abs(read(tmp_path / "a.png") - read(tmp_path / "b.png")).mean() > 3
 
 
-@pytest.mark.parametrize("shape", [(40, 40), (20, 60), (1, 1), (3, 2)])
+@pytest.mark.parametrize("shape", [(20, 60), (1, 1)])
 def test_small_picture_of_an_object(reconstruction, shape, tmp_path):
     save_object_png(reconstruction.obj[: shape[0], : shape[1]], tmp_path / "object.png")
     assert read(tmp_path / "object.png").shape[1] == 1100
