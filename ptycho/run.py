@@ -50,6 +50,7 @@ def main() -> None:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _refuse(error)
     except KeyboardInterrupt:
+        print("ptycho: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

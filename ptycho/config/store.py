@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ptycho.config.config import ConfigError, RunConfig
-from ptycho.config.validate import faults, leaves, suggestion
+from ptycho.config.validate import check, leaves, suggestion
 
 
 def conf_dir() -> str:
@@ -39,14 +39,12 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     Raises:
         ConfigError: with every fault.
     """
-    found = [*_extras(cfg, RunConfig, "")]
-    if not found:
-        run = OmegaConf.to_object(cfg)
-        assert isinstance(run, RunConfig)
-        found = faults(run)
-    if found:
-        raise ConfigError(*found)
-    return run
+    extras = [*_extras(cfg, RunConfig, "")]
+    if extras:
+        raise ConfigError(*extras)
+    run = OmegaConf.to_object(cfg)
+    assert isinstance(run, RunConfig)
+    return check(run)
 
 
 def check_command_line(arguments: list[str]) -> RunConfig | None:

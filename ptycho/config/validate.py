@@ -23,8 +23,6 @@ from ptycho.config.config import (
     Task,
 )
 
-
-
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "at_least": ("at least", operator.ge),
     "above": ("greater than", operator.gt),

@@ -33,6 +33,7 @@ def simulate(
         jitter: standard deviation added to the raster, in object pixels.
         probe_radius: radius of the defocused beam in object pixels.
         seed: seed of object, positions and noise.
+        label: name of the scan.
 
     Returns:
         The scan; same arguments, same bits.

@@ -79,6 +79,4 @@ class ObjectNet(nn.Module):
 
 def planes(obj: Tensor, pull: Tensor, light: Tensor) -> Tensor:
     """The network's real input ``(b, 5, H, W)``."""
-    return torch.stack(
-        [obj.real - 1, obj.imag, 3 * pull.real, 3 * pull.imag, light.sqrt()], dim=1
-    )
+    return torch.stack([obj.real - 1, obj.imag, 3 * pull.real, 3 * pull.imag, light.sqrt()], dim=1)

@@ -18,7 +18,8 @@ def to_detector(exit_wave: Tensor) -> Tensor:
         Detector wave, complex ``(..., y, x)``.
     """
     centred = torch.fft.ifftshift(exit_wave, dim=_PLANE)
-    return torch.fft.fftshift(torch.fft.fft2(centred, norm="ortho"), dim=_PLANE)
+    wave: Tensor = torch.fft.fftshift(torch.fft.fft2(centred, norm="ortho"), dim=_PLANE)
+    return wave
 
 
 def from_detector(detector_wave: Tensor) -> Tensor:
@@ -31,7 +32,8 @@ def from_detector(detector_wave: Tensor) -> Tensor:
         Exit wave, complex ``(..., y, x)``.
     """
     corner = torch.fft.ifftshift(detector_wave, dim=_PLANE)
-    return torch.fft.fftshift(torch.fft.ifft2(corner, norm="ortho"), dim=_PLANE)
+    wave: Tensor = torch.fft.fftshift(torch.fft.ifft2(corner, norm="ortho"), dim=_PLANE)
+    return wave
 
 
 def frequency_grid(
@@ -57,7 +59,8 @@ def fourier_shift(field: Tensor, shift: Tensor) -> Tensor:
     ky, kx = frequency_grid((field.shape[-2], field.shape[-1]), field.device, shift.dtype)
     phase = -2 * torch.pi * (ky * shift[..., 0, None, None] + kx * shift[..., 1, None, None])
     ramp = torch.polar(torch.ones_like(phase), phase).to(field.dtype)
-    return torch.fft.ifft2(torch.fft.fft2(field) * ramp)
+    shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(field) * ramp)
+    return shifted
 
 
 def crop_centre(field: Tensor, size: int) -> Tensor:

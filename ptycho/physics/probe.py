@@ -35,9 +35,7 @@ def width(probe: Tensor) -> float:
     return 2 * math.sqrt(2 * spread)
 
 
-def shifted_probes(
-    probe: Tensor, rest: Tensor, bins: int = 16
-) -> tuple[Tensor, Tensor]:
+def shifted_probes(probe: Tensor, rest: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
     """Probe shifted by each sub-pixel rest, computed once per distinct shift.
 
     Illuminating the object between pixels equals shifting the probe: exact, and free once

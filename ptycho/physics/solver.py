@@ -164,8 +164,8 @@ def low_frequency_filter(shape: tuple[int, int], cutoff: float, cap: float) -> T
     """
     ky, kx = torch.fft.fftfreq(shape[0]), torch.fft.rfftfreq(shape[1])
     square = ky[:, None].square() + kx[None, :].square()
-    gain = (cutoff**2 / square.clamp_min(1e-12)).clamp_max(cap)
-    gain = gain * torch.exp(-square / (8 * cutoff**2))
+    capped = (cutoff**2 / square.clamp_min(1e-12)).clamp_max(cap)
+    gain: Tensor = capped * torch.exp(-square / (8 * cutoff**2))
     gain[0, 0] = 0
     return gain
 
@@ -194,6 +194,7 @@ def coarse_solution(
         shape: ``(H, W)`` of the full object, even.
         iterations: how many; 0 gives a flat object.
         recipe: how to step.
+        on_iteration: called with the iteration and the relative amplitude error.
 
     Returns:
         Complex ``(H, W)``.

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ptycho import __version__
@@ -53,7 +54,7 @@ def scan_hash(scan: Scan) -> str:
     digest = hashlib.sha256()
     for array in (scan.amplitude, scan.positions, scan.probe):
         digest.update(str((array.shape, array.dtype.str)).encode())
-        digest.update(memoryview(array.ravel()).cast("B"))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

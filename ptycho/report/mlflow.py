@@ -62,9 +62,7 @@ class Dashboard:
         """Record figures; those that are not numbers are left out."""
         from mlflow.entities import Metric
 
-        every = [
-            Metric(name, value, 0, step) for name, value in metrics.items() if value == value
-        ]
+        every = [Metric(name, value, 0, step) for name, value in metrics.items() if value == value]
         if every:
             self._client.log_batch(self.run_id, metrics=every)
 

@@ -74,9 +74,11 @@ class CollapseGuard(Callback):
         """Judge the last tile of the epoch."""
         loss = float(trainer.callback_metrics["train/loss"])
         fault = self.diagnose(loss, *pl_module.last)  # type: ignore[misc]
-        if fault:
+        # all processes stop together, or the others would wait for this one for ever
+        if trainer.strategy.reduce_boolean_decision(fault is not None, all=False):
+            what = fault or "another process saw its object collapse."
             raise CollapseError(
-                f"training stopped in epoch {trainer.current_epoch}: {fault} "
+                f"training stopped in epoch {trainer.current_epoch}: {what} "
                 "Lower trainer.learning_rate, or use task=solve; "
                 "execution.collapse_guard=false trains on regardless."
             )

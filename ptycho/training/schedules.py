@@ -20,7 +20,7 @@ class BoldDriver(lr_scheduler.LRScheduler):
         self.up, self.down, self.last_loss, self.factor = up, down, math.inf, 1.0
         super().__init__(optimizer)
 
-    def step(self, metrics: Any = None, epoch: int | None = None) -> None:
+    def step(self, metrics: Any = None) -> None:
         """Compare the epoch's loss with the last one's."""
         if metrics is not None:
             loss = float(metrics)

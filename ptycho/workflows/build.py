@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ptycho.config.config import (
     DataConfig,
     DataSource,
@@ -70,11 +68,11 @@ def make_loss(mode: LossMode) -> Loss:
     return poisson_loss if mode == LossMode.poisson else amplitude_loss
 
 
-def loader_arguments(execution: PyTorchExecutionConfig, device: torch.device) -> dict[str, Any]:
+def loader_arguments(execution: PyTorchExecutionConfig) -> dict[str, Any]:
     """How batches are prepared."""
     return {
         "num_workers": execution.num_workers,
-        "pin_memory": execution.pin_memory and device.type == "cuda",
+        "pin_memory": execution.pin_memory,
         "persistent_workers": execution.persistent_workers,
         "prefetch_factor": execution.prefetch_factor,
     }

@@ -137,9 +137,7 @@ def audit(run: RunConfig) -> dict[str, tuple[Any, Any]]:
     """What differs from the defaults: name -> (default, value)."""
     defaults = {name: value for name, value, *_ in leaves(RunConfig())}
     return {
-        name: (defaults[name], value)
-        for name, value, *_ in leaves(run)
-        if value != defaults[name]
+        name: (defaults[name], value) for name, value, *_ in leaves(run) if value != defaults[name]
     }
 
 

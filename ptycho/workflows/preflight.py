@@ -63,9 +63,7 @@ def device_faults(run: RunConfig) -> list[str]:
     if wanted in (Accelerator.gpu, Accelerator.cuda) and not cuda:
         if wanted == Accelerator.gpu and mps:
             return []
-        return [
-            f"trainer.accelerator={wanted} asks for a GPU, but {_why_no_cuda()}. {way_out}"
-        ]
+        return [f"trainer.accelerator={wanted} asks for a GPU, but {_why_no_cuda()}. {way_out}"]
     if run.trainer.precision == "16-mixed" and not cuda:
         return ["trainer.precision=16-mixed needs a CUDA device; use bf16-mixed or 32-true."]
     count = run.trainer.devices

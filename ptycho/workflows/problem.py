@@ -92,7 +92,9 @@ class Problem:
         high = np.minimum(self.offset + self.shape, truth.shape)
         if (high <= low).any():
             return None  # the estimate lives somewhere else; nothing to compare
-        target = tuple(slice(*pair) for pair in zip(low - self.offset, high - self.offset, strict=True))
+        target = tuple(
+            slice(*pair) for pair in zip(low - self.offset, high - self.offset, strict=True)
+        )
         canvas[target] = truth[low[0] : high[0], low[1] : high[1]]
         return canvas
 

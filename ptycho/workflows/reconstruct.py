@@ -53,9 +53,7 @@ def reconstruct_with(
     recipe = build.make_recipe(run.solver)
     how = lift_recipe or recipe
     if lifted is None:
-        lifted = stages.timed(
-            device, lambda: stages.lift(problem, run.model, how, session.bars)
-        )
+        lifted = stages.timed(device, lambda: stages.lift(problem, run.model, how, session.bars))
     first, lift_seconds = lifted
     batch = session.execution.inference_batch_size
     corrected, network_seconds = stages.timed(
@@ -76,7 +74,7 @@ def reconstruct_with(
 def network_on(network: nn.Module, device: torch.device) -> nn.Module:
     """A network where and how it is computed; the same for training and reconstructing."""
     placed: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return placed.eval()
+    return placed
 
 
 def _network_of(bundle: Bundle, session: Session) -> nn.Module:

@@ -198,4 +198,8 @@ def _rank() -> int:
 
 def _device(run: RunConfig) -> torch.device:
     device = pick_device(run.trainer.accelerator)
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if device.type == "cuda" else device
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        if device.type == "cuda"
+        else device
+    )

@@ -46,9 +46,7 @@ def lift(problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress) -
 
 
 @torch.no_grad()
-def correct(
-    network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int
-) -> Tensor:
+def correct(network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int) -> Tensor:
     """The network's answer on the whole canvas."""
     shape = lifted.obj.shape
     tile = (min(tile[0], shape[0]), min(tile[1], shape[1]))

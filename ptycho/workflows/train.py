@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from ptycho.config import legacy
@@ -27,6 +28,8 @@ from ptycho.workflows.reconstruct import network_on, reconstruct_with
 from ptycho.workflows.session import Session
 
 LOSS = "train/loss"
+TERMINATED = 143
+"""Exit code after SIGTERM."""
 
 
 def train(session: Session) -> dict[str, Figures]:
@@ -49,9 +52,7 @@ def train(session: Session) -> dict[str, Figures]:
     if not session.first:
         return {}
     _save(session, problem, network, tiles.tile)
-    found = reconstruct_with(
-        session, problem, network, tiles.tile, lifted=(lifted, lift_seconds)
-    )
+    found = reconstruct_with(session, problem, network, tiles.tile, lifted=(lifted, lift_seconds))
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
     figures = session.report(problem, with_curves(found, {LOSS: curve}))
     _say_training(session, history)
@@ -66,7 +67,10 @@ def fit(
     """Let Lightning train; the network is left on the device with its best weights."""
     run, execution = session.run, session.execution
     module = ObjectTraining(
-        network, problem.experiment, build.make_loss(run.trainer.torch_loss_mode), _optimiser(session)
+        network,
+        problem.experiment,
+        build.make_loss(run.trainer.torch_loss_mode),
+        _optimiser(session),
     )
     history = History(tiles.n_patterns)
     checkpoint = _checkpoint(session)
@@ -74,7 +78,7 @@ def fit(
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
-        callbacks=[*_callbacks(session, save), history, *([checkpoint] if checkpoint else [])],
+        callbacks=[history, *_callbacks(session, save), *([checkpoint] if checkpoint else [])],
         logger=loggers,
         default_root_dir=session.folder,
         enable_checkpointing=checkpoint is not None,
@@ -83,17 +87,19 @@ def fit(
         log_every_n_steps=1,
         profiler=_profiler(session),
     )  # fmt: skip
-    data = ScanModule(
-        tiles, run.seed, **build.loader_arguments(execution, session.device)
-    )
-    trainer.fit(module, data)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    data = ScanModule(tiles, run.seed, **build.loader_arguments(execution))
+    try:
+        trainer.fit(module, data)
+    except SIGTERMException:
+        raise SystemExit(TERMINATED) from None  # Lightning's own exit code would be 0
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if session.first and history.rows:
+            write_csv(session.path("metrics.csv"), history.rows)
     if checkpoint is not None and checkpoint.best_model_path:
         _load_best(module, Path(checkpoint.best_model_path))
-    module.to(session.device).eval()  # Lightning hands it back on the CPU
-    if session.first:
-        write_csv(session.path("metrics.csv"), history.rows)
+    module.to(session.device)  # Lightning hands it back on the CPU
     return history
 
 
@@ -156,7 +162,11 @@ def _load_best(module: ObjectTraining, path: Path) -> None:
 
 
 def _picture(
-    session: Session, problem: Problem, module: ObjectTraining, lifted: Lifted, tile: tuple[int, int]
+    session: Session,
+    problem: Problem,
+    module: ObjectTraining,
+    lifted: Lifted,
+    tile: tuple[int, int],
 ) -> Callable[[int], None]:
     def save(epoch: int) -> None:
         obj = stages.correct(module.correct, lifted, tile, session.execution.inference_batch_size)
@@ -177,9 +187,7 @@ def _profiler(session: Session) -> Any:
     return make(dirpath=session.folder, filename="profile")
 
 
-def _save(
-    session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int]
-) -> None:
+def _save(session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int]) -> None:
     bundle = Bundle(
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
