@@ -30,9 +30,10 @@ class Dashboard:
         self, uri: str, outputs: Path, experiment: str, name: str, tags: dict[str, str]
     ) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for noisy in ("alembic", "mlflow"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         from mlflow import MlflowClient
+
+        for noisy in ("alembic", "mlflow"):  # after the import, which sets them up
+            logging.getLogger(noisy).setLevel(logging.WARNING)
 
         self.uri = uri
         if uri.startswith("sqlite:///"):
