@@ -7,16 +7,23 @@ from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from ptycho.config.config import UserError
-from ptycho.config.store import check_command_line, conf_dir, register, sentence, to_run_config
+from ptycho.config.store import (
+    MENDABLE,
+    check_command_line,
+    conf_dir,
+    register,
+    sentence,
+    to_run_config,
+)
 
 BAD_INPUT = 2
 """Exit code for anything the user can mend."""
+UNREAD = 1
+"""Exit code when the output was no longer wanted."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
@@ -41,14 +48,17 @@ def main() -> None:
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us instead of printing them
     try:
-        run = check_command_line(sys.argv[1:])
-        if run is not None:
+        runs = check_command_line(sys.argv[1:])
+        if runs:
             from ptycho.workflows.preflight import check_surroundings
 
-            check_surroundings(run)
+            check_surroundings(*runs)
         _job()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (*MENDABLE, FileNotFoundError) as error:
         _refuse(error)
+    except BrokenPipeError:  # whoever read us, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
     except KeyboardInterrupt:
         print("ptycho: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

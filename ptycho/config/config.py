@@ -12,12 +12,9 @@ from typing import Any
 
 
 def setting(default: Any, **limits: Any) -> Any:
-    """A dataclass field with a default and its limits.
+    """A field with its limits: ``at_least``, ``above``, ``at_most`` or ``choices``.
 
-    Args:
-        default: the value when nothing is typed.
-        **limits: any of ``at_least``, ``above``, ``at_most`` (numbers) and
-            ``choices`` (a tuple), checked by :func:`ptycho.config.validate.faults`.
+    They are checked by :func:`ptycho.config.validate.faults`.
     """
     return field(default=default, metadata=limits)
 
@@ -261,7 +258,7 @@ class ExecutionConfig:
     """Metric that says which checkpoint is best; ``val_loss`` is an alias of ``train/loss``."""
     checkpoint_mode: Direction = Direction.min
     """Whether a small or a large metric is best."""
-    early_stop_patience: int | None = setting(25, at_least=1)
+    early_stop_patience: int | None = setting(None, at_least=1)
     """Epochs without improvement before training stops; empty to never stop."""
     collapse_guard: bool = True
     """Stop, and say so, when the object goes flat or the scale explodes."""
@@ -306,7 +303,7 @@ class SolverConfig:
 
     coarse_iterations: int = setting(30, at_least=0)
     """Half-resolution iterations of ``task=solve``."""
-    iterations: int = setting(40, at_least=0)
+    iterations: int = setting(20, at_least=0)
     """Full-resolution iterations of ``task=solve``."""
     poisson_iterations: int = setting(8, at_least=0)
     """Final iterations on the Poisson likelihood."""
@@ -326,7 +323,7 @@ class SolverConfig:
 class RefineConfig:
     """How the physics finishes what the network began; conf/refine."""
 
-    iterations: int = setting(40, at_least=0)
+    iterations: int = setting(20, at_least=0)
     """Full-resolution solver iterations after the network; 0 for none."""
     poisson_iterations: int = setting(8, at_least=0)
     """Final iterations on the Poisson likelihood."""
@@ -382,6 +379,7 @@ class TrainingConfig(DataConfig, LearningConfig):
 
     model: ModelConfig = field(default_factory=ModelConfig)
     output_dir: str | None = None
+    """Where the run writes."""
 
 
 @dataclass(kw_only=True)
@@ -390,7 +388,12 @@ class InferenceConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     model_path: str | None = None
+    """The trained bundle."""
     test_data_file: str | None = None
+    """The scan to reconstruct."""
     values: Values = Values.auto
+    """Whether the scan's file holds counts or amplitudes."""
     n_images: int | None = None
+    """Use only the first so many patterns."""
     output_dir: str | None = None
+    """Where the run writes."""

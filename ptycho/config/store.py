@@ -2,21 +2,31 @@
 
 import argparse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
+from hydra import compose
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
+from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from ptycho.config.config import ConfigError, RunConfig
+from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.validate import check, leaves, suggestion
+
+MENDABLE = (UserError, HydraException, OmegaConfBaseException, YAMLError)
+"""What the user can mend; :func:`sentence` makes it readable."""
+_JOBS_LOOKED_AT = 24  # a tenth of a second each; the rest of a long sweep is checked as it runs
 
 
 def conf_dir() -> str:
@@ -42,100 +52,175 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     extras = [*_extras(cfg, RunConfig, "")]
     if extras:
         raise ConfigError(*extras)
+    if OmegaConf.get_type(cfg) is not RunConfig:  # a main file of the user's own, without schema
+        cfg = DictConfig(OmegaConf.merge(OmegaConf.structured(RunConfig), cfg))
     run = OmegaConf.to_object(cfg)
     assert isinstance(run, RunConfig)
     return check(run)
 
 
-def check_command_line(arguments: list[str]) -> RunConfig | None:
+def check_command_line(arguments: list[str]) -> list[RunConfig]:
     """Compose and validate what was typed, before anything is written.
 
     Args:
         arguments: the command line without the program.
 
     Returns:
-        The settings of a single run; None when Hydra is asked for something else (help, a
-        sweep, a printed config).
+        The settings of every job (of the first few in a long sweep); none when Hydra is asked
+        for something else (help, a printed config).
 
     Raises:
         ConfigError: with every unknown name, wrong type and impossible value.
     """
     options, _ = get_args_parser().parse_known_args(arguments)
     if options.shell_completion or options.help or options.hydra_help:
-        return None
-    typed = [_parse(one) for one in options.overrides]
-    known = [name for name, *_ in leaves(RunConfig())]
-    judged = [(one, _override_fault(one, known)) for one in typed]
-    found = [fault for _, fault in judged if fault]
-    good = [one.input_line for one, fault in judged if not fault and not one.is_sweep_override()]
-    if options.cfg or options.info:
-        run = None
-    else:
-        run, more = _compose(options, [line for line in good if line])
+        return []
+    if options.config_dir and not Path(options.config_dir).is_dir():
+        raise ConfigError(f"--config-dir: no such folder: {Path(options.config_dir).absolute()}")
+    typed, found = _parse(options.overrides)
+    own = _groups(options.config_dir)
+    judged = [(one, _override_fault(one, own, options.multirun)) for one in typed]
+    found += [fault for _, fault in judged if fault]
+    runs: list[RunConfig] = []
+    if not (options.cfg or options.info):
+        runs, more = _compose(options, _jobs([one for one, fault in judged if not fault]))
         found += more
     if found:
-        raise ConfigError(*found)
-    return None if options.multirun else run
+        raise ConfigError(*dict.fromkeys(found))
+    return runs
 
 
 def sentence(error: Exception) -> str:
-    """One clear line for an error of Hydra or OmegaConf."""
+    """One clear line for an error of Hydra, OmegaConf or the YAML reader."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option} does not exist; {group} may be {', '.join(error.options)}."
+    if isinstance(error, YAMLError) or not lines:
+        return f"{type(error).__name__}: {' '.join(lines)}"
     key = next((line.removeprefix("full_key: ") for line in lines if "full_key: " in line), "")
-    text = lines[0] if lines else type(error).__name__
+    where = ""
+    if lines[0].startswith("In '") and len(lines) > 1:  # Hydra names the file, then the reason
+        where, lines = f" (in {lines[0].split(chr(39))[1]}.yaml)", lines[1:]
+    text = lines[0]
+    if key and text.startswith("Key '"):
+        return _unknown(key, where)
     if isinstance(error.__cause__, OmegaConfBaseException):
         text += f" {str(error.__cause__).splitlines()[0]}"
-    return f"{key}: {text}" if key and key not in text else text
+    return (f"{key}: {text}" if key and key not in text else text) + where
 
 
-def _parse(text: str) -> Override:
+def _unknown(name: str, where: str = "") -> str:
+    return f"there is no setting {name}{where}.{suggestion(name, _names())}"
+
+
+def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
+    parser = OverridesParser.create()
+    typed: list[Override] = []
+    found: list[str] = []
+    for text in texts:
+        try:
+            typed.append(parser.parse_override(text))
+        except HydraException as error:
+            reason = next(line for line in str(error).splitlines() if line.strip())
+            found.append(
+                f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. Settings are "
+                "NAME=VALUE; a value with spaces or signs needs quotes of its own: "
+                "'NAME=\"VALUE\"'."
+            )
+    return typed, found
+
+
+def _jobs(typed: list[Override]) -> list[list[str]]:
+    """The overrides of every job; none when only the sweeper knows them."""
+    choices = []
+    for one in typed:
+        if one.is_choice_sweep() or one.is_range_sweep():
+            values = islice(one.sweep_string_iterator(), _JOBS_LOOKED_AT)
+            choices.append([f"{one.get_key_element()}={value}" for value in values])
+        elif one.is_sweep_override():
+            return []
+        else:
+            choices.append([str(one.input_line)])
+    return [list(job) for job in islice(product(*choices), _JOBS_LOOKED_AT)]
+
+
+def _compose(
+    options: argparse.Namespace, jobs: list[list[str]]
+) -> tuple[list[RunConfig], list[str]]:
+    runs: list[RunConfig] = []
+    found: list[str] = []
+    with _searching(options.config_dir):
+        for lines in jobs:
+            try:
+                cfg = compose(options.config_name or "config", overrides=lines)
+                runs.append(to_run_config(cfg))
+            except MENDABLE as error:
+                if "HydraConfig was not set" not in str(error):  # ${hydra:...} is known later
+                    found += error.faults if isinstance(error, UserError) else [sentence(error)]
+    return runs, found
+
+
+@contextmanager
+def _searching(own: str | None) -> Iterator[None]:
+    """Hydra with our groups and, behind them, the user's folder, as its ``main`` looks for them."""
+    setbase("1.3")
+    path = create_config_search_path(conf_dir())
+    if own:
+        path.prepend("command-line", f"file://{Path(own).resolve()}", anchor="schema")
+    Hydra.create_main_hydra2("ptycho", path)
     try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        reason = next(line for line in str(error).splitlines() if line.strip())
-        raise ConfigError(f"cannot read {text!r}: {reason}. Settings are NAME=VALUE.") from error
+        yield
+    finally:
+        GlobalHydra.instance().clear()
 
 
-def _compose(options: argparse.Namespace, lines: list[str]) -> tuple[RunConfig | None, list[str]]:
-    if options.config_dir:
-        lines = [*lines, f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]"]
-    try:
-        with initialize_config_dir(conf_dir(), version_base="1.3"):
-            run = to_run_config(compose(options.config_name or "config", overrides=lines))
-    except ConfigError as error:
-        return None, list(error.faults)
-    except (HydraException, OmegaConfBaseException) as error:
-        return None, [sentence(error)]
-    return run, []
-
-
-def _override_fault(one: Override, known: list[str]) -> str | None:
+def _override_fault(one: Override, own_groups: set[str], multirun: bool) -> str | None:
     """What is wrong with one typed setting, looking at its name and its type alone."""
     key = one.key_or_group
-    if key.startswith("hydra") or "/" in key or "@" in key:
+    if not key:
+        return f"cannot read {one.input_line!r}: the name is missing. Settings are NAME=VALUE."
+    if one.is_sweep_override() and not multirun:
+        return f"{one.input_line} names several values; add -m to run one after the other."
+    if (
+        key.startswith("hydra.")
+        or "/" in key
+        or "@" in key
+        or key in own_groups - _groups(conf_dir())
+    ):
         return None
-    if key in _groups() and isinstance(one.value(), str | list | None):
-        return None
-    node: Any = RunConfig
+    if key in {*_groups(conf_dir()), "hydra"} and not isinstance(one.value(), dict):
+        return _group_fault(one, key)
+    node: Any = RunConfig()
     for part in key.split("."):
-        names = [item.name for item in fields(node)] if is_dataclass(node) else []
-        if part not in names:
-            return f"there is no setting {key}.{suggestion(key, [*known, *_groups()])}"
-        node = getattr(node() if isinstance(node, type) else node, part)
+        if not is_dataclass(node) or part not in {item.name for item in fields(node)}:
+            return _unknown(key)
+        node = getattr(node, part)
     if one.is_delete():
         return f"{key} cannot be removed; every setting has a value (null where it may be empty)."
     return _type_fault(one, key)
 
 
+def _group_fault(one: Override, key: str) -> str | None:
+    is_option = one.is_sweep_override() or isinstance(one.value(), str | list)
+    if not (is_option or one.is_delete()):
+        return f"{one.input_line} names no option of {key}; leave it out, or type {key}=OPTION."
+    if one.is_add() or one.is_force_add():
+        line = str(one.input_line).lstrip("+")
+        return f"{key} is there already; type {line} without the plus."
+    return None
+
+
 def _type_fault(one: Override, key: str) -> str | None:
-    if one.is_sweep_override() or is_dataclass(_default(key)):
-        return None
-    schema = OmegaConf.structured(RunConfig)
+    if one.is_sweep_override():
+        return None  # each value is tried when the jobs are composed
+    default, value = _default(key), one.value()
+    if is_dataclass(default):
+        names = ", ".join(item.name for item in fields(default))
+        wrong = not isinstance(value, dict)
+        return f"{key} is a group; type {key}.NAME=VALUE with {names}." if wrong else None
     try:
-        OmegaConf.update(schema, key, one.value())
+        OmegaConf.update(OmegaConf.structured(RunConfig), key, value)
         # what OmegaConf accepts may still be outside the limits of this one setting
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0].rstrip(".")
@@ -150,8 +235,16 @@ def _default(key: str) -> Any:
     return node
 
 
-def _groups() -> set[str]:
-    return {path.name for path in Path(conf_dir()).iterdir() if path.is_dir()}
+def _groups(folder: str | None) -> set[str]:
+    """Names of the groups in a folder of YAML files."""
+    return {path.name for path in Path(folder).iterdir() if path.is_dir()} if folder else set()
+
+
+def _names() -> list[str]:
+    """Everything that can be typed before an equals sign."""
+    every = [name for name, *_ in leaves(RunConfig())]
+    groups = [item.name for item in fields(RunConfig)]
+    return list(dict.fromkeys([*every, *groups, *sorted(_groups(conf_dir()))]))
 
 
 def _extras(cfg: DictConfig, schema: type, prefix: str) -> Iterator[str]:
@@ -160,7 +253,6 @@ def _extras(cfg: DictConfig, schema: type, prefix: str) -> Iterator[str]:
     known = {item.name for item in fields(schema)}
     for name in map(str, cfg):
         if name not in known:
-            every = [leaf for leaf, *_ in leaves(RunConfig())]
-            yield f"there is no setting {prefix}{name}.{suggestion(f'{prefix}{name}', every)}"
+            yield _unknown(f"{prefix}{name}")
         elif is_dataclass(getattr(node, name)) and OmegaConf.is_dict(cfg[name]):
             yield from _extras(cfg[name], type(getattr(node, name)), f"{prefix}{name}.")

@@ -4,6 +4,7 @@ Standard library only. Nothing here looks at files or devices; see
 :mod:`ptycho.workflows.preflight` for those.
 """
 
+import math
 import operator
 import types
 import typing
@@ -86,6 +87,9 @@ def limit_faults(config: Any) -> Iterator[str]:
     for name, value, _, limits in leaves(config):
         if value is None:
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{name} must be a finite number, got {value}."
+            continue
         if "choices" in limits and value not in limits["choices"]:
             yield f"{name} must be one of {', '.join(limits['choices'])}, got {_show(value)}."
         for key, (phrase, holds) in _LIMITS.items():
@@ -100,17 +104,24 @@ def suggestion(name: str, known: list[str]) -> str:
     """
     group, _, word = name.rpartition(".")
     siblings = [one for one in known if one.rpartition(".")[0] == group]
-    near = [one for one in siblings if _initials(one) == word]
-    near += get_close_matches(name, siblings, n=1, cutoff=0.75)
-    near += [one for one in known if word in (one.rpartition(".")[2], _initials(one))]
-    near += get_close_matches(name, known, n=1, cutoff=0.75)
+    near = [*_near(word, siblings), *_near(word, known)]
     if near:
         return f" Did you mean {near[0]}?"
-    return f" {group} has {', '.join(s.rpartition('.')[2] for s in siblings)}." if siblings else ""
+    words = ", ".join(one.rpartition(".")[2] for one in siblings)
+    return f" {group or 'The top level'} has {words}." if siblings else ""
 
 
-def _initials(name: str) -> str:
-    return "".join(part[:1] for part in name.rpartition(".")[2].split("_"))
+def _near(word: str, names: list[str]) -> list[str]:
+    """The name whose last word, or whose initials, read most like the word."""
+    readings: dict[str, str] = {}
+    for name in names:
+        last = name.rpartition(".")[2]
+        initials = "".join(part[:1] for part in last.split("_"))
+        readings.setdefault(last.lower(), name)
+        if len(initials) > 1:
+            readings.setdefault(initials.lower(), name)
+    found = get_close_matches(word.lower(), readings, n=1, cutoff=0.75)
+    return [readings[one] for one in found]
 
 
 def _task_faults(run: RunConfig) -> Iterator[str]:

@@ -73,7 +73,7 @@ class TileDataset(Dataset[Batch]):
         return len(self.positions)
 
     def __getitem__(self, item: int) -> Batch:
-        near = self._tree.query(self.positions[item], k=self.n_patterns)[1].reshape(-1)
+        near = self._near(self.positions[item : item + 1])[0]
         near.sort()  # scan order: neighbours in memory
         y, x = self._corner(near)
         height, width = self.tile
@@ -89,6 +89,11 @@ class TileDataset(Dataset[Batch]):
             torch.tensor([y, x]),
         )
 
+    def _near(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Numbers ``(m, n_patterns)`` of the patterns nearest to positions ``(m, 2)``."""
+        found = self._tree.query(positions, k=self.n_patterns)[1]
+        return np.asarray(found, dtype=np.int64).reshape(len(positions), -1)
+
     def _corner(self, near: NDArray[np.int64]) -> tuple[int, int]:
         box = self.positions[near]
         middle = (box.min(0) + box.max(0)) / 2
@@ -97,11 +102,11 @@ class TileDataset(Dataset[Batch]):
         return int(y), int(x)
 
     def _tile_shape(self, stride: int) -> tuple[int, int]:
-        some = np.linspace(0, len(self) - 1, min(len(self), 4096)).astype(int)
-        near = self._tree.query(self.positions[some], k=self.n_patterns)[1].reshape(len(some), -1)
-        boxes = self.positions[near]
-        # two pixels of slack: corners are rounded, and not every tile was looked at
-        extent = (boxes.max(1) - boxes.min(1)).max(0) + 2 * self._half + 4
+        extent = np.zeros(2)
+        for first in range(0, len(self), 4096):
+            boxes = self.positions[self._near(self.positions[first : first + 4096])]
+            extent = np.maximum(extent, (boxes.max(1) - boxes.min(1)).max(0))
+        extent += 2 * self._half + 4  # two pixels of slack on each side: corners are rounded
         sides = np.ceil(extent / stride).astype(int) * stride
         height, width = np.minimum(sides, self.lifted.obj.shape)
         return int(height), int(width)

@@ -6,6 +6,7 @@ Nothing in it is ever unpickled. A bundle may also be its unpacked folder.
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ FORMAT = 1
 NETWORK = "diffraction_to_obj.safetensors"
 PHYSICS = "physics.safetensors"
 _LARGEST = 4 * 2**30  # bytes of one member, unpacked
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 class BundleError(UserError):
@@ -86,17 +90,19 @@ def load_bundle(path: Path) -> Bundle:
             f"{path}: format {manifest.get('format')} for {manifest.get('backend')} is not "
             f"what this version reads (format {FORMAT} for pytorch); train it again."
         )
+    sums = manifest.get("sha256")
     for name in ("config.json", "params.json", NETWORK, PHYSICS):
         if name not in members:
             raise BundleError(f"{path}: the bundle has no {name}; train it again.")
         found = hashlib.sha256(members[name]).hexdigest()
-        if found != manifest.get("sha256", {}).get(name):
+        if not isinstance(sums, dict) or found != sums.get(name):
             raise BundleError(f"{path}: {name} does not match its checksum; the bundle is damaged.")
     try:
         weights, physics = load(members[NETWORK]), load(members[PHYSICS])
     except SafetensorError as error:
         raise BundleError(f"{path}: the weights cannot be read: {error}.") from error
     config, params = (_parse(path, name, members) for name in ("config.json", "params.json"))
+    _check_params(path, params)
     return Bundle(weights, physics, config, params)
 
 
@@ -106,7 +112,7 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             for info in archive.infolist():
                 _check_member(path, info.filename, info.file_size)
             return {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise BundleError(f"{path} is not a readable bundle: {error}.") from error
 
 
@@ -131,11 +137,20 @@ def _parse(path: Path, name: str, members: dict[str, bytes]) -> dict[str, Any]:
         content = json.loads(members[name])
     except KeyError as error:
         raise BundleError(f"{path} has no {name}: not a bundle of ptycho.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {name} is not JSON: {error}.") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path}: {name} must hold an object.")
     return content
+
+
+def _check_params(path: Path, params: dict[str, Any]) -> None:
+    scale, tile = params.get("intensity_scale"), params.get("tile")
+    if not isinstance(scale, int | float):
+        raise BundleError(f"{path}: params.json must hold a number intensity_scale, got {scale}.")
+    sides = tile if isinstance(tile, list) else []
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise BundleError(f"{path}: params.json must hold two sizes as tile, got {tile}.")
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

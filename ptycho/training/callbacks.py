@@ -28,7 +28,7 @@ class History(Callback):
     def __init__(self, patterns_per_tile: int) -> None:
         self.patterns_per_tile = patterns_per_tile
         self.rows: list[dict[str, float]] = []
-        self._began = self._epoch_began = 0.0
+        self._began = self._epoch_began = self._rate = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -38,37 +38,60 @@ class History(Callback):
         """Start the epoch's clock."""
         self._epoch_began = time.perf_counter()
 
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate; when the epoch ends it is the next one's already."""
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the rate and keep the row."""
         now = time.perf_counter()
         batches = trainer.num_training_batches
         patterns = float(batches) * self.patterns_per_tile * trainer.world_size
         rate = patterns / (now - self._epoch_began)
-        learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
         pl_module.log("train/patterns_per_s", rate)
-        pl_module.log("train/learning_rate", learning_rate)
+        pl_module.log("train/learning_rate", self._rate)
         self.rows.append(
             {
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
                 "seconds": now - self._began,
                 "train/loss": float(trainer.callback_metrics["train/loss"]),
-                "train/learning_rate": learning_rate,
+                "train/learning_rate": self._rate,
                 "train/patterns_per_s": rate,
             }
         )
 
 
 class CollapseGuard(Callback):
-    """Stops a training whose object went flat or whose scale exploded.
+    """Stops a training that ran away, whose object went flat or whose scale exploded.
 
     A low loss is no proof of an image: networks are known to end at a constant object.
+
+    Attributes:
+        first: loss of the first batch, that of the lifted object: the network began as the
+            identity.
     """
 
     flat = 0.02
     """Share of the first object's contrast below which amplitude or phase counts as flat."""
     huge = 20.0
     """Amplitude, relative to free space, that no sample has."""
+    worse = 10.0
+    """How many times the first loss no training recovers from."""
+    hopeless = 0.5
+    """Loss that counts as bad at all: an empty object costs less."""
+
+    def __init__(self) -> None:
+        self.first = math.inf
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the first loss."""
+        if not math.isfinite(self.first):
+            self.first = float(outputs["loss"]) * trainer.accumulate_grad_batches
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the last tile of the epoch."""
@@ -93,6 +116,8 @@ class CollapseGuard(Callback):
         """
         if not math.isfinite(loss) or not bool(torch.isfinite(after.abs()).all()):
             return "the loss or the object is no longer a number."
+        if loss > max(self.worse * self.first, self.hopeless):
+            return f"the loss rose to {loss:.3g}, at first it was {self.first:.3g}."
         largest = float(after.abs().max())
         if largest > max(self.huge, 2 * float(before.abs().max())):
             return f"the object's amplitude exploded to {largest:.3g} times free space."
@@ -109,7 +134,7 @@ def _amplitude_contrast(obj: Tensor) -> float:
 
 def _phase_contrast(obj: Tensor) -> float:
     mean = obj.mean()
-    return float((obj * mean.conj()).angle().std()) if float(mean.abs()) > 1e-6 else math.inf
+    return float((obj * mean.conj()).angle().std()) if float(mean.abs()) > 1e-6 else math.nan
 
 
 class PictureEvery(Callback):

@@ -8,6 +8,7 @@ from ptycho.config import legacy
 from ptycho.config.config import (
     DataSource,
     InferenceConfig,
+    ModelConfig,
     PyTorchExecutionConfig,
     RunConfig,
     Task,
@@ -17,6 +18,8 @@ from ptycho.config.config import (
 from ptycho.config.validate import check, leaves, suggestion
 from ptycho.data.npz import pattern_size
 from ptycho.report.bundle import load_bundle
+
+_FIRST_MEANT = ("data", "model", "trainer")  # solver and refine have batch_size and more, too
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,16 @@ def create_training_payload(
     Args:
         train_data_file: NPZ scan.
         output_dir: where the run writes.
-        overrides: settings by full name (``trainer.nepochs``) or by a name that only one
-            group has (``nepochs``).
+        overrides: settings by full name (``trainer.nepochs``) or short (``nepochs``), where
+            ``data``, ``model`` and ``trainer`` come before the other groups.
         execution_config: how to run; its fields win over the groups' defaults.
 
     Raises:
         FileNotFoundError: for a missing scan.
         ValueError: for an unknown override or an impossible value (``ConfigError``).
     """
-    run = _run_from(overrides, execution_config)
-    run.data.source, run.data.train_data_file = DataSource.npz, str(train_data_file)
-    return training_payload(run, output_dir)
+    given = {"data.source": DataSource.npz, "data.train_data_file": str(train_data_file)}
+    return training_payload(_run_from(given, overrides, execution_config), output_dir)
 
 
 def training_payload(run: RunConfig, output_dir: str | Path) -> TrainingPayload:
@@ -97,10 +99,13 @@ def create_inference_payload(
         FileNotFoundError: for a missing bundle or scan.
         ValueError: for a bundle without weights, an unknown override, an impossible value.
     """
-    run = _run_from(overrides, execution_config)
-    run.task, run.bundle = Task.reconstruct, str(model_path)
-    run.data.source, run.data.train_data_file = DataSource.npz, str(test_data_file)
-    return inference_payload(run, output_dir)
+    given = {
+        "task": Task.reconstruct,
+        "bundle": str(model_path),
+        "data.source": DataSource.npz,
+        "data.train_data_file": str(test_data_file),
+    }
+    return inference_payload(_run_from(given, overrides, execution_config), output_dir)
 
 
 def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayload:
@@ -113,12 +118,14 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
     execution = execution_config(run)
     legacy.update_legacy_dict(legacy.cfg, inference)
     bundle = load_bundle(Path(str(run.bundle)))
-    apply(run, "model", bundle.config.get("model", {}))
-    run.model.N = None  # the networks fit any pattern size; the scan says which
+    trained = dict(bundle.config.get("model", {}))
+    trained_size = trained.pop("N", None)  # the networks fit any pattern size
+    _refuse_other_model(run, trained)
+    apply(run, "model", trained)
     if run.data.source == DataSource.npz:
         _settle_size(run, Path(str(run.data.train_data_file)))
-    else:
-        run.model.N = int(bundle.config["model"]["N"])
+    elif run.model.N is None:
+        run.model.N = trained_size
     legacy.set("intensity_scale", bundle.params["intensity_scale"])
     legacy.update_legacy_dict(legacy.cfg, inference)
     return InferencePayload(run, inference, execution, audit(run))
@@ -162,8 +169,23 @@ def _settle_size(run: RunConfig, path: Path) -> None:
     run.model.N = found
 
 
+def _refuse_other_model(run: RunConfig, trained: dict[str, Any]) -> None:
+    """A typed model setting that the trained network does not have would be without effect."""
+    usual = _fields(ModelConfig())
+    faults = [
+        f"model.{name}={value} was asked for, but {run.bundle} was trained with {trained[name]}; "
+        "leave it out."
+        for name, value in _fields(run.model).items()
+        if name in trained and value not in (usual[name], trained[name])
+    ]
+    if faults:
+        raise UserError(*faults)
+
+
 def _run_from(
-    overrides: dict[str, Any] | None, execution: PyTorchExecutionConfig | None
+    given: dict[str, Any],
+    overrides: dict[str, Any] | None,
+    execution: PyTorchExecutionConfig | None,
 ) -> RunConfig:
     run = RunConfig()
     if execution is not None:
@@ -173,24 +195,33 @@ def _run_from(
                     setattr(group, name, getattr(execution, name))
         run.logger.backend = execution.logger_backend
     known = [name for name, *_ in leaves(run)]
-    unknown = []
-    for name, value in (overrides or {}).items():
-        full = _full_name(name, known)
-        if full is None:
-            unknown.append(f"there is no setting {name}.{suggestion(name, known)}")
-        else:
-            _set(run, full, value)
-    if unknown:
-        raise UserError(*unknown)
+    named = {name: _full_names(name, known) for name in overrides or {}}
+    faults = [fault for name, full in named.items() if (fault := _name_fault(name, full, given))]
+    if faults:
+        raise UserError(*faults)
+    typed = {named[name][0]: value for name, value in (overrides or {}).items()}
+    for full, value in (given | typed).items():
+        _set(run, full, value)
     return run
 
 
-def _full_name(name: str, known: list[str]) -> str | None:
+def _full_names(name: str, known: list[str]) -> list[str]:
+    """What a name can mean."""
     if name in known:
-        return name
+        return [name]
     same = [one for one in known if one.rpartition(".")[2] == name]
-    # the solver and refine groups share names; a bare name means neither
-    return same[0] if len(same) == 1 else None
+    return [one for one in same if one.split(".")[0] in _FIRST_MEANT] or same
+
+
+def _name_fault(name: str, full: list[str], given: dict[str, Any]) -> str | None:
+    if not full:
+        known = [one for one, *_ in leaves(RunConfig())]
+        return f"there is no setting {name}.{suggestion(name, known)}"
+    if len(full) > 1:
+        return f"{name} can mean {' or '.join(full)}; write the full name."
+    if full[0] in given:
+        return f"{full[0]} is {given[full[0]]} here, from the arguments; leave it out."
+    return None
 
 
 def _set(run: RunConfig, full: str, value: Any) -> None:

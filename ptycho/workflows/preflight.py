@@ -6,15 +6,15 @@ from pathlib import Path
 from ptycho.config.config import Accelerator, ConfigError, DataSource, RunConfig, Task
 
 
-def check_surroundings(run: RunConfig) -> None:
-    """Look for files and devices without opening or starting anything.
+def check_surroundings(*runs: RunConfig) -> None:
+    """Look for the files and devices of all runs without opening or starting anything.
 
     Raises:
         ConfigError: with a sentence for everything that is missing.
     """
-    faults = [*file_faults(run), *device_faults(run)]
+    faults = [fault for run in runs for fault in (*file_faults(run), *device_faults(run))]
     if faults:
-        raise ConfigError(*faults)
+        raise ConfigError(*dict.fromkeys(faults))
 
 
 def file_faults(run: RunConfig) -> list[str]:
@@ -50,9 +50,11 @@ def _scan_faults(setting: str, path: str, label: str) -> list[str]:
 
 def device_faults(run: RunConfig) -> list[str]:
     """Sentences about devices that this machine lacks."""
-    wanted = run.trainer.accelerator
-    if wanted in (Accelerator.auto, Accelerator.cpu) and run.trainer.precision != "16-mixed":
-        return []
+    wanted, count = run.trainer.accelerator, run.trainer.devices
+    several = isinstance(count, int) and count > 1 and wanted != Accelerator.cpu
+    anything_goes = wanted in (Accelerator.auto, Accelerator.cpu) and not several
+    if anything_goes and run.trainer.precision != "16-mixed":
+        return []  # and torch need not be loaded to say so
     import torch
 
     way_out = "Use trainer=cpu or trainer=auto."
@@ -60,19 +62,23 @@ def device_faults(run: RunConfig) -> list[str]:
     if wanted == Accelerator.mps and not mps:
         built = "is not on a Mac with Metal" if torch.backends.mps.is_built() else "has no MPS"
         return [f"trainer.accelerator=mps asks for Apple's GPU, but this torch {built}. {way_out}"]
-    if wanted in (Accelerator.gpu, Accelerator.cuda) and not cuda:
-        if wanted == Accelerator.gpu and mps:
-            return []
+    seen = _gpus(wanted)
+    if wanted in (Accelerator.gpu, Accelerator.cuda) and not seen:
         return [f"trainer.accelerator={wanted} asks for a GPU, but {_why_no_cuda()}. {way_out}"]
-    if run.trainer.precision == "16-mixed" and not cuda:
+    if run.trainer.precision == "16-mixed" and not (cuda and wanted != Accelerator.mps):
         return ["trainer.precision=16-mixed needs a CUDA device; use bf16-mixed or 32-true."]
-    count = run.trainer.devices
-    if cuda and isinstance(count, int) and count > torch.cuda.device_count():
-        return [
-            f"trainer.devices={count} asks for more GPUs than the {torch.cuda.device_count()} "
-            "that torch sees."
-        ]
+    if several and isinstance(count, int) and 0 < seen < count:
+        return [f"trainer.devices={count} asks for more GPUs than the {seen} that torch sees."]
     return []
+
+
+def _gpus(wanted: Accelerator) -> int:
+    """How many devices a choice of GPU can mean on this machine."""
+    import torch
+
+    if wanted != Accelerator.mps and torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return int(wanted != Accelerator.cuda and torch.backends.mps.is_available())
 
 
 def _why_no_cuda() -> str:

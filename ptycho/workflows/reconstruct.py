@@ -91,5 +91,10 @@ def _network_of(bundle: Bundle, session: Session) -> nn.Module:
 
 def _lift_recipe(bundle: Bundle, solver: SolverConfig) -> Recipe:
     """The lift the network was trained on; only the memory it may take is this run's."""
-    trained = build.make_recipe(SolverConfig(**bundle.config["solver"]))
+    try:
+        trained = build.make_recipe(SolverConfig(**bundle.config["solver"]))
+    except (KeyError, TypeError) as error:
+        raise BundleError(
+            f"the bundle's config.json does not say how to lift ({error}); train it again."
+        ) from error
     return replace(trained, batch_size=solver.batch_size)

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +27,9 @@ from ptycho.report.metrics import FLAT, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
 from ptycho.report.table import stage_table
 from ptycho.workflows.problem import Problem, pick_device
+
+TERMINATED = 143
+"""Exit code after SIGTERM."""
 
 
 @dataclass
@@ -119,7 +124,7 @@ def open_session(
     bars = progress(execution.enable_progress_bar and first, terminal)
     session = Session(run, execution, folder, first, _device(run), terminal, bars)
     try:
-        with _status(session) if first else contextlib.nullcontext():
+        with _orderly_end(), _status(session) if first else contextlib.nullcontext():
             if first:
                 _record_settings(session, overrides)
             yield session
@@ -127,6 +132,24 @@ def open_session(
         bars.stop()
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
+
+
+@contextlib.contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Let SIGTERM, as batch systems send it, unwind the run instead of killing it at once."""
+
+    def end(*_: Any) -> None:
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may watch signals
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from ptycho.config import legacy
@@ -25,11 +24,9 @@ from ptycho.workflows import build, stages
 from ptycho.workflows.loggers import make_loggers
 from ptycho.workflows.problem import Problem, pose, with_curves
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
-from ptycho.workflows.session import Session
+from ptycho.workflows.session import TERMINATED, Session
 
 LOSS = "train/loss"
-TERMINATED = 143
-"""Exit code after SIGTERM."""
 
 
 def train(session: Session) -> dict[str, Figures]:
@@ -82,6 +79,7 @@ def fit(
         logger=loggers,
         default_root_dir=session.folder,
         enable_checkpointing=checkpoint is not None,
+        enable_progress_bar=execution.enable_progress_bar,
         enable_model_summary=False,
         use_distributed_sampler=False,  # the tiles share themselves out
         log_every_n_steps=1,
@@ -90,10 +88,10 @@ def fit(
     data = ScanModule(tiles, run.seed, **build.loader_arguments(execution))
     try:
         trainer.fit(module, data)
-    except SIGTERMException:
-        raise SystemExit(TERMINATED) from None  # Lightning's own exit code would be 0
-    except SystemExit:
-        raise KeyboardInterrupt from None
+    except SystemExit as error:
+        if error.code == TERMINATED:
+            raise
+        raise KeyboardInterrupt from None  # which Lightning turned into an exit
     finally:
         if session.first and history.rows:
             write_csv(session.path("metrics.csv"), history.rows)

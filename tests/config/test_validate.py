@@ -1,0 +1,287 @@
+"""Every impossible setting is refused in a sentence that names it and what came."""
+
+import re
+from typing import Any
+
+import pytest
+
+from ptycho.config.config import (
+    Accelerator,
+    ConfigError,
+    DataConfig,
+    Direction,
+    LossMode,
+    RunConfig,
+    Scheduler,
+    Task,
+)
+from ptycho.config.validate import check, faults, leaves, suggestion
+
+LIMITS: list[tuple[str, Any, str]] = [
+    ("seed", -1, "at least 0"),
+    ("seed", 2**32, "at most 4294967295"),
+    ("data.n_images", 15, "at least 16"),
+    ("data.nphotons", 0.0, "greater than 0"),
+    ("data.synthetic.n_patterns", 15, "at least 16"),
+    ("data.synthetic.n_patterns", 1_000_001, "at most 1000000"),
+    ("data.synthetic.step", 0.0, "greater than 0"),
+    ("data.synthetic.jitter", -0.1, "at least 0"),
+    ("data.synthetic.probe_radius", 1.0, "greater than 1"),
+    ("data.synthetic.seed", -1, "at least 0"),
+    ("model.N", 15, "at least 16"),
+    ("model.N", 2049, "at most 2048"),
+    ("model.gridsize", 0, "at least 1"),
+    ("model.n_filters_scale", 0, "at least 1"),
+    ("model.n_filters_scale", 17, "at most 16"),
+    ("model.lift_coarse_iterations", -1, "at least 0"),
+    ("model.lift_iterations", -1, "at least 0"),
+    ("trainer.strategy", "fsdp", "one of auto, ddp"),
+    ("trainer.precision", "64-true", "one of 32-true, bf16-mixed, 16-mixed"),
+    ("trainer.learning_rate", 0.0, "greater than 0"),
+    ("trainer.learning_rate", 1.5, "at most 1"),
+    ("trainer.weight_decay", -1e-4, "at least 0"),
+    ("trainer.warmup_steps", -1, "at least 0"),
+    ("trainer.gradient_clip_val", 0.0, "greater than 0"),
+    ("trainer.accum_steps", 0, "at least 1"),
+    ("trainer.nepochs", 0, "at least 1"),
+    ("trainer.batch_size", 0, "at least 1"),
+    ("execution.threads", 0, "at least 1"),
+    ("execution.num_workers", -1, "at least 0"),
+    ("execution.prefetch_factor", 0, "at least 1"),
+    ("execution.checkpoint_save_top_k", -2, "at least -1"),
+    (
+        "execution.checkpoint_monitor_metric",
+        "accuracy",
+        "one of train/loss, train/patterns_per_s, val_loss",
+    ),
+    ("execution.early_stop_patience", 0, "at least 1"),
+    ("execution.recon_log_every_n_epochs", 0, "at least 1"),
+    ("execution.inference_batch_size", 0, "at least 1"),
+    ("execution.limit_train_batches", 0, "at least 1"),
+    ("execution.profiler", "pytorch", "one of simple, advanced"),
+    ("execution.middle_trim", 0, "at least 1"),
+    ("solver.coarse_iterations", -1, "at least 0"),
+    ("solver.iterations", -1, "at least 0"),
+    ("solver.poisson_iterations", -1, "at least 0"),
+    ("solver.batch_size", 0, "at least 1"),
+    ("solver.probe_floor", 0.0, "greater than 0"),
+    ("solver.probe_floor", 1.1, "at most 1"),
+    ("solver.cutoff", 0.0, "greater than 0"),
+    ("solver.cutoff", 0.6, "at most 0.5"),
+    ("solver.cap", 0.5, "at least 1"),
+    ("refine.iterations", -1, "at least 0"),
+    ("refine.poisson_iterations", -1, "at least 0"),
+]
+
+CROSS: list[tuple[dict[str, Any], str]] = [
+    ({"task": Task.reconstruct}, r"^bundle must name a trained bundle .*got nothing.*bundle=RUN"),
+    ({"bundle": "b.zip"}, r"^bundle is read by task=reconstruct only, and this is task=train\.$"),
+    ({"data.train_data_file": "a.npz"}, r"^data\.train_data_file needs data\.source=npz"),
+    ({"data.nphotons": None}, r"^data\.nphotons must say .* got nothing\.$"),
+    (
+        {"data.source": "npz", "data.nphotons": None},
+        r"^data\.train_data_file must name the scan .* got nothing; type data\.train_data_file=",
+    ),
+    (
+        {"data.source": "npz", "data.train_data_file": "a.npz", "data.nphotons": 3e4},
+        r"^data\.nphotons=30000 is the dose of a simulated scan",
+    ),
+    (
+        {"data.test_data_file": "b.npz", "task": Task.solve},
+        r"^data\.test_data_file is scored by task=train only, and this is task=solve\.$",
+    ),
+    ({"model.gridsize": 2}, r"^model\.gridsize must be 1 for object_pinn.*got 2\.$"),
+    ({"execution.middle_trim": 32}, r"^execution\.middle_trim belongs to networks that predict p"),
+    ({"execution.pad_eval": False}, r"^execution\.pad_eval belongs to networks that predict pat"),
+    ({"trainer.accelerator": "tpu"}, r"^trainer\.accelerator=tpu is not supported.*cpu or auto"),
+    (
+        {"trainer.accelerator": "cpu", "trainer.precision": "16-mixed"},
+        r"^trainer\.precision=16-mixed needs a CUDA device; on the CPU",
+    ),
+    ({"trainer.devices": "two"}, r"^trainer\.devices must be a number of devices .*got two\.$"),
+    ({"trainer.devices": 0}, r"^trainer\.devices must be at least 1, got 0\.$"),
+    ({"trainer.devices": 3}, r"^trainer\.devices=3 needs trainer\.strategy=ddp.*got auto\.$"),
+    (
+        {"execution.persistent_workers": True},
+        r"^execution\.persistent_workers=true needs execution\.num_workers .* got 0\.$",
+    ),
+    (
+        {"execution.prefetch_factor": 2},
+        r"^execution\.prefetch_factor=2 needs execution\.num_workers .* got 0\.$",
+    ),
+]
+
+KINDS: list[tuple[str, Any, str]] = [
+    ("seed", "one", "a whole number, got one"),
+    ("seed", True, "a whole number, got True"),
+    ("seed", None, "a whole number, got nothing"),
+    ("trainer.nepochs", 2.5, "a whole number, got 2.5"),
+    ("trainer.learning_rate", "fast", "a number, got fast"),
+    ("trainer.learning_rate", False, "a number, got False"),
+    ("execution.deterministic", 1, "true or false, got 1"),
+    ("execution.threads", "all", "a whole number or empty (null), got all"),
+    ("data.label", 3, "text, got 3"),
+    ("data.train_data_file", 3, "text or empty (null), got 3"),
+    ("trainer.accelerator", "gpus", "one of auto, cpu, gpu, cuda, mps, tpu, got gpus"),
+    ("task", "fly", "one of train, reconstruct, solve, got fly"),
+    ("trainer.devices", [0, 1], "a whole number or text, got [0, 1]"),
+]
+
+
+def settings(**changes: Any) -> RunConfig:
+    """Possible settings, then changed."""
+    run = RunConfig(data=DataConfig(nphotons=1e5))
+    for name, value in changes.items():
+        node: Any = run
+        *groups, last = name.split(".")
+        for group in groups:
+            node = getattr(node, group)
+        assert hasattr(node, last)
+        setattr(node, last, value)
+    return run
+
+
+def test_the_starting_point_of_these_tests_has_no_fault():
+    assert faults(settings()) == []
+
+
+@pytest.mark.parametrize(("name", "value", "words"), LIMITS)
+def test_a_limit_is_named_with_what_came(name: str, value: Any, words: str):
+    assert f"{name} must be {words}, got {value}." in faults(settings(**{name: value}))
+
+
+def test_every_limit_is_tried_above():
+    declared = {
+        (name, "choices" if key == "choices" else "at_most" if key == "at_most" else "low")
+        for name, _, _, limits in leaves(RunConfig())
+        for key in limits
+    }
+    kinds = {"one of": "choices", "at most": "at_most", "at least": "low", "greater than": "low"}
+    tried = {
+        (name, kind)
+        for name, _, words in LIMITS
+        for start, kind in kinds.items()
+        if words.startswith(start)
+    }
+    assert tried == declared
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 2**32 - 1),
+        ("data.synthetic.n_patterns", 16),
+        ("model.N", 2048),
+        ("trainer.learning_rate", 1.0),
+        ("trainer.learning_rate", 1),
+        ("execution.checkpoint_save_top_k", -1),
+        ("execution.checkpoint_monitor_metric", "val_loss"),
+        ("solver.cutoff", 0.5),
+        ("solver.probe_floor", 1.0),
+        ("refine.iterations", 0),
+        ("trainer.devices", "auto"),
+    ],
+)
+def test_the_limit_itself_is_allowed(name: str, value: Any):
+    assert faults(settings(**{name: value})) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["data.nphotons", "data.synthetic.step", "trainer.weight_decay"])
+def test_numbers_are_finite(name: str, value: float):
+    assert faults(settings(**{name: value})) == [f"{name} must be a finite number, got {value}."]
+
+
+@pytest.mark.parametrize(("changes", "words"), CROSS)
+def test_settings_that_contradict_each_other(changes: dict[str, Any], words: str):
+    assert [one for one in faults(settings(**changes)) if re.search(words, one)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "reconstruct", "bundle": "b.zip"},
+        {"data.source": "npz", "data.train_data_file": "a.npz", "data.nphotons": None},
+        {"trainer.devices": 2, "trainer.strategy": "ddp"},
+        {"execution.num_workers": 1, "execution.persistent_workers": True},
+        {"execution.num_workers": 1, "execution.prefetch_factor": 4},
+        {"trainer.accelerator": "cpu", "trainer.precision": "bf16-mixed"},
+        {"data.test_data_file": "b.npz"},
+    ],
+)
+def test_the_same_settings_in_agreement_are_allowed(changes: dict[str, Any]):
+    assert faults(settings(**changes)) == []
+
+
+@pytest.mark.parametrize(("name", "value", "words"), KINDS)
+def test_a_wrong_type_is_named_with_what_came(name: str, value: Any, words: str):
+    assert faults(settings(**{name: value})) == [f"{name} must be {words}."]
+
+
+def test_all_faults_come_at_once():
+    run = settings(**{"seed": -1, "trainer.nepochs": 0, "model.gridsize": 2, "bundle": "b"})
+    with pytest.raises(ConfigError, match=r"(?s)seed.*nepochs.*bundle.*gridsize") as caught:
+        check(run)
+    assert len(caught.value.faults) == 4
+    assert str(caught.value).splitlines() == list(caught.value.faults)
+
+
+def test_all_wrong_types_come_at_once():
+    run = settings(**{"seed": "a", "trainer.nepochs": "b", "data.synthetic.step": "c"})
+    assert [one.split()[0] for one in faults(run)] == [
+        "seed",
+        "data.synthetic.step",
+        "trainer.nepochs",
+    ]
+
+
+def test_check_hands_back_the_run_itself():
+    run = settings()
+    assert check(run) is run
+
+
+def test_plain_strings_become_choices():
+    run = settings(
+        **{
+            "task": "solve",
+            "trainer.accelerator": "mps",
+            "trainer.torch_loss_mode": "amplitude",
+            "trainer.scheduler": "MultiStage",
+            "execution.checkpoint_mode": "max",
+        }
+    )
+    check(run)
+    assert run.task is Task.solve
+    assert run.trainer.accelerator is Accelerator.mps
+    assert run.trainer.torch_loss_mode is LossMode.amplitude
+    assert run.trainer.scheduler is Scheduler.MultiStage
+    assert run.execution.checkpoint_mode is Direction.max
+
+
+NAMES = [name for name, *_ in leaves(RunConfig())]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("trainer.learning_rat", "trainer.learning_rate"),  # a slip
+        ("trainer.learningrate", "trainer.learning_rate"),
+        ("model.n", "model.N"),
+        ("trainer.lr", "trainer.learning_rate"),  # initials
+        ("trainer.bs", "trainer.batch_size"),
+        ("lr", "trainer.learning_rate"),
+        ("model.lrr", "trainer.learning_rate"),  # a slip in initials in the wrong group
+        ("model.nepochs", "trainer.nepochs"),  # the wrong group
+        ("nphotons", "data.nphotons"),
+        ("solver.batchsize", "solver.batch_size"),  # its own group first
+        ("trainer.batchsize", "trainer.batch_size"),
+    ],
+)
+def test_a_near_miss_is_recognised(typed: str, meant: str):
+    assert suggestion(typed, NAMES) == f" Did you mean {meant}?"
+
+
+def test_a_far_miss_is_told_what_the_group_holds():
+    assert suggestion("refine.xyz", NAMES) == " refine has iterations, poisson_iterations."
+    assert suggestion("xyz", NAMES) == " The top level has task, seed, bundle."
+    assert suggestion("abc.xyz", NAMES) == ""

@@ -1,0 +1,215 @@
+"""Runs as they stand in the dashboard afterwards, read back with MLflow's own client.
+
+That ``logger=none`` does not import MLflow is tested in a process of its own, in
+``tests/workflows/test_train.py``.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho.config.validate import leaves
+from ptycho.report.mlflow import store_uri
+from ptycho.training.module import ObjectTraining
+from ptycho.workflows import session
+from tests.runs import launched, tiny_run, tiny_scan
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def client(outputs: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(store_uri(outputs, None))
+
+
+def runs(outputs: Path, experiment: str = "ptycho") -> list[Any]:
+    """Runs of an experiment, the newest first."""
+    store = client(outputs)
+    found = store.get_experiment_by_name(experiment)
+    return list(store.search_runs([found.experiment_id])) if found else []
+
+
+def artifacts(outputs: Path, run: Any) -> dict[str, int]:
+    return {one.path: one.file_size for one in client(outputs).list_artifacts(run.info.run_id)}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which one run was logged, from a working directory elsewhere."""
+    torch.set_num_threads(1)
+    here = tmp_path_factory.mktemp("outputs")
+    cwd = Path.cwd()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    os.chdir(elsewhere)
+    try:
+        launched(
+            here / "runs" / "first", logger__backend="mlflow", paths__outputs=str(here),
+            trainer__nepochs=3,
+        )  # fmt: skip
+        assert not list(elsewhere.iterdir())
+    finally:
+        os.chdir(cwd)
+    return here
+
+
+@pytest.fixture
+def quick_picture(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
+    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+
+
+def test_store_lies_below_the_outputs(outputs: Path) -> None:
+    assert (outputs / "mlflow" / "mlflow.db").is_file()
+    (run,) = runs(outputs)
+    assert run.info.artifact_uri.startswith((outputs / "mlflow" / "artifacts").as_uri())
+    assert run.info.run_name == "first"
+    assert run.info.status == "FINISHED"
+
+
+def test_relative_outputs_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    uri = store_uri(Path("out"), None)
+    assert uri == f"sqlite:///{tmp_path}/out/mlflow/mlflow.db"
+    assert store_uri(Path("out"), "http://localhost:1") == "http://localhost:1"
+
+
+def test_every_setting_is_a_parameter(outputs: Path) -> None:
+    params = runs(outputs)[0].data.params
+    assert set(params) == {name for name, *_ in leaves(tiny_run())}
+    assert params["trainer.nepochs"] == "3"
+    assert params["trainer.accelerator"] == "cpu"
+    assert params["data.synthetic.object"] == "natural"
+
+
+def test_metrics_have_a_value_per_epoch(outputs: Path) -> None:
+    (run,) = runs(outputs)
+    for name in ("train/loss", "train/learning_rate", "train/patterns_per_s"):
+        history = client(outputs).get_metric_history(run.info.run_id, name)
+        assert len(history) == 3, name
+        assert len({one.step for one in history}) == 3
+    for stage in ("lift", "network", "refined"):
+        assert run.data.metrics[f"{stage}/C"] > 0.5
+    assert not any(name.startswith("flat") for name in run.data.metrics)
+
+
+def test_files_are_kept(outputs: Path) -> None:
+    kept = artifacts(outputs, runs(outputs)[0])
+    wanted = {
+        "reconstruction.png", "reconstruction.npz", "wts.h5.zip", "config.resolved.yaml",
+        "env.json", "metrics.csv", "metrics.json", "overrides.txt",
+    }  # fmt: skip
+    assert wanted <= set(kept)
+    folder = outputs / "runs" / "first"
+    assert all(kept[name] == (folder / name).stat().st_size for name in wanted)
+
+
+def test_tags_tell_where_a_run_comes_from(outputs: Path) -> None:
+    tags = runs(outputs)[0].data.tags
+    assert tags["ptycho.task"] == "train"
+    assert tags["ptycho.data"] == "scan"
+    assert tags["ptycho.folder"] == str(outputs / "runs" / "first")
+    assert tags["ptycho.command"] == " ".join(sys.argv)
+    assert len(tags["ptycho.data_sha256"]) == 64
+    head = subprocess.run(
+        ["git", "-C", str(Path(session.__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert tags["mlflow.source.git.commit"] == (head.stdout.strip() or "None")
+
+
+@pytest.mark.usefixtures("quick_picture")
+@pytest.mark.parametrize(
+    ("error", "status"), [(ArithmeticError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
+def test_status_of_what_did_not_finish(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException], status: str,
+) -> None:  # fmt: skip
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ObjectTraining, "training_step", fail)
+    with pytest.raises(error):
+        launched(
+            tmp_path / "run", logger__backend="mlflow", paths__outputs=str(outputs),
+            logger__experiment=status, logger__run_name="mine",
+        )  # fmt: skip
+    (run,) = runs(outputs, status)
+    assert run.info.status == status
+    assert run.info.run_name == "mine"
+
+
+@pytest.mark.usefixtures("quick_picture")
+def test_tracking_uri_of_the_environment_is_respected(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_uri(outputs, None))
+    launched(
+        tmp_path / "run", task="solve", logger__backend="mlflow",
+        paths__outputs=str(tmp_path / "unused"), logger__experiment="environment",
+    )  # fmt: skip
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (run,) = runs(outputs, "environment")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["solver/C"] > 0.5
+    assert not (tmp_path / "unused" / "mlflow" / "mlflow.db").exists()
+
+
+@pytest.mark.usefixtures("quick_picture")
+def test_many_means_all_of_them(outputs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    folder = launched(
+        tmp_path / "run", logger__backend="many", paths__outputs=str(outputs),
+        logger__experiment="many", trainer__nepochs=1,
+    )  # fmt: skip
+    assert len(runs(outputs, "many")) == 1
+    assert (folder / "csv" / "metrics.csv").is_file()
+    assert list((folder / "tensorboard").glob("events*"))
+
+
+@pytest.mark.usefixtures("quick_picture")
+def test_csv_writes_its_files_alone(outputs: Path, tmp_path: Path) -> None:
+    folder = launched(tmp_path / "run", logger__backend="csv", paths__outputs=str(tmp_path))
+    lines = (folder / "csv" / "metrics.csv").read_text().splitlines()
+    assert "train/loss" in lines[0]
+    assert len(lines) > 2
+    assert not (folder / "tensorboard").exists()
+    assert not (tmp_path / "mlflow").exists()
+
+
+@pytest.mark.usefixtures("quick_picture")
+def test_tensorboard_writes_its_files_alone(outputs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    folder = launched(tmp_path / "run", logger__backend="tensorboard", trainer__nepochs=1)
+    assert list((folder / "tensorboard").glob("events*"))
+    assert not (folder / "csv").exists()
+
+
+def test_long_values_are_cut_and_many_are_sent_in_parts(outputs: Path, tmp_path: Path) -> None:
+    from ptycho.report.mlflow import Dashboard
+
+    uri = store_uri(outputs, None)
+    board = Dashboard(uri, outputs, "limits", "run", {})
+    board.log_params({f"p{i}": "x" * 7000 if i == 0 else i for i in range(250)})
+    board.log_metrics({"good": 1.0, "bad": float("nan")})
+    board.finish("FINISHED")
+    (run,) = runs(outputs, "limits")
+    assert len(run.data.params) == 250
+    assert len(run.data.params["p0"]) == 6000
+    assert run.data.metrics == {"good": 1.0}
+
+
+def test_scan_of_the_tests_is_what_is_hashed(outputs: Path) -> None:
+    from ptycho.report.environment import scan_hash
+
+    tag = runs(outputs)[0].data.tags["ptycho.data_sha256"]
+    assert tag == scan_hash(tiny_scan())
+    assert tag != scan_hash(tiny_scan(seed=1))
+    assert np.isfinite(runs(outputs)[0].data.metrics["train/loss"])

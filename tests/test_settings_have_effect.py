@@ -1,0 +1,433 @@
+"""Every setting changes something that can be seen, or is refused in a sentence.
+
+Each setting stands once in ``TABLE`` with another value and with what to look at. Looking at
+results is preferred to looking at objects; what a setting does exactly is tested elsewhere.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ptycho.config.config import ConfigError, RunConfig, UserError
+from ptycho.config.validate import check, faults, leaves, type_faults
+from ptycho.data.npz import write_npz
+from ptycho.data.tiles import Lifted
+from ptycho.physics import solver as solver_
+from ptycho.report.environment import scan_hash
+from ptycho.training.module import ObjectTraining
+from ptycho.workflows import build, reconstruct, session, stages
+from ptycho.workflows import train as train_
+from ptycho.workflows.launch import launch
+from ptycho.workflows.preflight import check_surroundings
+from ptycho.workflows.problem import Problem
+from ptycho.workflows.reconstruct import network_on
+from tests.runs import CPU, lifted, quiet, session_of, tiles_of, tiny_problem, tiny_run, tiny_scan
+
+Observer = Callable[[RunConfig, Path], Any]
+
+
+@pytest.fixture(scope="session")
+def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scans of integer amplitudes: without being told, one takes them for counts."""
+    folder = tmp_path_factory.mktemp("scans")
+    for seed in (1, 2):
+        scan = tiny_scan(seed=seed)
+        np.savez(
+            folder / f"{seed}.npz", diffraction=np.round(scan.amplitude), probeGuess=scan.probe[0],
+            ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
+        )  # fmt: skip
+    write_npz(folder / "test.npz", tiny_scan(seed=3))
+    return folder
+
+
+def digest(*arrays: Any) -> str:
+    """Hash of the bits of tensors."""
+    bits = hashlib.sha256()
+    for array in arrays:
+        bits.update(np.ascontiguousarray(torch.as_tensor(array).numpy()).tobytes())
+    return bits.hexdigest()
+
+
+# --- what can be looked at ---------------------------------------------------------------
+
+
+def the_scan(run: RunConfig, _: Path) -> Any:
+    scan = build.make_scan(run.data, run.model.N or 0)
+    return scan_hash(scan), scan.label
+
+
+def the_lift(run: RunConfig, _: Path) -> Any:
+    return digest(*vars(lifted(tiny_problem(), run)).values())
+
+
+def the_solution(run: RunConfig, _: Path) -> Any:
+    with quiet() as bars:
+        recipe = build.make_recipe(run.solver)
+        return digest(stages.solve(tiny_problem(), run.solver, recipe, bars))
+
+
+def the_patterns_at_once(run: RunConfig, _: Path) -> Any:
+    sizes: list[int] = []
+    real = solver_.extract_patches
+
+    def spy(obj: Tensor, corners: Tensor, size: int) -> Tensor:
+        sizes.append(len(corners))
+        return real(obj, corners, size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solver_, "extract_patches", spy)
+        the_solution(run, _)
+    return max(sizes)
+
+
+def the_refinement(run: RunConfig, _: Path) -> Any:
+    problem = tiny_problem()
+    with quiet() as bars:
+        recipe = build.make_recipe(run.solver)
+        return digest(stages.refine(problem, problem.flat(), run.refine, recipe, bars))
+
+
+@dataclass
+class Fitted:
+    """A training and what it left behind."""
+
+    network: nn.Module
+    rows: list[dict[str, float]]
+    folder: Path
+
+
+@functools.cache
+def prepared() -> tuple[Problem, Lifted]:
+    """What trainings start from."""
+    problem = tiny_problem()
+    return problem, lifted(problem)
+
+
+def fit(run: RunConfig, folder: Path) -> Fitted:
+    """Train as ``task=train`` does, and no more."""
+    problem, first = prepared()
+    with session_of(run, folder) as opened:
+        network = network_on(build.make_network(run.model), CPU)
+        tiles = tiles_of(problem, run.trainer.batch_size, first)
+        history = train_.fit(opened, problem, network, tiles, first)
+    return Fitted(network, history.rows, folder)
+
+
+def the_network(run: RunConfig, folder: Path) -> Any:
+    try:
+        return digest(*fit(run, folder).network.state_dict().values())
+    except UserError as error:
+        return str(error)
+
+
+def the_epochs(run: RunConfig, folder: Path) -> Any:
+    return len(fit(run, folder).rows)
+
+
+def the_files(run: RunConfig, folder: Path) -> Any:
+    return {file.name for file in fit(run, folder).folder.rglob("*")}
+
+
+def the_run_folder(run: RunConfig, folder: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+        launch(run, folder, [])
+    return {file.name for file in folder.iterdir()}
+
+
+class _EnoughError(Exception):
+    """Ends a training before it began."""
+
+
+def the_trainer(run: RunConfig, folder: Path) -> lightning.Trainer:
+    """The real Trainer, as it was about to fit."""
+    seen: list[Any] = []
+
+    def stop(trainer: Any, module: Any, data: Any) -> None:
+        seen.extend((trainer, data))
+        raise _EnoughError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lightning.Trainer, "fit", stop)
+        with pytest.raises(_EnoughError):
+            fit(run, folder)
+    trainer = seen[0]
+    trainer.scan_module = seen[1]
+    return trainer
+
+
+def the_devices(run: RunConfig, folder: Path) -> Any:
+    try:
+        check_surroundings(run)
+    except ConfigError as error:
+        return str(error)
+    trainer = the_trainer(run, folder)
+    return trainer.num_devices, type(trainer.strategy), type(trainer.accelerator)
+
+
+def the_callbacks(run: RunConfig, folder: Path) -> Any:
+    trainer = the_trainer(run, folder)
+    best = trainer.checkpoint_callback
+    return {type(one) for one in trainer.callbacks}, best and (best.monitor, best.mode)
+
+
+def the_loader(run: RunConfig, folder: Path) -> Any:
+    loader = the_trainer(run, folder).scan_module.train_dataloader()
+    return (
+        loader.num_workers, loader.pin_memory, loader.persistent_workers, loader.prefetch_factor
+    )  # fmt: skip
+
+
+def the_process(run: RunConfig, folder: Path) -> Any:
+    def now() -> tuple[int, bool]:
+        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+
+    before = now()
+    with session_of(run, folder):
+        inside = now()
+    assert now() == before, "the session did not put the process back"
+    return inside
+
+
+def the_anomaly_detection(run: RunConfig, folder: Path) -> Any:
+    seen: list[bool] = []
+    real = ObjectTraining.training_step
+
+    def spy(module: ObjectTraining, *batch: Any) -> Tensor:
+        seen.append(torch.is_anomaly_enabled())
+        return real(module, *batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ObjectTraining, "training_step", spy)
+        fit(run, folder)
+    return set(seen)
+
+
+def the_tiles_at_once(run: RunConfig, folder: Path) -> Any:
+    problem, sizes = tiny_problem(), []
+
+    def network(obj: Tensor, pull: Tensor, light: Tensor) -> Tensor:
+        sizes.append(len(obj))
+        return obj
+
+    with session_of(run, folder) as opened:
+        reconstruct.reconstruct_with(opened, problem, network, (32, 32))
+    return max(sizes)
+
+
+def the_dashboard(run: RunConfig, folder: Path) -> Any:
+    told: list[Any] = []
+
+    class Board:
+        def __init__(self, uri: str, outputs: Path, experiment: str, name: str, _: Any) -> None:
+            told.extend((uri, outputs, experiment, name))
+
+        def log_params(self, params: Any) -> None:
+            pass
+
+        def finish(self, status: str) -> None:
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(session, "Dashboard", Board)
+        with session_of(run, folder):
+            pass
+    return [one for one in told if one != folder.name]
+
+
+def the_composition(run: RunConfig, _: Path) -> Any:
+    """Where Hydra would write and look, given these paths."""
+    from hydra import compose, initialize_config_dir
+
+    from ptycho.config.store import conf_dir, register
+
+    register()
+    typed = ["data=fly001", f"paths.data={run.paths.data}", f"paths.outputs={run.paths.outputs}"]
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        cfg = compose("config", overrides=typed, return_hydra_config=True)
+    return cfg.data.train_data_file, cfg.hydra.run.dir.rpartition("/")[0]
+
+
+def refused(run: RunConfig, _: Path) -> Any:
+    return faults(run)
+
+
+# --- every setting ------------------------------------------------------------------------
+
+
+@dataclass
+class Flip:
+    """Another value of a setting, and where it must show."""
+
+    value: Any
+    look_at: Observer
+    around: dict[str, Any] = field(default_factory=dict)
+    """Settings without which this one is not used."""
+
+
+FROM_FILE = {"data.source": "npz", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
+LOADED = {"execution.num_workers": 1}
+LOGGED = {"logger.backend": "mlflow"}
+STEADY = {"trainer.scheduler": "Default"}
+
+TABLE: dict[str, Flip] = {
+    "task": Flip("solve", the_run_folder, {"trainer.nepochs": 1}),
+    "seed": Flip(1, the_network),
+    "bundle": Flip("wts.h5.zip", refused),  # with task=reconstruct: tests/workflows/test_train
+    "data.label": Flip("mine", the_scan),
+    "data.source": Flip("npz", the_scan, FROM_FILE),
+    "data.train_data_file": Flip("{scans}/2.npz", the_scan, FROM_FILE),
+    "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
+    "data.values": Flip("amplitude", the_scan, FROM_FILE),
+    "data.n_images": Flip(32, the_scan),
+    "data.nphotons": Flip(1e4, the_scan),
+    "data.synthetic.object": Flip("chip", the_scan),
+    "data.synthetic.n_patterns": Flip(81, the_scan),
+    "data.synthetic.step": Flip(3.0, the_scan),
+    "data.synthetic.jitter": Flip(0.5, the_scan),
+    "data.synthetic.probe_radius": Flip(5.0, the_scan),
+    "data.synthetic.seed": Flip(1, the_scan),
+    "model.architecture": Flip("transformer", refused),  # there is one so far
+    "model.N": Flip(24, the_scan),
+    "model.gridsize": Flip(2, refused),
+    "model.n_filters_scale": Flip(2, the_network, {"trainer.nepochs": 1}),
+    "model.lift_coarse_iterations": Flip(5, the_lift),
+    "model.lift_iterations": Flip(1, the_lift),
+    "trainer.accelerator": Flip("gpu", the_devices),
+    "trainer.devices": Flip(2, the_devices, {"trainer.strategy": "ddp", "trainer.devices": 1}),
+    "trainer.strategy": Flip("ddp", the_devices, {"trainer.devices": 1}),
+    "trainer.precision": Flip("bf16-mixed", the_network),
+    "trainer.learning_rate": Flip(2e-3, the_network),
+    "trainer.weight_decay": Flip(0.5, the_network),
+    "trainer.scheduler": Flip("Exponential", the_network),
+    "trainer.warmup_steps": Flip(3, the_network),
+    "trainer.gradient_clip_val": Flip(1e-3, the_network),
+    "trainer.gradient_clip_algorithm": Flip(
+        "value", the_network, {"trainer.gradient_clip_val": 1e-3}
+    ),
+    "trainer.accum_steps": Flip(2, the_network),
+    "trainer.nepochs": Flip(3, the_epochs),
+    "trainer.batch_size": Flip(9, the_network),
+    "trainer.torch_loss_mode": Flip("amplitude", the_network),
+    "execution.deterministic": Flip(False, the_process),
+    "execution.threads": Flip(2, the_process),
+    "execution.num_workers": Flip(1, the_loader),
+    "execution.pin_memory": Flip(True, the_loader),
+    "execution.persistent_workers": Flip(True, the_loader, LOADED),
+    "execution.prefetch_factor": Flip(5, the_loader, LOADED),
+    "execution.enable_progress_bar": Flip(True, the_callbacks),
+    "execution.enable_checkpointing": Flip(False, the_files),
+    "execution.checkpoint_save_top_k": Flip(-1, the_files),
+    "execution.checkpoint_monitor_metric": Flip("train/patterns_per_s", the_callbacks),
+    "execution.checkpoint_mode": Flip("max", the_callbacks),
+    "execution.early_stop_patience": Flip(
+        1, the_epochs, {"trainer.learning_rate": 1e-12, "trainer.nepochs": 9}
+    ),
+    "execution.collapse_guard": Flip(
+        False, the_network, STEADY | {"trainer.learning_rate": 1.0, "trainer.nepochs": 5}
+    ),
+    "execution.recon_log_every_n_epochs": Flip(1, the_files),
+    "execution.inference_batch_size": Flip(1, the_tiles_at_once),
+    "execution.limit_train_batches": Flip(1, the_network),
+    "execution.detect_anomaly": Flip(True, the_anomaly_detection),
+    "execution.profiler": Flip("simple", the_files),
+    "execution.middle_trim": Flip(16, refused),
+    "execution.pad_eval": Flip(True, refused),
+    "solver.coarse_iterations": Flip(5, the_solution),
+    "solver.iterations": Flip(4, the_solution),
+    "solver.poisson_iterations": Flip(3, the_solution),
+    "solver.batch_size": Flip(10, the_patterns_at_once),
+    "solver.probe_floor": Flip(0.1, the_solution),
+    "solver.precondition": Flip(False, the_solution),
+    "solver.cutoff": Flip(0.2, the_solution),
+    "solver.cap": Flip(2.0, the_solution),
+    "refine.iterations": Flip(3, the_refinement),
+    "refine.poisson_iterations": Flip(2, the_refinement),
+    "logger.backend": Flip("csv", the_files),
+    "logger.experiment": Flip("mine", the_dashboard, LOGGED),
+    "logger.run_name": Flip("mine", the_dashboard, LOGGED),
+    "logger.tracking_uri": Flip("http://127.0.0.1:1", the_dashboard, LOGGED),
+    "paths.outputs": Flip("elsewhere", the_dashboard, LOGGED),
+    "paths.data": Flip("elsewhere", the_composition),
+}
+
+
+_SEEN: dict[str, Any] = {}
+
+
+def settings(scans: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Values with the folder of the scans filled in."""
+    return {
+        name: value.format(scans=scans) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def test_every_setting_stands_in_the_table() -> None:
+    known = {name for name, *_ in leaves(RunConfig())}
+    assert not known - set(TABLE), "a new setting: say here what it does"
+    assert not set(TABLE) - known, "no longer a setting"
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_setting_has_an_effect(
+    name: str, scan_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flip = TABLE[name]
+    usual = settings(scan_files, flip.around)
+    if name == "data.source":
+        usual["data.source"] = "synthetic"
+        usual["data.nphotons"] = 1e5
+    before = tiny_run(**usual)
+    after = tiny_run(**usual | settings(scan_files, {name: flip.value}))
+    values = [{leaf: value for leaf, value, *_ in leaves(run)} for run in (before, after)]
+    assert {leaf for leaf in values[0] if values[0][leaf] != values[1][leaf]} == {name}
+    if flip.look_at is refused:
+        assert not refused(before, tmp_path)
+        assert any(name in sentence for sentence in refused(after, tmp_path))
+        return
+    list(type_faults(before))  # plain strings become choices
+    assert not list(type_faults(after))
+    # most settings are compared with the same plain run: it is looked at once
+    usually = f"{flip.look_at.__name__} {before}"
+    if usually not in _SEEN:
+        _SEEN[usually] = flip.look_at(before, tmp_path / "before")
+    seen = flip.look_at(after, tmp_path / "after")
+    assert seen != _SEEN[usually], f"{name}={flip.value} changes nothing"
+
+
+@pytest.mark.parametrize(
+    "look_at",
+    sorted({flip.look_at for flip in TABLE.values()}, key=lambda one: one.__name__),
+    ids=lambda one: one.__name__,
+)
+def test_observers_see_the_same_twice(
+    look_at: Observer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # or everything would seem to have an effect
+    monkeypatch.chdir(tmp_path)
+    for backend in ("none", "mlflow") if look_at is the_dashboard else ("none",):
+        runs = [check(tiny_run(logger__backend=backend)) for _ in range(2)]
+        one, other = (
+            look_at(run, tmp_path / f"{backend}{i}" / "run") for i, run in enumerate(runs)
+        )
+        assert one == other
+
+
+def test_outputs_move_the_run_folder_too() -> None:
+    here, there = (
+        the_composition(tiny_run(paths__outputs=one), Path()) for one in ("outputs", "elsewhere")
+    )
+    assert here[1] == "outputs/runs"
+    assert there[1] == "elsewhere/runs"

@@ -1,0 +1,24 @@
+import json
+import subprocess
+from pathlib import Path
+
+from tests.workflows.test_train import command, surroundings
+
+
+def test_two_processes_train_into_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "run"
+    words = command(
+        folder, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.nepochs=2"
+    )
+    done = subprocess.run(
+        words, env=surroundings(), cwd=tmp_path, capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    assert [one.name for one in folder.parent.iterdir()] == ["run"]
+    assert not (tmp_path / "outputs").exists()
+    assert (folder / "wts.h5.zip").is_file()
+    # 4 tiles an epoch, 2 for each process
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows] == ["step", "2", "4"]
+    assert done.stdout.count("lift ") <= 2, "both processes reported"
