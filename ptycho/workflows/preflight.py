@@ -1,9 +1,19 @@
 """What the settings cannot know: whether the files and the devices are there."""
 
 import os
+import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from ptycho.config.config import Accelerator, ConfigError, DataSource, RunConfig, Task
+from ptycho.config.config import (
+    Accelerator,
+    ConfigError,
+    DataSource,
+    LoggerBackend,
+    RunConfig,
+    Task,
+)
 
 
 def check_surroundings(*runs: RunConfig) -> None:
@@ -30,7 +40,27 @@ def file_faults(run: RunConfig) -> list[str]:
             f"bundle: no such file or folder: {Path(run.bundle).absolute()}; training writes "
             "wts.h5.zip into its run folder."
         )
-    return faults
+    return faults + _output_faults(run.paths.outputs) + _logger_faults(run.logger.backend)
+
+
+def _output_faults(outputs: str) -> list[str]:
+    wanted = Path(outputs).absolute()
+    there = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+    if not there.is_dir():
+        return [f"paths.outputs={outputs}: {there} is a file, not a folder."]
+    if not os.access(there, os.W_OK):
+        return [f"paths.outputs={outputs}: {there} may not be written to."]
+    return []
+
+
+def _logger_faults(backend: LoggerBackend) -> list[str]:
+    wanted = backend in (LoggerBackend.tensorboard, LoggerBackend.many)
+    if not wanted or find_spec("tensorboard") or find_spec("tensorboardX"):
+        return []
+    return [
+        f"logger.backend={backend} needs the package tensorboard, which is not installed; "
+        "pip install 'ptycho[tensorboard]', or choose logger=csv or logger=mlflow."
+    ]
 
 
 def _scan_faults(setting: str, path: str, label: str) -> list[str]:
@@ -55,9 +85,12 @@ def device_faults(run: RunConfig) -> list[str]:
     anything_goes = wanted in (Accelerator.auto, Accelerator.cpu) and not several
     if anything_goes and run.trainer.precision != "16-mixed":
         return []  # and torch need not be loaded to say so
+    way_out = "Use trainer=cpu or trainer=auto."
+    build = _build_without_gpu()
+    if build and wanted in (Accelerator.gpu, Accelerator.cuda):
+        return [f"trainer.accelerator={wanted} asks for a GPU, but {build}. {way_out}"]
     import torch
 
-    way_out = "Use trainer=cpu or trainer=auto."
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if wanted == Accelerator.mps and not mps:
         built = "is not on a Mac with Metal" if torch.backends.mps.is_built() else "has no MPS"
@@ -70,6 +103,22 @@ def device_faults(run: RunConfig) -> list[str]:
     if several and isinstance(count, int) and 0 < seen < count:
         return [f"trainer.devices={count} asks for more GPUs than the {seen} that torch sees."]
     return []
+
+
+def _build_without_gpu() -> str:
+    """Why no GPU can be there, when torch's own files say so; empty otherwise.
+
+    Reads the version file of a torch that is not loaded yet: loading takes seconds, and a
+    refusal should not.
+    """
+    spec = None if "torch" in sys.modules or sys.platform == "darwin" else find_spec("torch")
+    if spec is None or spec.origin is None:
+        return ""
+    version = (Path(spec.origin).parent / "version.py").read_text()
+    found = dict(re.findall(r"^(\w+)(?:\s*:[^=]+)?\s*=\s*(.+)$", version, re.MULTILINE))
+    if any(found.get(kind, "") != "None" for kind in ("cuda", "hip", "xpu") if kind in found):
+        return ""
+    return f"torch {found.get('__version__', '').strip(chr(39))} was built without CUDA"
 
 
 def _gpus(wanted: Accelerator) -> int:

@@ -1,13 +1,25 @@
 """Missing files and devices: a sentence each, before anything is opened or started."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ptycho.config.config import Accelerator, ConfigError, DataConfig, RunConfig, Task
+from ptycho.config.config import (
+    Accelerator,
+    ConfigError,
+    DataConfig,
+    LoggerBackend,
+    LoggerConfig,
+    PathsConfig,
+    RunConfig,
+    Task,
+)
+from ptycho.workflows import preflight
 from ptycho.workflows.preflight import check_surroundings, device_faults, file_faults
 
 
@@ -194,3 +206,34 @@ class TestTogether:
 
     def test_nothing_missing_nothing_said(self):
         check_surroundings(on("cpu"))
+
+
+def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path: Path) -> None:
+    blocked = tmp_path / "outputs"
+    blocked.write_text("")
+    run = RunConfig(paths=PathsConfig(outputs=str(blocked / "below")))
+    with pytest.raises(ConfigError, match=r"paths\.outputs=.*outputs is a file, not a folder"):
+        check_surroundings(run)
+
+
+def test_a_logger_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    run = RunConfig(logger=LoggerConfig(backend=LoggerBackend.tensorboard))
+    with pytest.raises(ConfigError, match="needs the package tensorboard"):
+        check_surroundings(run)
+
+
+def test_a_cpu_build_is_recognised_without_loading_torch() -> None:
+    code = (
+        "import sys\n"
+        "from ptycho.config.config import Accelerator, RunConfig, TrainerConfig\n"
+        "from ptycho.workflows.preflight import device_faults\n"
+        "print(device_faults(RunConfig(trainer=TrainerConfig(accelerator=Accelerator.gpu))))\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    sentence, loaded = done.stdout.splitlines()
+    if torch.version.cuda is not None or sys.platform == "darwin":
+        pytest.skip("this torch may find a GPU")
+    assert f"torch {torch.__version__} was built without CUDA" in sentence
+    assert loaded == "False"
