@@ -6,7 +6,7 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from ptycho.data.tiles import Batch, TileDataset, TileSampler
+from ptycho.data.tiles import Batch, CellSampler, TileDataset
 
 
 class ScanModule(lightning.LightningDataModule):
@@ -24,11 +24,11 @@ class ScanModule(lightning.LightningDataModule):
         self.tiles, self.seed, self.workers = tiles, seed, workers
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """As many tiles as hold every pattern about once, shared among the processes."""
+        """Tiles that hold every pattern once, shared among the processes."""
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
-        n_tiles = -(-len(self.tiles) // self.tiles.n_patterns)
-        sampler = TileSampler(len(self.tiles), n_tiles, self.seed, rank, world)
+        tiles = self.tiles
+        sampler = CellSampler(tiles.positions, tiles.n_patterns, self.seed, rank, world)
         # a generator of its own: the loader must not draw from the global one
         generator = torch.Generator().manual_seed(self.seed)
         return DataLoader(

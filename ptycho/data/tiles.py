@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
+
+Indices = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
@@ -42,17 +43,17 @@ class Lifted:
 
 
 class TileDataset(Dataset[Batch]):
-    """Item ``i`` is the tile around position ``i`` with its nearest patterns.
-
-    All tiles have one size, so that they stack and compile; it is the smallest multiple of
-    ``stride`` that holds every tile's patterns.
+    """The item of some pattern numbers is the tile that holds those patterns.
 
     Args:
         lifted: first answer on the canvas, on the CPU.
         amplitude: measured ``(n, N, N)``, on the CPU.
         positions: patch centres ``(n, 2)`` on the canvas.
-        n_patterns: patterns in a tile.
+        n_patterns: patterns in a tile, about.
         stride: sides of a tile are divisible by it.
+
+    Attributes:
+        tile: height and width of a typical tile.
     """
 
     def __init__(
@@ -63,83 +64,111 @@ class TileDataset(Dataset[Batch]):
         n_patterns: int,
         stride: int,
     ) -> None:
-        self.lifted, self.amplitude, self.positions = lifted, amplitude, positions
-        self.n_patterns = min(n_patterns, len(positions))
-        self._tree = cKDTree(positions)
-        self._half = amplitude.shape[-1] / 2
-        self.tile = self._tile_shape(stride)
+        self.lifted, self.amplitude = lifted, amplitude
+        self.positions, self.n_patterns, self.stride = positions, n_patterns, stride
+        self.tile = self._typical(CellSampler(positions, n_patterns, seed=0).cells())
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitem__(self, item: int) -> Batch:
-        near = self._near(self.positions[item : item + 1])[0]
-        near.sort()  # scan order: neighbours in memory
-        y, x = self._corner(near)
-        height, width = self.tile
-        window = (slice(y, y + height), slice(x, x + width))
-        which = torch.from_numpy(near)
-        first = self.lifted
+    def __getitem__(self, which: Indices) -> Batch:
+        which = np.sort(which)  # scan order: neighbours in memory
+        corner, shape = self.place(which)
+        window = tuple(slice(a, a + n) for a, n in zip(corner, shape, strict=True))
+        first, numbers = self.lifted, torch.from_numpy(which)
         return Batch(
             first.obj[window],
             first.pull[window],
             first.light[window],
-            self.amplitude[which],
-            which,
-            torch.tensor([y, x]),
+            self.amplitude[numbers],
+            numbers,
+            torch.tensor(corner),
         )
 
-    def _near(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Numbers ``(m, n_patterns)`` of the patterns nearest to positions ``(m, 2)``."""
-        found = self._tree.query(positions, k=self.n_patterns)[1]
-        return np.asarray(found, dtype=np.int64).reshape(len(positions), -1)
+    def place(self, which: Indices) -> tuple[tuple[int, int], tuple[int, int]]:
+        """First pixel and size of the smallest tile that holds these patterns."""
+        half = self.amplitude.shape[-1] / 2 + 1  # one pixel more: corners are rounded
+        box = self.positions[which]
+        low, high = np.floor(box.min(0) - half), np.ceil(box.max(0) + half)
+        canvas = np.array(self.lifted.obj.shape)
+        size = np.minimum(np.ceil((high - low) / self.stride) * self.stride, canvas)
+        y, x = low.clip(0, canvas - size).astype(int)
+        height, width = size.astype(int)
+        return (int(y), int(x)), (int(height), int(width))
 
-    def _corner(self, near: NDArray[np.int64]) -> tuple[int, int]:
-        box = self.positions[near]
-        middle = (box.min(0) + box.max(0)) / 2
-        limit = np.array(self.lifted.obj.shape) - self.tile
-        y, x = np.clip(np.round(middle - np.array(self.tile) / 2), 0, limit).astype(int)
-        return int(y), int(x)
-
-    def _tile_shape(self, stride: int) -> tuple[int, int]:
-        extent = np.zeros(2)
-        for first in range(0, len(self), 4096):
-            boxes = self.positions[self._near(self.positions[first : first + 4096])]
-            extent = np.maximum(extent, (boxes.max(1) - boxes.min(1)).max(0))
-        extent += 2 * self._half + 4  # two pixels of slack on each side: corners are rounded
-        sides = np.ceil(extent / stride).astype(int) * stride
-        height, width = np.minimum(sides, self.lifted.obj.shape)
+    def _typical(self, cells: list[Indices]) -> tuple[int, int]:
+        sizes = np.median([self.place(cell)[1] for cell in cells], axis=0)
+        height, width = (np.ceil(sizes / self.stride) * self.stride).astype(int)
         return int(height), int(width)
 
 
-class TileSampler(Sampler[int]):
-    """Random tile centres; the order depends on seed and epoch alone.
+class CellSampler(Sampler[Indices]):
+    """Every pattern once per epoch, in cells of neighbours whose borders move.
+
+    The cells of an epoch depend on the seed and the epoch alone, so that an interrupted
+    training can go on as if nothing had happened.
 
     Args:
-        n_positions: positions to choose from.
-        n_tiles: tiles per epoch over all ranks.
+        positions: patch centres ``(n, 2)``.
+        per_cell: patterns in a cell, about.
         seed: the run's seed.
         rank: this process.
-        world: number of processes; each gets its share of one common order.
+        world: number of processes; each gets the same number of cells of one partition.
     """
 
     def __init__(
-        self, n_positions: int, n_tiles: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        positions: NDArray[np.float64],
+        per_cell: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.n_positions, self.seed, self.epoch = n_positions, seed, 0
+        self.positions, self.seed, self.epoch = positions, seed, 0
         self.rank, self.world = rank, world
-        self.per_rank = -(-n_tiles // world)
+        wanted = -(-len(positions) // per_cell)
+        # the same number for each process: they step together
+        self.n_cells = min(-(-wanted // world) * world, len(positions) // world * world)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before every epoch."""
         self.epoch = epoch
 
-    def __len__(self) -> int:
-        return self.per_rank
-
-    def __iter__(self) -> Iterator[int]:
+    def cells(self) -> list[Indices]:
+        """All cells of this epoch, in the order in which they are trained."""
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(self.n_positions)
-        wanted = self.per_rank * self.world
-        order = np.resize(order, wanted)  # repeats centres when there are fewer than asked
-        return iter(order[self.rank :: self.world].tolist())
+        found = partition(self.positions, self.n_cells, rng)
+        return [found[i] for i in rng.permutation(len(found))]
+
+    def __len__(self) -> int:
+        return self.n_cells // self.world
+
+    def __iter__(self) -> Iterator[Indices]:
+        return iter(self.cells()[self.rank :: self.world])
+
+
+def partition(
+    positions: NDArray[np.float64], n_cells: int, rng: np.random.Generator
+) -> list[Indices]:
+    """Cut positions into compact cells of nearly equal count, at random places.
+
+    Args:
+        positions: ``(n, 2)``, at least ``n_cells`` of them.
+        n_cells: how many cells.
+        rng: chooses where to cut.
+
+    Returns:
+        Numbers of the positions in each cell; every position in exactly one.
+    """
+
+    def split(numbers: Indices, parts: int) -> list[Indices]:
+        if parts == 1:
+            return [numbers]
+        axis = int(np.ptp(positions[numbers], axis=0).argmax())
+        ordered = numbers[np.argsort(positions[numbers, axis], kind="stable")]
+        # between a third and two thirds: the cells stay compact and the borders move
+        left = int(rng.integers(max(parts // 3, 1), parts - max(parts // 3, 1) + 1))
+        cut = round(len(ordered) * left / parts)
+        return split(ordered[:cut], left) + split(ordered[cut:], parts - left)
+
+    return split(np.arange(len(positions)), n_cells)

@@ -25,10 +25,10 @@ class History(Callback):
         rows: one dictionary per epoch.
     """
 
-    def __init__(self, patterns_per_tile: int) -> None:
-        self.patterns_per_tile = patterns_per_tile
+    def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
         self._began = self._epoch_began = self._rate = 0.0
+        self._patterns = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -37,19 +37,19 @@ class History(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
         self._epoch_began = time.perf_counter()
+        self._patterns = 0
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note the learning rate; when the epoch ends it is the next one's already."""
+        """Count, and note the learning rate: when the epoch ends it is the next one's already."""
         self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._patterns += len(batch.which)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the rate and keep the row."""
         now = time.perf_counter()
-        batches = trainer.num_training_batches
-        patterns = float(batches) * self.patterns_per_tile * trainer.world_size
-        rate = patterns / (now - self._epoch_began)
+        rate = self._patterns * trainer.world_size / (now - self._epoch_began)
         pl_module.log("train/patterns_per_s", rate)
         pl_module.log("train/learning_rate", self._rate)
         self.rows.append(

@@ -69,16 +69,16 @@ def fit(
         build.make_loss(run.trainer.torch_loss_mode),
         _optimiser(session),
     )
-    history = History(tiles.n_patterns)
-    checkpoint = _checkpoint(session)
+    history = History()
+    checkpoints = _checkpoints(session)
     save = _picture(session, problem, module, lifted, tiles.tile)
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
-        callbacks=[history, *_callbacks(session, save), *([checkpoint] if checkpoint else [])],
+        callbacks=[history, *_callbacks(session, save), *checkpoints],
         logger=loggers,
         default_root_dir=session.folder,
-        enable_checkpointing=checkpoint is not None,
+        enable_checkpointing=bool(checkpoints),
         enable_progress_bar=execution.enable_progress_bar,
         enable_model_summary=False,
         use_distributed_sampler=False,  # the tiles share themselves out
@@ -95,8 +95,8 @@ def fit(
     finally:
         if session.first and history.rows:
             write_csv(session.path("metrics.csv"), history.rows)
-    if checkpoint is not None and checkpoint.best_model_path:
-        _load_best(module, Path(checkpoint.best_model_path))
+    if checkpoints and checkpoints[0].best_model_path:
+        _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
     return history
 
@@ -138,20 +138,25 @@ def _callbacks(session: Session, save: Callable[[int], None]) -> list[Callback]:
     return chosen
 
 
-def _checkpoint(session: Session) -> ModelCheckpoint | None:
+def _checkpoints(session: Session) -> list[ModelCheckpoint]:
+    """The best epochs and the last one, which Lightning's own ``save_last`` may miss."""
     execution = session.execution
     if not execution.enable_checkpointing:
-        return None
+        return []
     metric = execution.checkpoint_monitor_metric
-    return ModelCheckpoint(
-        dirpath=session.folder / "checkpoints",
+    common: dict[str, Any] = {
+        "dirpath": session.folder / "checkpoints",
+        "save_on_train_epoch_end": True,
+    }
+    best = ModelCheckpoint(
         filename="best-{epoch:03d}",
         monitor=LOSS if metric == "val_loss" else metric,
         mode=execution.checkpoint_mode.value,
         save_top_k=execution.checkpoint_save_top_k,
-        save_last=True,
-        save_on_train_epoch_end=True,
+        **common,
     )
+    last = ModelCheckpoint(filename="last", enable_version_counter=False, **common)
+    return [best, last]
 
 
 def _load_best(module: ObjectTraining, path: Path) -> None:

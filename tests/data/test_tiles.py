@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho.data.module import ScanModule
-from ptycho.data.tiles import Batch, Lifted, TileDataset, TileSampler
+from ptycho.data.tiles import Batch, CellSampler, Lifted, TileDataset, partition
 from ptycho.physics.patches import split_positions
 from ptycho.workflows.problem import Problem, pose
 from tests.runs import CPU, scan_at, tiles_of, tiny_problem
@@ -40,63 +40,71 @@ SCANS = {
 }
 
 
+def cells_of(tiles: TileDataset, seed: int = 0) -> list[NDArray[np.int64]]:
+    return CellSampler(tiles.positions, tiles.n_patterns, seed).cells()
+
+
 @pytest.mark.parametrize("n_patterns", [1, 5, 1000])
 @pytest.mark.parametrize("name", SCANS)
 def test_patches_lie_inside_their_tile(name: str, n_patterns: int) -> None:
     problem = pose(scan_at(SCANS[name]), CPU)
     tiles = cut(problem, n_patterns)
     corners = split_positions(problem.positions, 16)[0]
-    for item in range(len(tiles)):
-        batch = tiles[item]
-        assert batch.obj.shape == batch.pull.shape == batch.light.shape == tiles.tile
+    for cell in cells_of(tiles):
+        batch = tiles[cell]
+        assert batch.obj.shape == batch.pull.shape == batch.light.shape
+        assert all(side % 8 == 0 for side in batch.obj.shape)
         inside = corners[batch.which] - batch.origin
-        assert (inside >= 0).all(), item
-        assert (inside + 16 <= torch.tensor(tiles.tile)).all(), item
-
-
-def test_patches_lie_inside_however_many_positions_there_are() -> None:
-    # more positions than one would look at one by one, and a sparse corner among them
-    rng = np.random.default_rng(0)
-    positions = rng.uniform(20, 120, (9000, 2))
-    positions[[1, 3, 5, 7, 9]] = rng.uniform(150, 300, (5, 2))
-    problem = pose(scan_at(positions, size=4), CPU)
-    tiles = cut(problem, 8)
-    corners = split_positions(problem.positions, 4)[0]
-    sparse = np.flatnonzero(positions.min(1) > 140)
-    for item in sparse:
-        batch = tiles[int(item)]
-        inside = corners[batch.which] - batch.origin
-        assert (inside >= 0).all()
-        assert (inside + 4 <= torch.tensor(tiles.tile)).all()
+        assert (inside >= 0).all(), cell
+        assert (inside + 16 <= torch.tensor(batch.obj.shape)).all(), cell
 
 
 @pytest.mark.parametrize("name", SCANS)
-def test_a_tile_holds_its_own_pattern_with_the_nearest(name: str) -> None:
-    problem = pose(scan_at(SCANS[name]), CPU)
-    tiles = cut(problem, 5)
-    distance = torch.cdist(problem.positions, problem.positions)
-    for item in range(len(tiles)):
-        which = tiles[item].which
-        assert len(which.unique()) == min(5, len(tiles))
-        found = distance[item, which].sort().values
-        torch.testing.assert_close(found, distance[item].sort().values[: len(which)])
+@pytest.mark.parametrize("n_patterns", [1, 3, 7, 1000])
+def test_cells_hold_every_pattern_once_and_nearly_equally(name: str, n_patterns: int) -> None:
+    positions = SCANS[name]
+    cells = CellSampler(positions, n_patterns, seed=0).cells()
+    assert len(cells) == -(-len(positions) // n_patterns)
+    assert sorted(np.concatenate(cells)) == list(range(len(positions)))
+    sizes = [len(cell) for cell in cells]
+    assert min(sizes) >= 1
+    assert max(sizes) <= 2 * n_patterns
+
+
+def test_cells_are_compact() -> None:
+    positions = raster(40, 40, 1.0)
+    for seed in range(20):
+        for cell in partition(positions, 16, np.random.default_rng(seed)):
+            sides = np.ptp(positions[cell], axis=0) + 1
+            assert sides.max() <= 5 * sides.min(), "a strip needs a large tile"
+            assert sides.prod() <= 1.6 * len(cell), "a cell is a block of neighbours"
+
+
+def test_borders_of_cells_move() -> None:
+    positions = raster(20, 20)
+    sampler = CellSampler(positions, 25, seed=0)
+    before = {frozenset(cell.tolist()) for cell in sampler.cells()}
+    sampler.set_epoch(1)
+    after = {frozenset(cell.tolist()) for cell in sampler.cells()}
+    assert len(before & after) < len(before) / 2
 
 
 def test_amplitudes_belong_to_the_patterns_named() -> None:
     problem = tiny_problem()
     tiles = cut(problem, 16)
-    for item in (0, 9, 63):
-        batch = tiles[item]
+    for cell in cells_of(tiles):
+        batch = tiles[cell]
+        assert batch.which.tolist() == sorted(cell)
         assert torch.equal(batch.amplitude, problem.amplitude[batch.which])
 
 
 def test_tile_is_the_canvas_at_its_origin() -> None:
     problem = tiny_problem()
     tiles = cut(problem, 4)
-    for item in (0, 31, 63):
-        batch = tiles[item]
+    for cell in cells_of(tiles):
+        batch = tiles[cell]
         y, x = batch.origin.tolist()
-        height, width = tiles.tile
+        height, width = batch.obj.shape
         for name in ("obj", "pull", "light"):
             whole: Tensor = getattr(tiles.lifted, name)
             assert torch.equal(getattr(batch, name), whole[y : y + height, x : x + width])
@@ -105,8 +113,8 @@ def test_tile_is_the_canvas_at_its_origin() -> None:
 def test_predicting_from_a_tile_is_predicting_from_the_canvas() -> None:
     problem = tiny_problem()
     tiles = cut(problem, 9)
-    for item in (0, 7, 28, 63):
-        batch = tiles[item]
+    for cell in cells_of(tiles):
+        batch = tiles[cell]
         from_tile = problem.experiment(batch.obj, batch.which, batch.origin)
         assert torch.equal(from_tile, problem.experiment(tiles.lifted.obj, batch.which))
 
@@ -117,41 +125,46 @@ def test_tile_is_the_smallest_that_fits(stride: int) -> None:
     tiles = TileDataset(
         empty(problem.shape), problem.amplitude, problem.positions.numpy(), 1, stride
     )
-    assert tiles.tile == (-(-20 // stride) * stride,) * 2  # 16 and the slack
+    # 16 and one pixel on each side, up to the next whole one
+    assert all(
+        side in (-(-18 // stride) * stride, -(-19 // stride) * stride) for side in tiles.tile
+    )
 
 
 def test_same_seed_and_epoch_same_order() -> None:
-    first, second = (TileSampler(50, 10, seed=3) for _ in range(2))
-    assert list(first) == list(second) == list(first)
+    first, second = (CellSampler(raster(5, 10), 5, seed=3) for _ in range(2))
+    assert order_of(first) == order_of(second) == order_of(first)
     second.set_epoch(1)
-    assert list(first) != list(second)
+    assert order_of(first) != order_of(second)
     first.set_epoch(1)
-    assert list(first) == list(second)
+    assert order_of(first) == order_of(second)
 
 
 def test_other_seed_other_order() -> None:
-    assert list(TileSampler(50, 10, seed=3)) != list(TileSampler(50, 10, seed=4))
+    positions = raster(5, 10)
+    assert order_of(CellSampler(positions, 5, seed=3)) != order_of(
+        CellSampler(positions, 5, seed=4)
+    )
 
 
-@pytest.mark.parametrize(("tiles", "world"), [(10, 2), (11, 2), (12, 3), (1, 4)])
-def test_ranks_share_one_order(tiles: int, world: int) -> None:
-    parts = [list(TileSampler(50, tiles, 0, rank, world)) for rank in range(world)]
-    assert {len(part) for part in parts} == {-(-tiles // world)}, "ranks would wait for ever"
-    together = [one for turn in zip(*parts, strict=True) for one in turn]
-    assert len(set(together)) == len(together)
-    assert together[:tiles] == list(TileSampler(50, tiles, 0))[:tiles]
+@pytest.mark.parametrize(("per_cell", "world"), [(5, 2), (4, 2), (4, 3), (50, 4)])
+def test_ranks_share_one_partition(per_cell: int, world: int) -> None:
+    positions = raster(5, 10)
+    parts = [list(CellSampler(positions, per_cell, 0, rank, world)) for rank in range(world)]
+    assert len({len(part) for part in parts}) == 1, "ranks would wait for ever"
+    assert len(parts[0]) == len(CellSampler(positions, per_cell, 0, 0, world))
+    together = np.concatenate([cell for part in parts for cell in part])
+    assert sorted(together) == list(range(50))
 
 
-def test_few_positions_are_repeated() -> None:
-    order = list(TileSampler(3, 8, seed=0))
-    assert len(order) == len(TileSampler(3, 8, seed=0)) == 8
-    assert set(order) == {0, 1, 2}
+def order_of(sampler: CellSampler) -> list[list[int]]:
+    return [cell.tolist() for cell in sampler]
 
 
-def test_an_epoch_holds_every_pattern_about_once() -> None:
+def test_an_epoch_holds_every_pattern_once() -> None:
     loader = ScanModule(cut(tiny_problem(), 16), 0).train_dataloader()
     assert len(loader) == 4
-    assert sum(len(batch.which) for batch in loader) == 64
+    assert sorted(torch.cat([batch.which for batch in loader]).tolist()) == list(range(64))
 
 
 def test_loading_does_not_draw_from_the_global_generator() -> None:
@@ -191,10 +204,10 @@ class Onlooker(lightning.LightningModule):
 
 
 def orders(tiles: TileDataset, seed: int, epochs: int) -> Iterator[list[int]]:
-    sampler = TileSampler(len(tiles), 4, seed)
+    sampler = CellSampler(tiles.positions, tiles.n_patterns, seed)
     for epoch in range(epochs):
         sampler.set_epoch(epoch)
-        yield [one for item in sampler for one in tiles[item].which.tolist()]
+        yield [one for cell in sampler for one in tiles[cell].which.tolist()]
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,7 @@ def test_score_has_a_row_per_stage_and_the_floor(tiny):
         probe=probe,
         positions=positions,
         truth=scan.truth,
+        truth_is_known=True,
     )
     rows = score(reconstruction, experiment, torch.from_numpy(scan.amplitude))
     assert list(rows) == ["lift", "refined", FLAT]

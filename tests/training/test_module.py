@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -116,7 +117,7 @@ def test_untrained_loss_is_that_of_the_lifted_object(problem: Problem, tiles: Ti
     logged: dict[str, Tensor] = {}
     module.log = lambda name, value, **_: logged.update({name: value})
     module._trainer = type("T", (), {"world_size": 1})()
-    batch = tiles[20]
+    batch = tiles[np.arange(20, 36)]
     loss = module.training_step(batch, 0).detach()
     predicted = problem.experiment(tiles.lifted.obj, batch.which)
     assert float(loss) == pytest.approx(float(poisson_nll(predicted, batch.amplitude.square())))
@@ -210,7 +211,7 @@ def test_bfloat16_trains(problem: Problem, tiles: TileDataset) -> None:
 
 def test_correct_is_the_network_without_gradients(problem: Problem, tiles: TileDataset) -> None:
     module = ObjectTraining(ObjectNet(), problem.experiment, poisson_loss, max)
-    planes = [plane[None] for plane in tiles[3][:3]]
+    planes = [plane[None] for plane in tiles[np.arange(3)][:3]]
     with torch.no_grad():
         module.network.head.bias.fill_(0.1)
     out = module.correct(*planes)

@@ -1,7 +1,7 @@
 """Learning rates as a training uses them, not as a schedule object promises them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import pytest
@@ -16,6 +16,12 @@ PEAK = 0.1
 STEPS = 3  # per epoch
 
 
+class Pattern(NamedTuple):
+    """As much of a batch as the history looks at."""
+
+    which: Tensor
+
+
 class Scripted(lightning.LightningModule):
     """Its loss of every epoch is written beforehand."""
 
@@ -25,10 +31,10 @@ class Scripted(lightning.LightningModule):
         self.name, self.losses, self.warmup, self.after = name, losses, warmup, after
         self.rates: list[float] = []
 
-    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Pattern, batch_idx: int) -> None:
         self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def training_step(self, batch: Tensor, _: int) -> Tensor:
+    def training_step(self, batch: Pattern, _: int) -> Tensor:
         loss = self.losses[self.current_epoch] + 0 * self.weight
         self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=1)
         return loss
@@ -53,11 +59,11 @@ def train(
 ) -> tuple[list[float], float, History]:
     """Rate of every batch, the rate left behind, and the history."""
     after: list[float] = []
-    module, history = Scripted(name, losses, warmup, after), History(1)
+    module, history = Scripted(name, losses, warmup, after), History()
     lightning.Trainer(
         accelerator="cpu", max_epochs=len(losses), logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, callbacks=[history], **trainer,
-    ).fit(module, DataLoader(torch.zeros(STEPS), batch_size=1))  # fmt: skip
+    ).fit(module, DataLoader([Pattern(torch.zeros(1))] * STEPS, batch_size=None))  # fmt: skip
     return module.rates, after[0], history
 
 
