@@ -170,10 +170,10 @@ def test_history_has_a_row_per_epoch(tmp_path: Path) -> None:
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
     assert all(row["train/loss"] > 0 and row["train/patterns_per_s"] > 0 for row in history.rows)
-    # 64 patterns an epoch
+    # 64 patterns an epoch, which takes no longer than until the end of the next one
     spent = [b - a for a, b in zip([0.0, *seconds], seconds, strict=False)]
     for row, time in zip(history.rows, spent, strict=True):
-        assert row["train/patterns_per_s"] == pytest.approx(64 / time, rel=0.5)
+        assert row["train/patterns_per_s"] >= 0.99 * 64 / time
 
 
 def test_picture_every_second_epoch() -> None:
