@@ -7,8 +7,21 @@ a configuration must not load torch. Nothing is validated on construction (clien
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
+
+from ptycho.config.choices import (
+    Accelerator,
+    Architecture,
+    ClipAlgorithm,
+    DataSource,
+    Direction,
+    LoggerBackend,
+    LossMode,
+    Scheduler,
+    SyntheticObject,
+    Task,
+    Values,
+)
 
 
 def setting(default: Any, **limits: Any) -> Any:
@@ -29,96 +42,6 @@ class UserError(ValueError):
 
 class ConfigError(UserError):
     """One or more settings are impossible."""
-
-
-class Task(StrEnum):
-    """What a run does."""
-
-    train = "train"
-    reconstruct = "reconstruct"
-    solve = "solve"
-
-
-class DataSource(StrEnum):
-    """Where a scan comes from."""
-
-    synthetic = "synthetic"
-    npz = "npz"
-
-
-class Values(StrEnum):
-    """What the numbers in a diffraction array are."""
-
-    auto = "auto"
-    counts = "counts"
-    amplitude = "amplitude"
-
-
-class SyntheticObject(StrEnum):
-    """Objects of the built-in simulated scan."""
-
-    natural = "natural"
-    dead_leaves = "dead_leaves"
-    chip = "chip"
-
-
-class Architecture(StrEnum):
-    """Networks that can be trained."""
-
-    object_pinn = "object_pinn"
-
-
-class Accelerator(StrEnum):
-    """Devices a run may ask for; ``tpu`` is known by name and refused."""
-
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
-    cuda = "cuda"
-    mps = "mps"
-    tpu = "tpu"
-
-
-class LossMode(StrEnum):
-    """What measures the distance between predicted and measured patterns."""
-
-    poisson = "poisson"
-    amplitude = "amplitude"
-
-
-class Scheduler(StrEnum):
-    """How the learning rate moves."""
-
-    Default = "Default"
-    Exponential = "Exponential"
-    MultiStage = "MultiStage"
-    Adaptive = "Adaptive"
-    WarmupCosine = "WarmupCosine"
-    ReduceLROnPlateau = "ReduceLROnPlateau"
-
-
-class ClipAlgorithm(StrEnum):
-    """How gradients are clipped."""
-
-    norm = "norm"
-    value = "value"
-
-
-class Direction(StrEnum):
-    """Whether smaller or larger is better."""
-
-    min = "min"
-    max = "max"
-
-
-class LoggerBackend(StrEnum):
-    """Where metrics are logged besides the run folder."""
-
-    none = "none"
-    csv = "csv"
-    tensorboard = "tensorboard"
-    mlflow = "mlflow"
-    many = "many"
 
 
 @dataclass(kw_only=True)

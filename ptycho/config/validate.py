@@ -14,14 +14,19 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any
 
-from ptycho.config.config import (
+from ptycho.config.choices import (
     Accelerator,
     Architecture,
-    ConfigError,
     DataSource,
+    LoggerBackend,
+    Task,
+    Values,
+)
+from ptycho.config.config import (
+    ConfigError,
     PyTorchExecutionConfig,
     RunConfig,
-    Task,
+    SyntheticConfig,
 )
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
@@ -47,7 +52,10 @@ def faults(run: RunConfig) -> list[str]:
     wrong = [*type_faults(run)]
     if wrong:
         return wrong  # the other checks rely on the types
-    checks = (limit_faults, _task_faults, _data_faults, _model_faults, _trainer_faults)
+    checks = (
+        limit_faults, _task_faults, _data_faults, _model_faults, _trainer_faults,
+        _solver_faults, _logger_faults,
+    )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 
 
@@ -144,6 +152,11 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
             )
         if data.nphotons is None:
             yield "data.nphotons must say the photons per simulated pattern, got nothing."
+        if data.values != Values.auto and not data.test_data_file:
+            yield (
+                f"data.values={data.values} says how a file is read, "
+                "and data.source=synthetic reads none. Leave it out."
+            )
     else:
         if not data.train_data_file:
             yield (
@@ -155,6 +168,8 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
                 f"data.nphotons={data.nphotons:g} is the dose of a simulated scan; "
                 "a measured scan carries its own counts. Leave it out."
             )
+        if data.synthetic != SyntheticConfig():
+            yield "data.synthetic.* describes a simulated scan; data.source=npz reads one instead."
     if data.test_data_file and run.task != Task.train:
         yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
 
@@ -178,6 +193,25 @@ def _model_faults(run: RunConfig) -> Iterator[str]:
 def _trainer_faults(run: RunConfig) -> Iterator[str]:
     yield from _hardware_faults(run.trainer, "trainer.")
     yield from _worker_faults(run.execution, "execution.")
+
+
+def _solver_faults(run: RunConfig) -> Iterator[str]:
+    if run.solver.cutoff is not None and not run.solver.precondition:
+        yield (
+            f"solver.cutoff={run.solver.cutoff} has no effect with solver.precondition=false; "
+            "leave one of them out."
+        )
+
+
+def _logger_faults(run: RunConfig) -> Iterator[str]:
+    if run.logger.backend in (LoggerBackend.mlflow, LoggerBackend.many):
+        return
+    for name in ("run_name", "tracking_uri"):
+        if getattr(run.logger, name) is not None:
+            yield (
+                f"logger.{name} is for MLflow (logger=mlflow or many), "
+                f"and logger.backend is {run.logger.backend}."
+            )
 
 
 def _hardware_faults(hardware: Any, prefix: str = "") -> Iterator[str]:

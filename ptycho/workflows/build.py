@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from ptycho.config.choices import DataSource, LossMode
 from ptycho.config.config import (
     DataConfig,
-    DataSource,
-    LossMode,
     ModelConfig,
     PyTorchExecutionConfig,
     RunConfig,

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ptycho.config import legacy
+from ptycho.config.choices import DataSource, Task
 from ptycho.config.config import (
-    DataSource,
     InferenceConfig,
     ModelConfig,
     PyTorchExecutionConfig,
     RunConfig,
-    Task,
     TrainingConfig,
     UserError,
 )

@@ -4,7 +4,8 @@ import logging
 import warnings
 from pathlib import Path
 
-from ptycho.config.config import RunConfig, Task
+from ptycho.config.choices import Task
+from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
 from ptycho.report.metrics import FLAT, Figures
 from ptycho.workflows.factory import inference_payload, training_payload

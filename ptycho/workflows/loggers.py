@@ -2,7 +2,7 @@
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from ptycho.config.config import LoggerBackend
+from ptycho.config.choices import LoggerBackend
 from ptycho.workflows.session import Session
 
 

@@ -6,14 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from ptycho.config.config import (
-    Accelerator,
-    ConfigError,
-    DataSource,
-    LoggerBackend,
-    RunConfig,
-    Task,
-)
+from ptycho.config.choices import Accelerator, DataSource, LoggerBackend, Task
+from ptycho.config.config import ConfigError, RunConfig
 
 
 def check_surroundings(*runs: RunConfig) -> None:

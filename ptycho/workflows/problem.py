@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho.config.config import Accelerator
+from ptycho.config.choices import Accelerator
 from ptycho.data.reconstruction import Complex, Reconstruction, Stage
 from ptycho.data.scan import DataError, Scan
 from ptycho.nn.object_net import STRIDE

@@ -16,7 +16,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from ptycho.config.config import LoggerBackend, PyTorchExecutionConfig, RunConfig, UserError
+from ptycho.config.choices import LoggerBackend
+from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.validate import leaves
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.report.console import console, progress, put_away

@@ -9,17 +9,16 @@ import pytest
 import ptycho
 import ptycho.params
 from ptycho.config import legacy
+from ptycho.config.choices import LossMode, Values
 from ptycho.config.config import (
     DataConfig,
     ExecutionConfig,
     HardwareConfig,
     InferenceConfig,
-    LossMode,
     ModelConfig,
     PyTorchExecutionConfig,
     RunConfig,
     TrainingConfig,
-    Values,
 )
 from ptycho.config.legacy import KEY_MAPPINGS, legacy_params, update_legacy_dict
 from ptycho.workflows import launch as launch_module

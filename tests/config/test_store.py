@@ -13,13 +13,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from ptycho.config import store
-from ptycho.config.config import (
-    Accelerator,
-    ConfigError,
-    DataSource,
-    LoggerBackend,
-    RunConfig,
-)
+from ptycho.config.choices import Accelerator, DataSource, LoggerBackend
+from ptycho.config.config import ConfigError, RunConfig
 from ptycho.config.store import check_command_line, conf_dir, register
 from ptycho.config.validate import leaves
 

@@ -5,16 +5,8 @@ from typing import Any
 
 import pytest
 
-from ptycho.config.config import (
-    Accelerator,
-    ConfigError,
-    DataConfig,
-    Direction,
-    LossMode,
-    RunConfig,
-    Scheduler,
-    Task,
-)
+from ptycho.config.choices import Accelerator, Direction, LossMode, Scheduler, Task
+from ptycho.config.config import ConfigError, DataConfig, RunConfig
 from ptycho.config.validate import check, faults, leaves, suggestion
 
 LIMITS: list[tuple[str, Any, str]] = [
@@ -85,6 +77,28 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     (
         {"data.source": "npz", "data.train_data_file": "a.npz", "data.nphotons": 3e4},
         r"^data\.nphotons=30000 is the dose of a simulated scan",
+    ),
+    ({"data.values": "counts"}, r"^data\.values=counts says how a file is read.*Leave it out\.$"),
+    (
+        {
+            "data.source": "npz",
+            "data.train_data_file": "a.npz",
+            "data.nphotons": None,
+            "data.synthetic.seed": 1,
+        },
+        r"^data\.synthetic\.\* describes a simulated scan; data\.source=npz reads one instead\.$",
+    ),
+    (
+        {"solver.cutoff": 0.1, "solver.precondition": False},
+        r"^solver\.cutoff=0\.1 has no effect with solver\.precondition=false",
+    ),
+    (
+        {"logger.run_name": "a", "logger.backend": "csv"},
+        r"^logger\.run_name is for MLflow \(logger=mlflow or many\), and .* is csv\.$",
+    ),
+    (
+        {"logger.tracking_uri": "http://h", "logger.backend": "none"},
+        r"^logger\.tracking_uri is for MLflow",
     ),
     (
         {"data.test_data_file": "b.npz", "task": Task.solve},

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ptycho.config.config import Values
+from ptycho.config.choices import Values
 from ptycho.data.npz import pattern_size, read_npz, write_npz
 from ptycho.data.scan import DataError, Scan
 

@@ -7,18 +7,14 @@ from typing import Any
 
 import pytest
 
+from ptycho.config.choices import Accelerator, ClipAlgorithm, Direction, LoggerBackend, Scheduler
 from ptycho.config.config import (
-    Accelerator,
-    ClipAlgorithm,
     ConfigError,
-    Direction,
     ExecutionConfig,
     HardwareConfig,
-    LoggerBackend,
     OptimiserConfig,
     PyTorchExecutionConfig,
     RunConfig,
-    Scheduler,
 )
 from ptycho.workflows.factory import execution_config
 

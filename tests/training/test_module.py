@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from ptycho.config.config import LossMode
+from ptycho.config.choices import LossMode
 from ptycho.data.module import ScanModule
 from ptycho.data.tiles import TileDataset
 from ptycho.nn.object_net import ObjectNet

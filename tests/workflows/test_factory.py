@@ -9,14 +9,12 @@ import pytest
 import torch
 
 from ptycho.config import legacy
+from ptycho.config.choices import Accelerator, Architecture, Task
 from ptycho.config.config import (
-    Accelerator,
-    Architecture,
     DataConfig,
     ModelConfig,
     PyTorchExecutionConfig,
     RunConfig,
-    Task,
     TrainingConfig,
     UserError,
 )

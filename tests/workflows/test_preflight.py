@@ -9,16 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from ptycho.config.config import (
-    Accelerator,
-    ConfigError,
-    DataConfig,
-    LoggerBackend,
-    LoggerConfig,
-    PathsConfig,
-    RunConfig,
-    Task,
-)
+from ptycho.config.choices import Accelerator, LoggerBackend, Task
+from ptycho.config.config import ConfigError, DataConfig, LoggerConfig, PathsConfig, RunConfig
 from ptycho.workflows import preflight
 from ptycho.workflows.preflight import check_surroundings, device_faults, file_faults
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho.config.config import Accelerator
+from ptycho.config.choices import Accelerator
 from ptycho.data.scan import DataError
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.patches import extract_patches, split_positions

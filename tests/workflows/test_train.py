@@ -353,6 +353,7 @@ def test_another_process_gives_the_same_bits_on_a_second_scan(
         f"data.train_data_file={second}", "execution.threads=1", "data.nphotons=null",
     ]  # fmt: skip
     python, *words = command(folder, *settings)
+    words = [word for word in words if not word.startswith("data.synthetic")]
     words = [python, "-X", "importtime", *words]
     done = subprocess.run(
         words, env=surroundings(), cwd=tmp_path, capture_output=True, text=True, timeout=120

@@ -1,0 +1,93 @@
+"""Choices of the settings: lower-case names, as typed in YAML and on the command line."""
+
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What a run does."""
+
+    train = "train"
+    reconstruct = "reconstruct"
+    solve = "solve"
+
+
+class DataSource(StrEnum):
+    """Where a scan comes from."""
+
+    synthetic = "synthetic"
+    npz = "npz"
+
+
+class Values(StrEnum):
+    """What the numbers in a diffraction array are."""
+
+    auto = "auto"
+    counts = "counts"
+    amplitude = "amplitude"
+
+
+class SyntheticObject(StrEnum):
+    """Objects of the built-in simulated scan."""
+
+    natural = "natural"
+    dead_leaves = "dead_leaves"
+    chip = "chip"
+
+
+class Architecture(StrEnum):
+    """Networks that can be trained."""
+
+    object_pinn = "object_pinn"
+
+
+class Accelerator(StrEnum):
+    """Devices a run may ask for; ``tpu`` is known by name and refused."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+    cuda = "cuda"
+    mps = "mps"
+    tpu = "tpu"
+
+
+class LossMode(StrEnum):
+    """What measures the distance between predicted and measured patterns."""
+
+    poisson = "poisson"
+    amplitude = "amplitude"
+
+
+class Scheduler(StrEnum):
+    """How the learning rate moves."""
+
+    Default = "Default"
+    Exponential = "Exponential"
+    MultiStage = "MultiStage"
+    Adaptive = "Adaptive"
+    WarmupCosine = "WarmupCosine"
+    ReduceLROnPlateau = "ReduceLROnPlateau"
+
+
+class ClipAlgorithm(StrEnum):
+    """How gradients are clipped."""
+
+    norm = "norm"
+    value = "value"
+
+
+class Direction(StrEnum):
+    """Whether smaller or larger is better."""
+
+    min = "min"
+    max = "max"
+
+
+class LoggerBackend(StrEnum):
+    """Where metrics are logged besides the run folder."""
+
+    none = "none"
+    csv = "csv"
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    many = "many"
