@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "ptycho needs Python 3.11 or newer and '$(PYTHON)' is not; name one with PYTHON=, for instance: make install PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 test: $(STAMP) ## run the tests, without those marked slow
@@ -52,7 +52,7 @@ format: $(STAMP) ## mend formatting and what the linter can mend
 
 ui: $(STAMP) ## open the dashboard of all runs on http://127.0.0.1:5000
 	@mkdir -p "$(OUTPUTS)/mlflow"
-	$(BIN)/python -m mlflow ui --backend-store-uri "sqlite:///$(abspath $(OUTPUTS))/mlflow/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
+	exec $(BIN)/python -m mlflow ui --backend-store-uri "sqlite:///$(abspath $(OUTPUTS))/mlflow/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
 
 wheel: $(STAMP) ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation

@@ -37,7 +37,9 @@ def _job(cfg: DictConfig) -> float | None:
     folder = Path(context.runtime.output_dir)
     try:
         return launch(run, folder, list(context.overrides.task))
-    except (UserError, FileNotFoundError) as error:
+    except BrokenPipeError:
+        raise
+    except (UserError, OSError) as error:
         if context.mode == RunMode.MULTIRUN:
             raise  # the sweep goes on and reports it
         _refuse(error)
@@ -47,6 +49,8 @@ def main() -> None:
     """Run Hydra; whatever the user can mend becomes a sentence and exit code 2."""
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us instead of printing them
+    # threads that spin while they wait make a shared machine 20 times slower; set before torch
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         runs = check_command_line(sys.argv[1:])
         if runs:
@@ -54,11 +58,11 @@ def main() -> None:
 
             check_surroundings(*runs)
         _job()
-    except (*MENDABLE, FileNotFoundError) as error:
-        _refuse(error)
     except BrokenPipeError:  # whoever read us, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
+    except (*MENDABLE, OSError) as error:
+        _refuse(error)
     except KeyboardInterrupt:
         print("ptycho: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -52,9 +52,9 @@ class SyntheticConfig:
     """``natural`` (a photograph bundled with scikit-image), ``dead_leaves`` or ``chip``."""
     n_patterns: int = setting(1600, at_least=16, at_most=1_000_000)
     """Diffraction patterns to simulate (rounded down to full rows)."""
-    step: float = setting(6.0, above=0)
+    step: float = setting(6.0, above=0, at_most=1e4)
     """Mean distance between neighbouring positions, in object pixels."""
-    jitter: float = setting(1.0, at_least=0)
+    jitter: float = setting(1.0, at_least=0, at_most=1e3)
     """Standard deviation added to the raster positions, in object pixels."""
     probe_radius: float = setting(12.0, above=1)
     """Radius of the defocused beam on the object, in object pixels."""
@@ -78,7 +78,7 @@ class DataConfig:
     """Whether the file holds photon counts or amplitudes; ``auto``: integers are counts."""
     n_images: int | None = setting(None, at_least=16)
     """Use only the first so many patterns; all when empty."""
-    nphotons: float | None = setting(None, above=0)
+    nphotons: float | None = setting(None, above=0, at_most=1e15)
     """Photons per pattern of the simulated scan (free space)."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """The simulated scan."""
@@ -159,7 +159,7 @@ class ExecutionConfig:
 
     deterministic: bool = True
     """Use deterministic algorithms, so that the same seed gives the same bits."""
-    threads: int | None = setting(None, at_least=1)
+    threads: int | None = setting(None, at_least=1, at_most=1024)
     """CPU threads of torch; all when empty."""
     num_workers: int = setting(0, at_least=0)
     """Processes that prepare batches; 0 is fastest for scans in memory."""
@@ -232,13 +232,13 @@ class SolverConfig:
     """Final iterations on the Poisson likelihood."""
     batch_size: int = setting(96, at_least=1)
     """Patterns computed at once; memory, not result."""
-    probe_floor: float = setting(0.02, above=0, at_most=1)
+    probe_floor: float = setting(0.02, at_least=1e-6, at_most=1)
     """Share of the brightest illumination added where the probe is dim."""
     precondition: bool = True
     """Strengthen low spatial frequencies of the phase update."""
     cutoff: float | None = setting(None, above=0, at_most=0.5)
     """Frequency (cycles per pixel) below which they are strengthened; empty: 1/probe width."""
-    cap: float = setting(20.0, at_least=1)
+    cap: float = setting(20.0, at_least=1, at_most=1e6)
     """Largest factor by which a low frequency is strengthened."""
 
 
@@ -247,9 +247,9 @@ class RefineConfig:
     """How the physics finishes what the network began; conf/refine."""
 
     iterations: int = setting(20, at_least=0)
-    """Full-resolution solver iterations after the network; 0 for none."""
+    """Full-resolution solver iterations after the network; 0 to leave its answer as it is."""
     poisson_iterations: int = setting(8, at_least=0)
-    """Final iterations on the Poisson likelihood."""
+    """Iterations on the Poisson likelihood that follow them."""
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
 from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf
@@ -41,6 +41,12 @@ def conf_dir() -> str:
 def register() -> None:
     """Make the typed dataclasses the schema of the YAML groups."""
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
+    OmegaConf.register_new_resolver("stem", _stem, replace=True)
+
+
+def _stem(path: str | None) -> str:
+    """``${stem:FILE}``: the name of a file without folder and ending."""
+    return Path(path).stem if path else "scan"
 
 
 def to_run_config(cfg: DictConfig) -> RunConfig:
@@ -91,7 +97,9 @@ def check_command_line(arguments: list[str]) -> list[RunConfig]:
 
 
 def sentence(error: Exception) -> str:
-    """One clear line for an error of Hydra, OmegaConf or the YAML reader."""
+    """One clear line for an error of Hydra, OmegaConf, the YAML reader or the system."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'cannot read or write'}: {error.strerror}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
@@ -135,6 +143,8 @@ def _jobs(typed: list[Override]) -> list[list[str]]:
     """The overrides of every job; none when only the sweeper knows them."""
     choices = []
     for one in typed:
+        if one.value_type == ValueType.GLOB_CHOICE_SWEEP:
+            return []  # only Hydra's own loader can list the options
         if one.is_choice_sweep() or one.is_range_sweep():
             values = islice(one.sweep_string_iterator(), _JOBS_LOOKED_AT)
             choices.append([f"{one.get_key_element()}={value}" for value in values])

@@ -54,7 +54,7 @@ def faults(run: RunConfig) -> list[str]:
         return wrong  # the other checks rely on the types
     checks = (
         limit_faults, _task_faults, _data_faults, _model_faults, _trainer_faults,
-        _solver_faults, _logger_faults,
+        _solver_faults, _path_faults, _logger_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 
@@ -144,6 +144,11 @@ def _task_faults(run: RunConfig) -> Iterator[str]:
 
 def _data_faults(run: RunConfig) -> Iterator[str]:
     data = run.data
+    if not 0 < len(data.label) <= 100 or any(sign in data.label for sign in "/\\\0\n"):
+        yield (
+            f"data.label names folders and files: 1 to 100 characters without slashes, "
+            f"got {data.label!r}."
+        )
     if data.source == DataSource.synthetic:
         if data.train_data_file:
             yield (
@@ -201,6 +206,20 @@ def _solver_faults(run: RunConfig) -> Iterator[str]:
             f"solver.cutoff={run.solver.cutoff} has no effect with solver.precondition=false; "
             "leave one of them out."
         )
+
+
+def _path_faults(run: RunConfig) -> Iterator[str]:
+    outputs = run.paths.outputs
+    if not outputs.strip():
+        yield "paths.outputs must name a folder, got nothing."
+    uses_database = run.logger.backend in (LoggerBackend.mlflow, LoggerBackend.many)
+    if uses_database and any(sign in outputs for sign in "?#%"):
+        yield (
+            f"paths.outputs={outputs} holds one of ? # %, which MLflow cannot have in the name "
+            "of its database; choose another folder or logger=csv."
+        )
+    if not run.logger.experiment.strip():
+        yield "logger.experiment must be a name, got nothing."
 
 
 def _logger_faults(run: RunConfig) -> Iterator[str]:

@@ -48,7 +48,13 @@ class Reconstruction:
 
     @property
     def scanned(self) -> tuple[slice, slice]:
-        """Rows and columns between the outermost patch centres: the area that is judged."""
-        low = np.ceil(self.positions.min(0)).astype(int)
-        high = np.floor(self.positions.max(0)).astype(int) + 1
+        """Rows and columns between the outermost patch centres: the area that is judged.
+
+        At least half a patch wide, so that a line or a single pattern can be judged, too.
+        """
+        low, high = np.ceil(self.positions.min(0)), np.floor(self.positions.max(0)) + 1
+        middle, least = (low + high) // 2, self.probe.shape[-1] // 2
+        narrow = high - low < least
+        low = np.where(narrow, middle - least // 2, low).astype(int)
+        high = np.where(narrow, low + least, high).astype(int)
         return slice(low[0], high[0]), slice(low[1], high[1])

@@ -5,9 +5,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ptycho.data.scan import Scan
+from ptycho.data.scan import DataError, Scan
 from ptycho.physics.forward import Experiment
 from ptycho.physics.fourier import from_detector
+
+_LARGEST = 2**28  # object pixels; eight times as many detector pixels
 
 
 def simulate(
@@ -44,6 +46,12 @@ def simulate(
     margin = patch_size / 2 + 4 * jitter + 2
     positions = raster(rows, columns, step, rng, jitter) + margin
     shape = (_even(rows * step + 2 * margin), _even(columns * step + 2 * margin))
+    if shape[0] * shape[1] > _LARGEST or rows * columns * patch_size**2 > 8 * _LARGEST:
+        raise DataError(
+            f"{label}: {rows * columns:,} patterns of {patch_size} x {patch_size} on an object of "
+            f"{shape[0]:,} x {shape[1]:,} pixels are too large to simulate; ask for fewer "
+            "patterns, a smaller model.N, step or jitter."
+        )
     positions = positions.clip(patch_size / 2 + 1, np.array(shape) - patch_size / 2 - 1)
     obj = make_object(kind, shape, rng)
     probe = zone_plate_probe(patch_size, probe_radius)

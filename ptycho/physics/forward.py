@@ -19,7 +19,8 @@ def matched_scale(probe: Tensor, amplitude: Tensor) -> float:
         amplitude: measured ``(n, y, x)``.
     """
     measured = amplitude.square().sum((-2, -1)).cpu().double().mean()
-    return float((measured / photons(probe).cpu().double()).sqrt())
+    # double before squaring: a probe may come in any unit
+    return float((measured / photons(probe.cpu().to(torch.complex128))).sqrt())
 
 
 class Experiment(nn.Module):

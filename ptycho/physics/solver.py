@@ -205,7 +205,7 @@ def coarse_solution(
     coarse_probe = fourier_crop(as_modes(probe), half)
     experiment = Experiment(coarse_probe.cpu(), positions / 2).to(probe.device)
     small = (shape[0] // 2, shape[1] // 2)
-    cutoff = 2 * (recipe.cutoff or 1 / width(probe))
+    cutoff = 2 * (recipe.cutoff or 1 / max(width(probe), 2.0))
     solver = Solver(
         experiment, crop_centre(amplitude, half).contiguous(), small, recipe, min(cutoff, 0.5)
     )

@@ -44,7 +44,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     difference = _git(folder, "diff", "HEAD") or ""
     return {
         "sha": sha.strip(),
-        "dirty": bool(difference),
+        "dirty": bool(_git(folder, "status", "--porcelain")),
         "diff_sha256": hashlib.sha256(difference.encode()).hexdigest() if difference else None,
     }
 

@@ -1,8 +1,8 @@
 """The picture of a reconstruction: what was found, how wrong it is, how it came about."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,44 +10,17 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ptycho.data.reconstruction import Reconstruction
+from ptycho.data.reconstruction import Reconstruction, Stage
 from ptycho.physics.forward import Experiment
 from ptycho.report import panels
 from ptycho.report.align import ComplexImage, align, level
 from ptycho.report.metrics import FLAT, Figures, phases, wrapped
 
-_WRAPS = 1.8 * math.pi  # radians between the limits from which a phase is shown as a circle
-_ELONGATED = 1.6  # width over height from which panels are stacked
-
-
-@dataclass(frozen=True)
-class _View:
-    """An object ready to be looked at: levelled, or brought onto the truth."""
-
-    amplitude: panels.Image
-    phase: panels.Image
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """Colours and limits that all views of a picture share."""
-
-    amplitude: panels.Limits
-    phase: panels.Limits
-    phase_colours: str
-
-    def draw_phase(self, axes: Axes, view: _View, title: str) -> AxesImage:
-        """Draw the phase of a view, wrapped where the colours are."""
-        cyclic = self.phase_colours == panels.CYCLIC
-        phase = wrapped(view.phase) if cyclic else view.phase
-        return panels.draw_image(axes, phase, title, self.phase_colours, self.phase)
-
-    def draw_amplitude(self, axes: Axes, view: _View, title: str) -> AxesImage:
-        """Draw the amplitude of a view."""
-        return panels.draw_image(axes, view.amplitude, title, panels.AMPLITUDE, self.amplitude)
+_WIDE = 1.4  # width over height from which an object has the page of :func:`_wide`
+_STRIP = 15.0  # width over height of the flattest box for an image
+_BAR = 0.75  # room for a colour bar and its labels, in units of 100 pixels
 
 
 def save_picture(
@@ -64,7 +37,14 @@ def save_picture(
     truth = None if reconstruction.truth is None else reconstruction.truth[inside]
     views = [_view(stage.obj[inside], truth) for stage in reconstruction.stages]
     true_view = None if truth is None else _view(truth, truth)
-    scale = _scale(*views[-1:], *([true_view] if true_view else []))
+    scale = panels.common_scale(*views[-1:], *([true_view] if true_view else []))
+    height, width = views[-1].phase.shape
+    if width > _WIDE * height:
+        figure = _new_figure(18, 11, top=None)
+        _title(figure, reconstruction, figures)
+        choices = _wide(reconstruction, figures, views, true_view, scale)
+        panels.fill(figure, choices, (0.15, 1.0, 17.7, 9.95))
+        return _save(figure, path)
     figure = _new_figure(18, 11, top=0.905)
     _title(figure, reconstruction, figures)
     left, right = figure.subfigures(1, 2, wspace=0.02, squeeze=False)[0]
@@ -84,29 +64,23 @@ def save_object_png(obj: ComplexImage, path: str | Path) -> None:
     height, width = view.phase.shape
     figure = _new_figure(11, float(np.clip(4.8 * height / width + 0.3, 2, 11)))
     left, right = figure.subplots(1, 2, squeeze=False)[0]
-    _pair(left, right, view, _scale(view))
+    _pair(left, right, view, panels.common_scale(view))
     _save(figure, path)
 
 
-def _view(obj: ComplexImage, truth: ComplexImage | None) -> _View:
+def _view(obj: ComplexImage, truth: ComplexImage | None) -> panels.View:
     finite = np.nan_to_num(obj, nan=0.0, posinf=0.0, neginf=0.0)
     if truth is None:
-        return _View(np.abs(finite), np.angle(level(finite)))
+        return panels.View(np.abs(finite), np.angle(level(finite)))
     aligned = finite if obj is truth else align(finite, truth)
-    return _View(np.abs(aligned), phases(aligned, truth)[0])
+    return panels.View(np.abs(aligned), phases(aligned, truth)[0])
 
 
-def _scale(*views: _View) -> _Scale:
-    amplitude = panels.limits(*(view.amplitude for view in views))
-    phase = panels.limits(*(view.phase for view in views))
-    if phase[1] - phase[0] > _WRAPS:
-        return _Scale(amplitude, (-math.pi, math.pi), panels.CYCLIC)
-    return _Scale(amplitude, phase, panels.PHASE)
-
-
-def _new_figure(width: float, height: float, top: float = 0.99) -> Figure:
-    """A white page of 100 pixels per unit, laid out below ``top``."""
-    layout = ConstrainedLayoutEngine(rect=(0.005, 0.005, 0.99, top - 0.005))
+def _new_figure(width: float, height: float, top: float | None = 0.99) -> Figure:
+    """A white page of 100 pixels per unit, laid out below ``top`` (None: by hand)."""
+    layout = None
+    if top is not None:
+        layout = ConstrainedLayoutEngine(rect=(0.005, 0.005, 0.99, top - 0.005))
     figure = Figure(figsize=(width, height), dpi=100, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -149,42 +123,111 @@ def key_figures(result: Figures, floor: Figures) -> str:
 def _object(
     area: SubFigure,
     reconstruction: Reconstruction,
-    view: _View,
-    true_view: _View | None,
-    scale: _Scale,
+    view: panels.View,
+    true_view: panels.View | None,
+    scale: panels.Scale,
 ) -> None:
-    """Amplitude and phase, large, and the truth's; elongated objects one below the other."""
+    """Amplitude and phase, large, and the truth's."""
     height, width = view.phase.shape
     views = {"": view}
     if true_view is not None:
-        views["true " if reconstruction.truth_is_known else "shipped estimate: "] = true_view
-    stacked = width > _ELONGATED * height or (true_view is None and width > 0.8 * height)
-    shape = (2 * len(views), 1) if stacked else (len(views), 2)
+        views[_whose(reconstruction)] = true_view
+    stacked = true_view is None and width > 0.8 * height
+    shape = (2, 1) if stacked else (len(views), 2)
     axes = iter(area.subplots(*shape).ravel())
     for whose, shown in views.items():
         _pair(next(axes), next(axes), shown, scale, whose, reconstruction.pixel_size_m)
 
 
+def _whose(reconstruction: Reconstruction) -> str:
+    return "true " if reconstruction.truth_is_known else "shipped estimate: "
+
+
+def _wide(
+    reconstruction: Reconstruction,
+    figures: Mapping[str, Figures],
+    views: list[panels.View],
+    true_view: panels.View | None,
+    scale: panels.Scale,
+) -> Iterator[tuple[panels.Column, panels.Column]]:
+    """Pages for a wide object: the result large at the left, with more if it is flat."""
+    height, width = views[-1].phase.shape
+    image = partial(panels.Panel, aspect=min(width / height, _STRIP))
+    pixel = reconstruction.pixel_size_m
+
+    def two(view: panels.View, whose: str) -> list[panels.Panel]:
+        return [
+            image(partial(_phase, view=view, scale=scale, whose=whose), right=_BAR),
+            image(
+                partial(_amplitude, view=view, scale=scale, whose=whose, pixel=pixel), right=_BAR
+            ),
+        ]
+
+    result, true_pair = two(views[-1], ""), list[panels.Panel]()
+    rows, columns = reconstruction.obj.shape
+    evidence = panels.Panel(
+        partial(_illumination, reconstruction=reconstruction), columns / rows, right=_BAR
+    )
+    if true_view is not None:
+        true_pair = two(true_view, _whose(reconstruction))
+        known = reconstruction.truth_is_known
+        draw = partial(_error, view=views[-1], true_view=true_view, known=known)
+        evidence = image(draw, right=_BAR)
+    modes = min(len(reconstruction.probe), 3)
+    others = [
+        panels.Panel(partial(panels.draw_probe, probe=reconstruction.probe), modes, weight=0.3)
+    ]
+    if reconstruction.curves:
+        draw = partial(panels.draw_curves, curves=reconstruction.curves)
+        others.append(panels.Panel(draw, 1.5, left=0.65, below=0.5, stretches=True, weight=0.3))
+    stages = [
+        image(partial(_stage, stage=stage, view=view, row=figures.get(stage.name, {}), scale=scale))
+        for stage, view in zip(reconstruction.stages, views, strict=True)
+    ]
+    below = [stages] if len(stages) > 1 else []
+    # what follows the result at the left, and what remains for the right
+    for left, pair, singles in (
+        ([], true_pair, [evidence, *others]),
+        ([evidence], true_pair, others),
+        ([evidence, *true_pair], [], others),
+    ):
+        for grouped in panels.groupings(singles):
+            column = [*([pair] if pair else []), *grouped]
+            yield [[panel] for panel in (*result, *left)], [*column, *below]
+            if below:
+                yield [[panel] for panel in (*result, *left)], [*column, *([s] for s in stages)]
+
+
 def _pair(
     left: Axes,
     right: Axes,
-    view: _View,
-    scale: _Scale,
+    view: panels.View,
+    scale: panels.Scale,
     whose: str = "",
     pixel_size_m: float | None = None,
 ) -> None:
-    panels.colour_bar(left, scale.draw_amplitude(left, view, f"{whose}amplitude"))
-    panels.scale_bar(left, view.phase.shape[1], pixel_size_m)
-    panels.colour_bar(right, scale.draw_phase(right, view, f"{whose}phase (rad)"))
+    _amplitude(left, view, scale, whose, pixel_size_m)
+    _phase(right, view, scale, whose)
+
+
+def _amplitude(
+    axes: Axes, view: panels.View, scale: panels.Scale, whose: str, pixel: float | None
+) -> None:
+    panels.colour_bar(axes, scale.draw_amplitude(axes, view, f"{whose}amplitude"))
+    panels.scale_bar(axes, view.phase.shape[1], pixel)
+
+
+def _phase(axes: Axes, view: panels.View, scale: panels.Scale, whose: str) -> None:
+    panels.colour_bar(axes, scale.draw_phase(axes, view, f"{whose}phase (rad)"))
 
 
 def _evidence(
     area: SubFigure,
     reconstruction: Reconstruction,
     figures: Mapping[str, Figures],
-    views: list[_View],
-    true_view: _View | None,
-    scale: _Scale,
+    views: list[panels.View],
+    true_view: panels.View | None,
+    scale: panels.Scale,
 ) -> None:
     """Error (or illumination) and probe, the curves, the stages."""
     rows = {"maps": 1.3}
@@ -208,7 +251,7 @@ def _evidence(
             panels.draw_probe(right, reconstruction.probe)
 
 
-def _error(axes: Axes, view: _View, true_view: _View, known: bool) -> None:
+def _error(axes: Axes, view: panels.View, true_view: panels.View, known: bool) -> None:
     error = wrapped(view.phase - true_view.phase)
     most = max(float(np.percentile(np.abs(error), 99)), 1e-3)
     what = "phase error" if known else "phase, difference from the estimate"
@@ -230,16 +273,19 @@ def _stages(
     area: SubFigure,
     reconstruction: Reconstruction,
     figures: Mapping[str, Figures],
-    views: list[_View],
-    scale: _Scale,
+    views: list[panels.View],
+    scale: panels.Scale,
 ) -> None:
     """The phase after every stage, with its score."""
     all_axes = area.subplots(1, len(views), squeeze=False)[0]
     for axes, stage, view in zip(all_axes, reconstruction.stages, views, strict=True):
-        row = figures.get(stage.name, {})
-        title = f"{stage.name}, {stage.seconds:.1f} s"
-        if "phase_psnr" in row:
-            title += f": {row['phase_psnr']:.1f} dB"
-        elif "C" in row:
-            title += f": C {row['C']:.3f}"
-        scale.draw_phase(axes, view, title)
+        _stage(axes, stage, view, figures.get(stage.name, {}), scale)
+
+
+def _stage(axes: Axes, stage: Stage, view: panels.View, row: Figures, scale: panels.Scale) -> None:
+    title = f"{stage.name}, {stage.seconds:.1f} s"
+    if "phase_psnr" in row:
+        title += f": {row['phase_psnr']:.1f} dB"
+    elif "C" in row:
+        title += f": C {row['C']:.3f}"
+    scale.draw_phase(axes, view, title)

@@ -54,19 +54,19 @@ def plain_config(config: Any) -> dict[str, Any]:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(plain(content), indent=2) + "\n")
+        temporary.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")
 
 
 def write_yaml(path: Path, content: Any) -> None:
     """Write YAML in the order given."""
     with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(plain(content), sort_keys=False))
+        temporary.write_text(yaml.safe_dump(plain(content), sort_keys=False), encoding="utf-8")
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows; the columns are those of all rows together, in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

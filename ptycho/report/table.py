@@ -29,8 +29,8 @@ _COLUMNS = (
     _Column("phase_pearson", "phase\nPearson", 3, "high"),
     _Column("amplitude_psnr", "ampl.\nPSNR\ndB", 1, "high"),
     _Column("amplitude_ssim", "ampl.\nSSIM", 3, "high"),
-    _Column("frc_half_bit_px", "FRC\n½-bit\npx", 1, "low"),
-    _Column("R", "R", 3, "low"),
+    _Column("frc_half_bit_px", "FRC\n1/2-bit\npx", 1, "low"),
+    _Column("R", "R", 3),
     _Column("C", "C", 3, "high"),
 )
 
@@ -53,6 +53,22 @@ def stage_table(figures: Mapping[str, Figures]) -> Table:
         floor = (_cell(figures[FLAT], column, None) for column in columns)
         table.add_row(FLAT, *floor, style="dim")
     return table
+
+
+def worse_than_its_lift(figures: Mapping[str, Figures]) -> str | None:
+    """A sentence when the network spoiled what it was given, judged by the truth or else by C."""
+    lift, network = figures.get("lift"), figures.get("network")
+    if lift is None or network is None:
+        return None
+    key = "phase_psnr" if "phase_psnr" in lift else "C"
+    before, after = lift[key], network[key]
+    if not after < before:
+        return None
+    name = "phase PSNR" if key == "phase_psnr" else "C"
+    return (
+        f"the network is worse than the lift it was given ({name} {after:.3f} < {before:.3f}): "
+        "it has not learned this scan; train it longer or on this scan, or use task=solve"
+    )
 
 
 def _known(row: Figures, column: _Column) -> bool:

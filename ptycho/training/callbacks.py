@@ -23,9 +23,13 @@ class History(Callback):
 
     Attributes:
         rows: one dictionary per epoch.
+
+    Args:
+        tell: called with every row and its epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[dict[str, float], int], None] | None = None) -> None:
+        self.tell = tell
         self.rows: list[dict[str, float]] = []
         self._began = self._epoch_began = self._rate = 0.0
         self._patterns = 0
@@ -62,6 +66,8 @@ class History(Callback):
                 "train/patterns_per_s": rate,
             }
         )
+        if self.tell is not None:
+            self.tell(self.rows[-1], trainer.current_epoch)
 
 
 class CollapseGuard(Callback):

@@ -42,7 +42,8 @@ def make_scan(data: DataConfig, patch_size: int) -> Scan:
 
 def read_scan(path: str, data: DataConfig) -> Scan:
     """Read one file the way the ``data`` group says."""
-    label = data.label if data.label != "npz" else Path(path).stem
+    mine = path == data.train_data_file
+    label = data.label if mine else Path(path).stem
     return read_npz(Path(path), values=data.values.value, label=label)
 
 

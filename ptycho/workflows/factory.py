@@ -160,6 +160,8 @@ def _settle_size(run: RunConfig, path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path.absolute()}")
     found = pattern_size(path)
+    if found < 16:
+        raise UserError(f"{path}: patterns must be at least 16 x 16 pixels, got {found} x {found}.")
     if run.model.N not in (None, found):
         raise UserError(
             f"model.N={run.model.N} does not fit {path}, whose patterns are {found} x {found}; "

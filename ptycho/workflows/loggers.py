@@ -7,7 +7,7 @@ from ptycho.workflows.session import Session
 
 
 def make_loggers(session: Session) -> list[Logger]:
-    """Loggers of the per-epoch figures, as ``logger.backend`` says."""
+    """Loggers of the per-epoch figures besides MLflow, which the session's dashboard feeds."""
     backend = session.run.logger.backend
     many = backend == LoggerBackend.many
     chosen: list[Logger] = []
@@ -17,14 +17,4 @@ def make_loggers(session: Session) -> list[Logger]:
         from lightning.pytorch.loggers import TensorBoardLogger
 
         chosen.append(TensorBoardLogger(session.folder, name="tensorboard", version=""))
-    if session.dashboard is not None:
-        from lightning.pytorch.loggers import MLFlowLogger
-
-        chosen.append(
-            MLFlowLogger(
-                experiment_name=session.run.logger.experiment,
-                tracking_uri=session.dashboard.uri,
-                run_id=session.dashboard.run_id,
-            )
-        )
     return chosen

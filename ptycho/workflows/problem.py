@@ -1,5 +1,6 @@
 """A scan laid out for computing: probe in photons, positions on a canvas, one device."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,11 @@ from ptycho.physics.solver import Recipe, Solver, coarse_solution
 
 _MARGIN = 2  # pixels around the outermost patches, for rounding at half resolution
 _LARGEST_CANVAS = 2**28  # pixels: 2 GiB of complex64
+_FARTHEST = 1e7  # pixels from the origin at which positions are no pixels
+_FEWEST_PHOTONS = 1e3  # per pattern; below, fractions of photons mean an arbitrary unit
+_ASSUMED_PHOTONS = 1e5
+
+log = logging.getLogger(__name__)
 
 Tick = Callable[[int, float], None]
 
@@ -54,7 +60,7 @@ class Problem:
 
     def solver(self, recipe: Recipe) -> Solver:
         """The physics solver at full resolution."""
-        cutoff = recipe.cutoff or min(1 / width(self.probe), 0.5)
+        cutoff = recipe.cutoff or 1 / max(width(self.probe), 2.0)
         return Solver(self.experiment, self.amplitude, self.shape, recipe, cutoff)
 
     def start(self, iterations: int, recipe: Recipe, tick: Tick | None = None) -> Tensor:
@@ -90,8 +96,13 @@ class Problem:
         canvas = np.ones(self.shape, dtype=np.complex64)
         low = np.maximum(self.offset, 0)
         high = np.minimum(self.offset + self.shape, truth.shape)
-        if (high <= low).any():
-            return None  # the estimate lives somewhere else; nothing to compare
+        inside = [slice(*pair) for pair in zip(low - self.offset, high - self.offset, strict=True)]
+        wanted = Reconstruction((), self.probe.cpu().numpy(), self.positions.numpy()).scanned
+        if any(i.start > w.start or i.stop < w.stop for i, w in zip(inside, wanted, strict=True)):
+            log.warning(
+                "%s: objectGuess does not cover the scanned area and is left out", self.scan.label
+            )
+            return None
         target = tuple(
             slice(*pair) for pair in zip(low - self.offset, high - self.offset, strict=True)
         )
@@ -105,7 +116,13 @@ def pose(scan: Scan, device: torch.device) -> Problem:
     Raises:
         DataError: when the positions span an absurd area.
     """
+    scan = with_a_dose(scan)
     size = scan.patch_size
+    if np.abs(scan.positions).max() > _FARTHEST:
+        raise DataError(
+            f"{scan.label}: a position is {np.abs(scan.positions).max():.3g} pixels away; "
+            "positions must be in pixels of the object."
+        )
     offset = np.floor(scan.positions.min(0)).astype(np.int64) - size // 2 - _MARGIN
     positions = scan.positions - offset
     sides = positions.max(0) + size / 2 + _MARGIN
@@ -118,8 +135,13 @@ def pose(scan: Scan, device: torch.device) -> Problem:
     probe = torch.from_numpy(scan.probe)
     amplitude = torch.from_numpy(scan.amplitude)
     scale = matched_scale(probe, amplitude)
+    if not (np.isfinite(scale) and scale > 0):
+        raise DataError(
+            f"{scan.label}: probe or patterns are too large or too small for single precision "
+            f"({scan.photons:.3g} photons a pattern); rescale them."
+        )
     on_canvas = torch.from_numpy(positions)
-    probe = probe * scale
+    probe = (probe.to(torch.complex128) * scale).to(torch.complex64)
     return Problem(
         scan=scan,
         probe=probe.to(device),
@@ -130,6 +152,27 @@ def pose(scan: Scan, device: torch.device) -> Problem:
         experiment=Experiment(probe, on_canvas).to(device),
         amplitude=amplitude.to(device),
     )
+
+
+def with_a_dose(scan: Scan) -> Scan:
+    """Give amplitudes in an arbitrary unit a dose; those of counts are left alone.
+
+    The likelihood of few photons needs to know what one photon is. Amplitudes whose squares
+    are no whole numbers and add up to less than any scan's dose were normalised by somebody.
+    """
+    photons = scan.photons
+    some = np.square(scan.amplitude[:: max(len(scan) // 16, 1)], dtype=np.float64)
+    counted = bool((np.abs(some - np.round(some)) < 1e-2).all()) and bool(some.max() > 0.5)
+    if counted or photons >= _FEWEST_PHOTONS:
+        return scan
+    log.warning(
+        "%s: %.3g photons a pattern: the amplitudes are in an arbitrary unit and are treated as "
+        "%.0e photons a pattern", scan.label, photons, _ASSUMED_PHOTONS,
+    )  # fmt: skip
+    factor = np.sqrt(_ASSUMED_PHOTONS / photons)
+    amplitude = np.asarray(scan.amplitude * factor, dtype=np.float32)
+    notes = {**scan.notes, "dose": f"unknown; treated as {_ASSUMED_PHOTONS:.0e} photons a pattern"}
+    return replace(scan, amplitude=amplitude, notes=notes)
 
 
 def pick_device(accelerator: Accelerator) -> torch.device:

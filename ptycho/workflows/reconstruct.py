@@ -63,7 +63,7 @@ def reconstruct_with(
         stages.as_stage("lift", first.obj, lift_seconds),
         stages.as_stage("network", corrected, network_seconds),
     ]
-    if run.refine.iterations + run.refine.poisson_iterations:
+    if run.refine.iterations:
         refined, seconds = stages.timed(
             device, lambda: stages.refine(problem, corrected, run.refine, recipe, session.bars)
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
@@ -26,7 +27,7 @@ from ptycho.report.figures import save_picture
 from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
 from ptycho.report.metrics import FLAT, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
-from ptycho.report.table import stage_table
+from ptycho.report.table import stage_table, worse_than_its_lift
 from ptycho.workflows.problem import Problem, pick_device
 
 TERMINATED = 143
@@ -46,6 +47,7 @@ class Session:
     terminal: Console
     bars: Progress
     dashboard: Dashboard | None = None
+    began: float = field(default_factory=time.perf_counter)
     metrics: dict[str, Any] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
 
@@ -69,19 +71,29 @@ class Session:
         self.terminal.print(
             f"{scan.label}: {len(scan):,} patterns of {scan.patch_size} x {scan.patch_size}, "
             f"{scan.photons:.3g} photons each; canvas {problem.shape[0]} x {problem.shape[1]}; "
-            f"{self.device}, {torch.get_num_threads()} threads"
+            f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
+            markup=False,
         )
+
+    def _processes(self) -> str:
+        count = self.execution.devices
+        several = self.execution.strategy == "ddp" and isinstance(count, int) and count > 1
+        return f" in each of {count} processes" if several else ""
 
     def report(
         self, problem: Problem, reconstruction: Reconstruction, prefix: str = ""
     ) -> dict[str, Figures]:
         """Score a reconstruction, write its arrays and its picture, print its table."""
         put_away(self.bars)
+        _refuse_nonsense(reconstruction)
         figures = score(reconstruction, problem.experiment, problem.amplitude)
         write_reconstruction(self.path(f"{prefix}reconstruction.npz"), reconstruction)
         save_picture(reconstruction, figures, self.path(f"{prefix}reconstruction.png"))
         self.metrics[f"{prefix}stages"] = figures
         self.terminal.print(stage_table(figures))
+        warning = worse_than_its_lift(figures)
+        if warning:
+            self.terminal.print(warning, style="yellow")
         if self.dashboard is not None:
             self.dashboard.log_metrics(_flat_names(figures, prefix))
         return figures
@@ -92,9 +104,24 @@ class Session:
         if self.dashboard is not None:
             for file in self.files:
                 self.dashboard.log_file(file)
+        self.terminal.print(f"finished in {time.perf_counter() - self.began:.0f} s:")
         for file in self.files:
             if file.suffix in (".png", ".npz", ".zip"):
-                self.terminal.print(f"  {file}")
+                self.terminal.print(f"  {file}", markup=False)
+
+
+def _refuse_nonsense(reconstruction: Reconstruction) -> None:
+    for stage in reconstruction.stages:
+        if not np.isfinite(stage.obj).all():
+            raise UserError(
+                f"{reconstruction.label}: the stage {stage.name!r} ended in values that are no "
+                "numbers; nothing was written. Are the amplitudes or the settings extreme? "
+                "Try the defaults, or a lower trainer.learning_rate."
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _flat_names(figures: dict[str, Figures], prefix: str) -> dict[str, float]:
@@ -120,7 +147,7 @@ def open_session(
     torch.set_num_threads(execution.threads or threads)
     torch.use_deterministic_algorithms(execution.deterministic)
     lightning.seed_everything(run.seed, workers=True, verbose=False)
-    first = _rank() == 0
+    first = _rank(execution) == 0
     terminal = console(quiet=not first)
     bars = progress(execution.enable_progress_bar and first, terminal)
     session = Session(run, execution, folder, first, _device(run), terminal, bars)
@@ -189,7 +216,8 @@ def _status(session: Session) -> Iterator[None]:
 def _record_settings(session: Session, overrides: list[str]) -> None:
     run = session.run
     write_yaml(session.path("config.resolved.yaml"), plain_config(run))
-    session.path("overrides.txt").write_text("".join(f"{line}\n" for line in overrides))
+    content = "".join(f"{line}\n" for line in overrides)
+    session.path("overrides.txt").write_text(content, encoding="utf-8")
     if run.logger.backend not in (LoggerBackend.mlflow, LoggerBackend.many):
         return
     outputs = Path(run.paths.outputs)
@@ -197,10 +225,15 @@ def _record_settings(session: Session, overrides: list[str]) -> None:
         store_uri(outputs, run.logger.tracking_uri),
         outputs,
         run.logger.experiment,
-        run.logger.run_name or session.folder.name,
+        run.logger.run_name or _run_name(session.folder),
         _tags(session),
     )
     session.dashboard.log_params({name: plain(value) for name, value, *_ in leaves(run)})
+
+
+def _run_name(folder: Path) -> str:
+    # a job of a sweep has only its number for a name
+    return f"{folder.parent.name}/{folder.name}" if folder.name.isdigit() else folder.name
 
 
 def _tags(session: Session) -> dict[str, str]:
@@ -216,8 +249,10 @@ def _tags(session: Session) -> dict[str, str]:
     }
 
 
-def _rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", 0)) + 1000 * int(os.environ.get("NODE_RANK", 0))
+def _rank(execution: PyTorchExecutionConfig) -> int:
+    """0 in the process that writes; a stray variable means nothing to a run of one process."""
+    ranks = (os.environ.get("LOCAL_RANK", "0"), os.environ.get("NODE_RANK", "0"))
+    return sum(int(rank) for rank in ranks) if execution.strategy == "ddp" else 0
 
 
 def _device(run: RunConfig) -> torch.device:

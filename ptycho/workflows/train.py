@@ -37,6 +37,7 @@ def train(session: Session) -> dict[str, Figures]:
     """
     run = session.run
     problem = pose(build.make_scan(run.data, run.model.N or 0), session.device)
+    test = _test_problem(session)  # an unusable one is refused before the long work
     legacy.set("intensity_scale", problem.scale)
     if session.first:
         session.describe(problem)
@@ -53,8 +54,10 @@ def train(session: Session) -> dict[str, Figures]:
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
     figures = session.report(problem, with_curves(found, {LOSS: curve}))
     _say_training(session, history)
-    if run.data.test_data_file:
-        _score_test_scan(session, network, tiles.tile)
+    if test is not None:
+        session.terminal.print(f"test scan {test.scan.label}:", markup=False)
+        found = reconstruct_with(session, test, network, tiles.tile)
+        session.report(test, found, prefix="test_")
     return figures
 
 
@@ -69,7 +72,8 @@ def fit(
         build.make_loss(run.trainer.torch_loss_mode),
         _optimiser(session),
     )
-    history = History()
+    board = session.dashboard
+    history = History(board.log_metrics if board is not None else None)
     checkpoints = _checkpoints(session)
     save = _picture(session, problem, module, lifted, tiles.tile)
     loggers = make_loggers(session) if session.first else []
@@ -211,14 +215,14 @@ def _say_training(session: Session, history: History) -> None:
         "patterns_per_s": rate,
     }  # fmt: skip
     session.terminal.print(
-        f"network trained {len(history.rows)} epochs in {last['seconds']:.1f} s "
+        f"network trained for {last['seconds']:.1f} s, {len(history.rows)} of "
+        f"{session.run.trainer.nepochs} epochs "
         f"({rate:,.0f} patterns/s), loss {last[LOSS]:.4g}"
     )
 
 
-def _score_test_scan(session: Session, network: nn.Module, tile: tuple[int, int]) -> None:
+def _test_problem(session: Session) -> Problem | None:
     data = session.run.data
-    problem = pose(build.read_scan(str(data.test_data_file), data), session.device)
-    session.terminal.print(f"test scan {problem.scan.label}:")
-    reconstruction = reconstruct_with(session, problem, network, tile)
-    session.report(problem, reconstruction, prefix="test_")
+    if not data.test_data_file:
+        return None
+    return pose(build.read_scan(data.test_data_file, data), session.device)

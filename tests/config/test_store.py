@@ -447,3 +447,7 @@ def test_a_reader_who_has_seen_enough_sees_no_traceback(tmp_path: Path):
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+def test_a_glob_over_options_is_left_to_hydra() -> None:
+    assert check_command_line(["-m", "debug=glob(*)", "trainer=smoke"]) == []

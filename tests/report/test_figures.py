@@ -57,6 +57,13 @@ def thin(reconstruction):
     return replace(reconstruction, positions=positions)
 
 
+def wide(reconstruction, rows):
+    """Only the positions within so many rows of the middle."""
+    y = reconstruction.positions[:, 0]
+    inside = np.abs(y - y.mean()) < rows / 2
+    return replace(reconstruction, positions=reconstruction.positions[inside])
+
+
 def two_modes(reconstruction):
     return replace(reconstruction, probe=np.concatenate([reconstruction.probe] * 2))
 
@@ -78,6 +85,9 @@ VARIANTS = {
     "no truth": lambda r: replace(r, truth=None, pixel_size_m=50e-9),
     "wrapping": wrapping,
     "one pixel, no truth": lambda r: replace(r, truth=None, positions=r.positions[:1].round()),
+    "wide": lambda r: wide(r, 24),
+    "wide, no truth": lambda r: wide(replace(r, truth=None, curves={}), 24),
+    "flat": lambda r: wide(two_modes(r), 12),
     "NaN, one row": lambda r: nothing_but_nan(thin(r)),
 }
 
@@ -87,6 +97,16 @@ def test_every_reconstruction_gets_its_picture(reconstruction, variant, tmp_path
     figures = FIGURES if variant != "NaN, one row" else {}
     save_picture(VARIANTS[variant](reconstruction), figures, tmp_path / "new" / "picture.png")
     assert_picture(tmp_path / "new" / "picture.png", (1800, 1100))
+
+
+@pytest.mark.parametrize("rows", [12, 24])
+def test_wide_scans_fill_the_page(reconstruction, rows, tmp_path):
+    save_picture(wide(reconstruction, rows), FIGURES, tmp_path / "wide.png")
+    page = read(tmp_path / "wide.png")[100:]
+    assert (page.min(2) < 250).mean() > 0.5
+    # something in every ninth of the page
+    for part in (p for rows in np.array_split(page, 3) for p in np.array_split(rows, 3, axis=1)):
+        assert (part.min(2) < 250).mean() > 0.15
 
 
 def test_the_small_picture_shows_the_object(reconstruction, tmp_path):
@@ -145,3 +165,67 @@ def test_limits_leave_out_outliers_and_have_width():
     assert panels.limits(image) == pytest.approx((0.01, 0.991), abs=2e-3)
     low, high = panels.limits(np.full((3, 3), 0.7))
     assert low < 0.7 < high
+
+
+def box(aspect, **more):
+    return panels.Panel(lambda axes: None, aspect, **more)
+
+
+def test_columns_are_filled_and_nothing_overlaps():
+    column = [[box(2.0), box(1.0)], [box(1.5, stretches=True)], [box(4.0)]]
+    boxes = panels.arrange(column, 6, 8)
+    first, second, curve, last = (where for _, where in boxes)
+    assert first[2] / first[3] == pytest.approx(2)
+    assert second[2] == pytest.approx(second[3]) == pytest.approx(first[3])
+    assert second[0] + second[2] == pytest.approx(6, abs=0.2)
+    assert first[0] + first[2] < second[0]
+    assert curve[1] > first[1] + first[3]
+    assert last[1] > curve[1] + curve[3]
+    assert last[1] + last[3] == pytest.approx(8, abs=0.2)
+
+
+def test_too_high_a_column_shrinks():
+    boxes = panels.arrange([[box(1.0)], [box(1.0)]], 10, 6)
+    assert boxes[-1][1][1] + boxes[-1][1][3] <= 6
+    assert boxes[0][1][2] == pytest.approx(boxes[0][1][3])
+
+
+def test_panels_are_broken_into_rows_in_every_way():
+    found = list(panels.groupings(["a", "b", "c"]))
+    assert [["a", "b", "c"]] in found
+    assert [["a"], ["b"], ["c"]] in found
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [((5.85e-3, 5.5e-3), "linear"), ((1.0, 0.01), "log"), ((), "linear")]
+)
+def test_curves_are_logarithmic_only_over_a_wide_range(values, scale):
+    axes = Figure().subplots()
+    panels.draw_curves(axes, {"train/loss": list(enumerate(values))})
+    assert axes.get_yscale() == scale
+    if values and scale == "linear":
+        axes.figure.canvas.draw()
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert 3 <= len(labels) <= 6
+        assert all("10" not in label for label in labels)
+
+
+@pytest.mark.parametrize(("height", "most"), [(0.5, 3), (8, 6)])
+def test_low_images_have_few_ticks(height, most):
+    figure = Figure(figsize=(8, height), dpi=100)
+    axes = figure.subplots()
+    drawn = panels.draw_image(axes, np.eye(9), "", panels.ERROR, (-0.0163, 0.0163))
+    axes.set_aspect("auto")
+    panels.colour_bar(axes, drawn)
+    figure.canvas.draw()
+    assert 1 <= sum(abs(tick) <= 0.0163 for tick in drawn.colorbar.get_ticks()) <= most
+
+
+def test_a_weak_mode_looks_weak():
+    axes = Figure().subplots()
+    mode = np.ones((8, 8), complex)
+    panels.draw_probe(axes, np.stack([mode, 0.25 * mode]))
+    shown = np.asarray(axes.images[0].get_array())
+    np.testing.assert_allclose(shown[:, -8:], shown[:, :8] / 4)
+    assert "94%, 6%" in axes.get_title("left")

@@ -6,8 +6,10 @@ That ``logger=none`` does not import MLflow is tested in a process of its own, i
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 import torch
 
 from ptycho.config.validate import leaves
-from ptycho.report.mlflow import store_uri
+from ptycho.report.mlflow import Dashboard, DashboardError, store_uri
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import session
 from tests.runs import launched, tiny_run, tiny_scan
@@ -211,3 +213,45 @@ def test_scan_of_the_tests_is_what_is_hashed(outputs: Path) -> None:
     assert tag == scan_hash(tiny_scan())
     assert tag != scan_hash(tiny_scan(seed=1))
     assert np.isfinite(runs(outputs)[0].data.metrics["train/loss"])
+
+
+def test_a_database_that_is_none_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database")
+    with pytest.raises(DashboardError, match=r"logger=mlflow cannot open .*or choose logger=csv"):
+        Dashboard(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "ptycho", "a run", {})
+
+
+def test_a_dashboard_that_dies_does_not_take_the_run_along(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dashboard = Dashboard(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "ptycho", "a run", {})
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("no answer")
+
+    dashboard._client = SimpleNamespace(log_batch=broken, set_tag=broken, set_terminated=broken)
+    dashboard.log_metrics({"loss": 1.0})
+    assert "stopped answering (no answer)" in caplog.text
+    caplog.clear()
+    dashboard.tag({"a": "b"})
+    dashboard.finish("FINISHED")
+    assert not caplog.text, "said once"
+
+
+def test_processes_that_start_together_share_a_new_database(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from ptycho.report.mlflow import Dashboard, store_uri\n"
+        "folder = Path(sys.argv[1])\n"
+        "Dashboard(store_uri(folder, None), folder, 'ptycho', sys.argv[2], {}).finish('FINISHED')\n"
+    )
+    together = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), str(i)], stderr=subprocess.PIPE, text=True
+        )
+        for i in range(3)
+    ]
+    said = [one.communicate(timeout=120)[1] for one in together]
+    assert [one.returncode for one in together] == [0, 0, 0], said
+    assert len(runs(tmp_path)) == 3

@@ -60,15 +60,67 @@ def test_true_object_lands_on_its_own_pixels(shift: tuple[int, int]) -> None:
 
 def test_truth_smaller_than_the_canvas_is_surrounded_by_vacuum() -> None:
     scan = tiny_scan()
-    small = replace(scan, truth=scan.truth[:40, :37])
+    high = np.ceil(scan.positions.max(0)).astype(int) + 2
+    small = replace(scan, truth=scan.truth[: high[0], : high[1]])
     problem = pose(small, CPU)
     truth = problem.reconstruction([]).truth
     assert truth is not None
     assert truth.shape == problem.shape
-    y, x = problem.offset
-    assert (truth[40 - y :] == 1).all()
-    assert (truth[:, 37 - x :] == 1).all()
-    assert truth[39 - y, 36 - x] == scan.truth[39, 36]
+    y, x = high - problem.offset
+    assert (truth[y:] == 1).all()
+    assert (truth[:, x:] == 1).all()
+    assert truth[y - 1, x - 1] == scan.truth[high[0] - 1, high[1] - 1]
+
+
+def test_truth_that_does_not_cover_the_scan_judges_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scan = tiny_scan()
+    problem = pose(replace(scan, truth=scan.truth[:40, :37]), CPU)
+    assert problem.reconstruction([]).truth is None
+    assert "does not cover the scanned area" in caplog.text
+
+
+@pytest.mark.parametrize("factor", [1e-2, 1e-4, 1e-6])
+def test_a_unit_of_the_amplitudes_changes_nothing(factor: float) -> None:
+    scan = tiny_scan()
+    # jitter the counts: measured amplitudes with fractions, as after normalising
+    real = replace(scan, amplitude=scan.amplitude * np.float32(1.37))
+    unit = replace(real, amplitude=real.amplitude * np.float32(factor))
+    assert unit.photons < 1e3
+    dose = replace(real, amplitude=real.amplitude * np.float32(np.sqrt(1e5 / real.photons)))
+    ours, wanted = (pose(one, CPU) for one in (unit, dose))
+    torch.testing.assert_close(ours.amplitude, wanted.amplitude, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.probe, wanted.probe, rtol=1e-4, atol=1e-4)
+    assert "1e+05" in ours.scan.notes["dose"]
+
+
+def test_few_counted_photons_are_taken_at_their_word() -> None:
+    scan = tiny_scan(photons=200.0)
+    assert scan.photons < 1e3
+    assert pose(scan, CPU).scan is scan
+
+
+@pytest.mark.parametrize("exponent", [-30, 20, 30])
+def test_unit_of_the_probe_does_not_matter(exponent: int) -> None:
+    scan = tiny_scan()
+    other = replace(scan, probe=scan.probe * np.complex64(10.0**exponent))
+    torch.testing.assert_close(pose(other, CPU).probe, pose(scan, CPU).probe)
+
+
+def test_amplitudes_beyond_single_precision_are_refused() -> None:
+    scan = tiny_scan()
+    with pytest.raises(DataError, match="too large or too small for single precision"):
+        pose(replace(scan, amplitude=scan.amplitude * np.float32(1e30)), CPU)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_line_of_positions_has_an_area_to_judge(axis: int) -> None:
+    positions = np.full((8, 2), 40.5)
+    positions[:, axis] += 3.3 * np.arange(8)
+    rows, columns = pose(scan_at(positions), CPU).reconstruction([]).scanned
+    assert rows.stop - rows.start >= 8
+    assert columns.stop - columns.start >= 8
 
 
 def test_truth_larger_than_the_canvas_is_cut() -> None:
