@@ -49,8 +49,9 @@ def main() -> None:
     """Run Hydra; whatever the user can mend becomes a sentence and exit code 2."""
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us instead of printing them
-    # threads that spin while they wait make a shared machine 20 times slower; set before torch
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # threads that spin long for each other crawl on a machine that others use, too; torch reads
+    # this when it is loaded
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         runs = check_command_line(sys.argv[1:])
         if runs:

@@ -66,8 +66,8 @@ def worse_than_its_lift(figures: Mapping[str, Figures]) -> str | None:
         return None
     name = "phase PSNR" if key == "phase_psnr" else "C"
     return (
-        f"the network is worse than the lift it was given ({name} {after:.3f} < {before:.3f}): "
-        "it has not learned this scan; train it longer or on this scan, or use task=solve"
+        f"the network ended below the lift it was given ({name} {after:.3f} < {before:.3f}): "
+        "for this scan trust the refined object or task=solve, or train longer"
     )
 
 

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from ptycho.report.table import stage_table
+from ptycho.report.table import stage_table, worse_than_its_lift
 
 ROWS = {
     "lift": {"seconds": 0.12, "phase_psnr": 18.61, "R": 0.089, "C": 0.918},
@@ -63,3 +63,17 @@ def test_a_full_table_fits_into_a_terminal():
     text = printed(stage_table({"network": row, "refined": row, "flat": row}))
     assert "…" not in text
     assert text.count("0.123") == 15
+
+
+def test_a_network_that_spoils_its_lift_is_named():
+    lift, network = {"C": 0.875, "R": 0.1}, {"C": 0.871, "R": 0.1}
+    said = worse_than_its_lift({"lift": lift, "network": network})
+    assert said is not None
+    assert "(C 0.871 < 0.875)" in said
+    assert worse_than_its_lift({"lift": network, "network": lift}) is None
+    assert worse_than_its_lift({"solver": lift}) is None
+
+
+def test_a_truth_is_asked_before_the_frames():
+    lift, network = {"C": 0.9, "phase_psnr": 20.0}, {"C": 0.8, "phase_psnr": 21.0}
+    assert worse_than_its_lift({"lift": lift, "network": network}) is None
