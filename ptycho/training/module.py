@@ -9,19 +9,7 @@ from torch import Tensor, nn
 
 from ptycho.data.tiles import Batch
 from ptycho.physics.forward import Experiment
-from ptycho.physics.likelihood import amplitude_error, poisson_nll
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def poisson_loss(expected: Tensor, amplitude: Tensor) -> Tensor:
-    """Poisson likelihood of expected photons, given measured amplitudes."""
-    return poisson_nll(expected, amplitude.square())
-
-
-def amplitude_loss(expected: Tensor, amplitude: Tensor) -> Tensor:
-    """Squared amplitude error of expected photons, given measured amplitudes."""
-    return amplitude_error((expected + 1e-6).sqrt(), amplitude)
+from ptycho.training.losses import Loss
 
 
 class ObjectTraining(lightning.LightningModule):

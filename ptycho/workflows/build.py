@@ -17,7 +17,7 @@ from ptycho.data.simulate import simulate
 from ptycho.nn.object_net import ObjectNet
 from ptycho.nn.registry import NETWORKS
 from ptycho.physics.solver import Recipe
-from ptycho.training.module import Loss, amplitude_loss, poisson_loss
+from ptycho.training.losses import Loss, amplitude_loss, poisson_loss
 
 
 def make_scan(data: DataConfig, patch_size: int) -> Scan:

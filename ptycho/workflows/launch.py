@@ -10,12 +10,7 @@ from ptycho.config.legacy import legacy_params
 from ptycho.report.metrics import FLAT, Figures
 from ptycho.workflows.factory import inference_payload, training_payload
 from ptycho.workflows.preflight import check_surroundings
-from ptycho.workflows.reconstruct import reconstruct
-from ptycho.workflows.session import open_session
-from ptycho.workflows.solve import solve
-from ptycho.workflows.train import train
-
-_TASKS = {Task.train: train, Task.reconstruct: reconstruct, Task.solve: solve}
+from ptycho.workflows.session import Session, open_session
 
 
 def launch(run: RunConfig, folder: Path, overrides: list[str]) -> float | None:
@@ -35,10 +30,25 @@ def launch(run: RunConfig, folder: Path, overrides: list[str]) -> float | None:
         make = inference_payload if run.task == Task.reconstruct else training_payload
         payload = make(run, folder)
         with open_session(payload.run, payload.execution, folder, overrides) as session:
-            figures = _TASKS[run.task](session)
+            figures = _work(session)
             if session.first:
                 session.finish()
     return _judgement(figures)
+
+
+def _work(session: Session) -> dict[str, Figures]:
+    """Do the task; only training loads Lightning, which takes seconds."""
+    if session.run.task == Task.train:
+        from ptycho.workflows.train import train
+
+        return train(session)
+    if session.run.task == Task.reconstruct:
+        from ptycho.workflows.reconstruct import reconstruct
+
+        return reconstruct(session)
+    from ptycho.workflows.solve import solve
+
+    return solve(session)
 
 
 def _judgement(figures: dict[str, Figures]) -> float | None:

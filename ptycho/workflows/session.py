@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import threading
 import time
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from rich.console import Console
@@ -146,7 +146,8 @@ def open_session(
     deterministic = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(execution.threads or threads)
     torch.use_deterministic_algorithms(execution.deterministic)
-    lightning.seed_everything(run.seed, workers=True, verbose=False)
+    for sow in (random.seed, np.random.seed, torch.manual_seed):
+        sow(run.seed)
     first = _rank(execution) == 0
     terminal = console(quiet=not first)
     bars = progress(execution.enable_progress_bar and first, terminal)

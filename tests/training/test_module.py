@@ -15,7 +15,8 @@ from ptycho.data.module import ScanModule
 from ptycho.data.tiles import TileDataset
 from ptycho.nn.object_net import ObjectNet
 from ptycho.physics.likelihood import poisson_nll
-from ptycho.training.module import ObjectTraining, amplitude_loss, poisson_loss
+from ptycho.training.losses import amplitude_loss, poisson_loss
+from ptycho.training.module import ObjectTraining
 from ptycho.training.schedules import adamw
 from ptycho.workflows import build
 from ptycho.workflows.factory import execution_config
