@@ -59,7 +59,7 @@ class Session:
 
     def describe(self, problem: Problem) -> None:
         """Record what the run works on and with, before the long work."""
-        scan = problem.scan
+        scan, size = problem.scan, problem.scan.patch_size
         content = environment(self.device, self.run.seed) | {
             "data_sha256": scan_hash(scan),
             "data": {"label": scan.label, "patterns": len(scan), "N": scan.patch_size,
@@ -69,7 +69,7 @@ class Session:
         if self.dashboard is not None:
             self.dashboard.tag({"ptycho.data_sha256": content["data_sha256"]})
         self.terminal.print(
-            f"{scan.label}: {len(scan):,} patterns of {scan.patch_size} x {scan.patch_size}, "
+            f"{scan.label}: {_count(len(scan), 'pattern')} of {size} x {size}, "
             f"{scan.photons:.3g} photons each; canvas {problem.shape[0]} x {problem.shape[1]}; "
             f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
             markup=False,
