@@ -46,12 +46,7 @@ def simulate(
     margin = patch_size / 2 + 4 * jitter + 2
     positions = raster(rows, columns, step, rng, jitter) + margin
     shape = (_even(rows * step + 2 * margin), _even(columns * step + 2 * margin))
-    if shape[0] * shape[1] > _LARGEST or rows * columns * patch_size**2 > 8 * _LARGEST:
-        raise DataError(
-            f"{label}: {rows * columns:,} patterns of {patch_size} x {patch_size} on an object of "
-            f"{shape[0]:,} x {shape[1]:,} pixels are too large to simulate; ask for fewer "
-            "patterns, a smaller model.N, step or jitter."
-        )
+    _refuse_what_is_too_large(label, shape, rows * columns, patch_size)
     positions = positions.clip(patch_size / 2 + 1, np.array(shape) - patch_size / 2 - 1)
     obj = make_object(kind, shape, rng)
     probe = zone_plate_probe(patch_size, probe_radius)
@@ -67,6 +62,17 @@ def simulate(
         label=label,
         notes={"values": "counts (simulated)"},
     )
+
+
+def _refuse_what_is_too_large(
+    label: str, shape: tuple[int, int], n_patterns: int, patch_size: int
+) -> None:
+    if shape[0] * shape[1] > _LARGEST or n_patterns * patch_size**2 > 8 * _LARGEST:
+        raise DataError(
+            f"{label}: {n_patterns:,} patterns of {patch_size} x {patch_size} on an object of "
+            f"{shape[0]:,} x {shape[1]:,} pixels are too large to simulate; ask for fewer "
+            "patterns, a smaller model.N, step or jitter."
+        )
 
 
 def expected_photons(

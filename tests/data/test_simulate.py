@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from ptycho.data.scan import DataError
 from ptycho.data.simulate import (
     expected_photons,
     make_object,
@@ -185,3 +186,10 @@ def test_probe_grows_with_its_radius():
         return np.sqrt((light * (axis[:, None] ** 2 + axis[None] ** 2)).sum())
 
     assert spread(6.0) < spread(9.0) < spread(14.0)
+
+
+@pytest.mark.parametrize("changes", [{"step": 1e4}, {"n_patterns": 1_000_000, "patch_size": 64}])
+def test_a_scan_too_large_to_simulate_is_refused(changes):
+    wanted = {"kind": "chip", "n_patterns": 64, "patch_size": 32, "photons": 1e4} | changes
+    with pytest.raises(DataError, match="too large to simulate; ask for fewer patterns"):
+        simulate(**wanted)
