@@ -91,3 +91,8 @@ class LoggerBackend(StrEnum):
     tensorboard = "tensorboard"
     mlflow = "mlflow"
     many = "many"
+
+    @property
+    def uses_mlflow(self) -> bool:
+        """Whether runs stand in the MLflow dashboard."""
+        return self in (LoggerBackend.mlflow, LoggerBackend.many)

@@ -18,7 +18,6 @@ from ptycho.config.choices import (
     Accelerator,
     Architecture,
     DataSource,
-    LoggerBackend,
     Task,
     Values,
 )
@@ -212,8 +211,7 @@ def _path_faults(run: RunConfig) -> Iterator[str]:
     outputs = run.paths.outputs
     if not outputs.strip():
         yield "paths.outputs must name a folder, got nothing."
-    uses_database = run.logger.backend in (LoggerBackend.mlflow, LoggerBackend.many)
-    if uses_database and any(sign in outputs for sign in "?#%"):
+    if run.logger.backend.uses_mlflow and any(sign in outputs for sign in "?#%"):
         yield (
             f"paths.outputs={outputs} holds one of ? # %, which MLflow cannot have in the name "
             "of its database; choose another folder or logger=csv."
@@ -223,7 +221,7 @@ def _path_faults(run: RunConfig) -> Iterator[str]:
 
 
 def _logger_faults(run: RunConfig) -> Iterator[str]:
-    if run.logger.backend in (LoggerBackend.mlflow, LoggerBackend.many):
+    if run.logger.backend.uses_mlflow:
         return
     for name in ("run_name", "tracking_uri"):
         if getattr(run.logger, name) is not None:

@@ -16,7 +16,7 @@ from ptycho.config.config import (
 )
 from ptycho.config.validate import check, leaves, suggestion
 from ptycho.data.npz import pattern_size
-from ptycho.report.bundle import load_bundle
+from ptycho.report.bundle import Bundle, load_bundle
 
 _FIRST_MEANT = ("data", "model", "trainer")  # solver and refine have batch_size and more, too
 
@@ -42,6 +42,8 @@ class InferencePayload:
     run: RunConfig
     inference: InferenceConfig
     execution: PyTorchExecutionConfig
+    bundle: Bundle
+    """The trained network, as read."""
     overrides_applied: dict[str, tuple[Any, Any]]
 
 
@@ -127,7 +129,7 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
         run.model.N = trained_size
     legacy.set("intensity_scale", bundle.params["intensity_scale"])
     legacy.update_legacy_dict(legacy.cfg, inference)
-    return InferencePayload(run, inference, execution, audit(run))
+    return InferencePayload(run, inference, execution, bundle, audit(run))
 
 
 def execution_config(run: RunConfig) -> PyTorchExecutionConfig:

@@ -8,7 +8,12 @@ from ptycho.config.choices import Task
 from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
 from ptycho.report.metrics import FLAT, Figures
-from ptycho.workflows.factory import inference_payload, training_payload
+from ptycho.workflows.factory import (
+    InferencePayload,
+    TrainingPayload,
+    inference_payload,
+    training_payload,
+)
 from ptycho.workflows.preflight import check_surroundings
 from ptycho.workflows.session import Session, open_session
 
@@ -30,22 +35,22 @@ def launch(run: RunConfig, folder: Path, overrides: list[str]) -> float | None:
         make = inference_payload if run.task == Task.reconstruct else training_payload
         payload = make(run, folder)
         with open_session(payload.run, payload.execution, folder, overrides) as session:
-            figures = _work(session)
+            figures = _work(session, payload)
             if session.first:
                 session.finish()
     return _judgement(figures)
 
 
-def _work(session: Session) -> dict[str, Figures]:
+def _work(session: Session, payload: TrainingPayload | InferencePayload) -> dict[str, Figures]:
     """Do the task; only training loads Lightning, which takes seconds."""
+    if isinstance(payload, InferencePayload):
+        from ptycho.workflows.reconstruct import reconstruct
+
+        return reconstruct(session, payload.bundle)
     if session.run.task == Task.train:
         from ptycho.workflows.train import train
 
         return train(session)
-    if session.run.task == Task.reconstruct:
-        from ptycho.workflows.reconstruct import reconstruct
-
-        return reconstruct(session)
     from ptycho.workflows.solve import solve
 
     return solve(session)

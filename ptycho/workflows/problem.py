@@ -96,17 +96,15 @@ class Problem:
         canvas = np.ones(self.shape, dtype=np.complex64)
         low = np.maximum(self.offset, 0)
         high = np.minimum(self.offset + self.shape, truth.shape)
-        inside = [slice(*pair) for pair in zip(low - self.offset, high - self.offset, strict=True)]
+        corners = zip(low - self.offset, high - self.offset, strict=True)
+        inside = tuple(slice(*pair) for pair in corners)
         wanted = Reconstruction((), self.probe.cpu().numpy(), self.positions.numpy()).scanned
         if any(i.start > w.start or i.stop < w.stop for i, w in zip(inside, wanted, strict=True)):
             log.warning(
                 "%s: objectGuess does not cover the scanned area and is left out", self.scan.label
             )
             return None
-        target = tuple(
-            slice(*pair) for pair in zip(low - self.offset, high - self.offset, strict=True)
-        )
-        canvas[target] = truth[low[0] : high[0], low[1] : high[1]]
+        canvas[inside] = truth[low[0] : high[0], low[1] : high[1]]
         return canvas
 
 

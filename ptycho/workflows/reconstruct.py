@@ -1,7 +1,6 @@
 """``task=reconstruct``: a trained bundle meets a scan."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -10,17 +9,16 @@ from ptycho.config.config import SolverConfig
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted
 from ptycho.physics.solver import Recipe
-from ptycho.report.bundle import Bundle, BundleError, load_bundle
+from ptycho.report.bundle import Bundle, BundleError
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages
 from ptycho.workflows.problem import Problem, pose
 from ptycho.workflows.session import Session
 
 
-def reconstruct(session: Session) -> dict[str, Figures]:
-    """Reconstruct the scan of ``data`` with the network of ``bundle``."""
+def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
+    """Reconstruct the scan of ``data`` with the network of a bundle."""
     run = session.run
-    bundle = load_bundle(Path(str(run.bundle)))
     problem = pose(build.make_scan(run.data, run.model.N or 0), session.device)
     session.describe(problem)
     network = _network_of(bundle, session)

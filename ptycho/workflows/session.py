@@ -17,7 +17,6 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from ptycho.config.choices import LoggerBackend
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.validate import leaves
 from ptycho.data.reconstruction import Reconstruction
@@ -47,6 +46,8 @@ class Session:
     terminal: Console
     bars: Progress
     dashboard: Dashboard | None = None
+    surroundings: dict[str, Any] = field(default_factory=dict)
+    """Code, packages and machine, asked for once."""
     began: float = field(default_factory=time.perf_counter)
     metrics: dict[str, Any] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
@@ -60,7 +61,7 @@ class Session:
     def describe(self, problem: Problem) -> None:
         """Record what the run works on and with, before the long work."""
         scan, size = problem.scan, problem.scan.patch_size
-        content = environment(self.device, self.run.seed) | {
+        content = self.surroundings | {
             "data_sha256": scan_hash(scan),
             "data": {"label": scan.label, "patterns": len(scan), "N": scan.patch_size,
                      "modes": len(scan.probe), "photons": scan.photons, **scan.notes},
@@ -216,10 +217,11 @@ def _status(session: Session) -> Iterator[None]:
 
 def _record_settings(session: Session, overrides: list[str]) -> None:
     run = session.run
+    session.surroundings = environment(session.device, run.seed)
     write_yaml(session.path("config.resolved.yaml"), plain_config(run))
     content = "".join(f"{line}\n" for line in overrides)
     session.path("overrides.txt").write_text(content, encoding="utf-8")
-    if run.logger.backend not in (LoggerBackend.mlflow, LoggerBackend.many):
+    if not run.logger.backend.uses_mlflow:
         return
     outputs = Path(run.paths.outputs)
     session.dashboard = Dashboard(
@@ -238,13 +240,12 @@ def _run_name(folder: Path) -> str:
 
 
 def _tags(session: Session) -> dict[str, str]:
-    content = environment(session.device, session.run.seed)
-    git = content["git"] or {}
+    git = session.surroundings["git"] or {}
     return {
         "ptycho.task": session.run.task.value,
         "ptycho.data": session.run.data.label,
         "ptycho.folder": str(session.folder.absolute()),
-        "ptycho.command": " ".join(content["command"]),
+        "ptycho.command": " ".join(session.surroundings["command"]),
         "mlflow.source.git.commit": str(git.get("sha")),
         "ptycho.git_dirty": str(git.get("dirty")),
     }

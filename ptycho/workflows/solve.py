@@ -2,7 +2,7 @@
 
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages
-from ptycho.workflows.problem import pose, with_curves
+from ptycho.workflows.problem import pose
 from ptycho.workflows.session import Session
 
 
@@ -16,4 +16,4 @@ def solve(session: Session) -> dict[str, Figures]:
         session.device, lambda: stages.solve(problem, run.solver, recipe, session.bars)
     )
     found = problem.reconstruction([stages.as_stage("solver", obj, seconds)])
-    return session.report(problem, with_curves(found, {}))
+    return session.report(problem, found)
