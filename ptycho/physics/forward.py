@@ -47,6 +47,23 @@ class Experiment(nn.Module):
         self.register_buffer("row", row, persistent=False)
         self.register_buffer("corners", corners.to(table.device), persistent=False)
 
+    def of(self, which: Tensor, origin: Tensor | None = None) -> "Experiment":
+        """Some of the patterns, over a tile of the object; the probes are shared.
+
+        Args:
+            which: indices ``(b,)`` of the positions.
+            origin: first row and column ``(2,)`` of the tile on the object.
+        """
+        some = Experiment.__new__(Experiment)
+        nn.Module.__init__(some)
+        corners = self.corners[which]
+        some.register_buffer("table", self.table, persistent=False)
+        some.register_buffer("row", self.row[which], persistent=False)
+        some.register_buffer(
+            "corners", corners if origin is None else corners - origin, persistent=False
+        )
+        return some
+
     @property
     def size(self) -> int:
         """Side of a pattern."""
@@ -63,9 +80,9 @@ class Experiment(nn.Module):
         Returns:
             Real ``(b, y, x)``, zero frequency at the centre.
         """
-        corners = self.corners[which]
-        patches = extract_patches(obj, corners if origin is None else corners - origin, self.size)
-        exit_waves = self.table[self.row[which]] * patches[:, None]
+        some = self.of(which, origin)
+        patches = extract_patches(obj, some.corners, self.size)
+        exit_waves = self.table[some.row] * patches[:, None]
         return intensity(torch.fft.fft2(exit_waves, norm="ortho"))
 
     def illumination(self, shape: tuple[int, int], batch: int = 256) -> Tensor:

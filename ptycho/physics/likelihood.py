@@ -34,3 +34,40 @@ def amplitude_error(predicted: Tensor, measured: Tensor) -> Tensor:
         measured: amplitude ``sqrt(n)``, same shape.
     """
     return 2 * (predicted - measured).square().sum() / measured.square().sum()
+
+
+def photons(amplitude: Tensor, eps: float = 0.05) -> Tensor:
+    """Photons measured, with ``eps`` of background per pixel: what a misfit is divided by."""
+    return amplitude.square().sum() + eps * amplitude.numel()
+
+
+def poisson_misfit(expected: Tensor, amplitude: Tensor, eps: float = 0.05) -> tuple[Tensor, Tensor]:
+    """Numerator of :func:`poisson_nll` and minus its derivative, ``n / I - 1``.
+
+    A :data:`ptycho.physics.sweep.Judge`: the gradient comes in closed form.
+
+    Args:
+        expected: photons ``(b, y, x)``; overwritten.
+        amplitude: measured ``(b, y, x)``.
+        eps: background in counts.
+    """
+    counted = amplitude.square().add_(eps)
+    ratio = counted / expected.add_(eps)
+    excess = expected.sub_(counted).add_(ratio.log().mul_(counted))
+    return excess.sum(), ratio.sub_(1)
+
+
+def amplitude_misfit(
+    expected: Tensor, amplitude: Tensor, eps: float = 1e-6
+) -> tuple[Tensor, Tensor]:
+    """Numerator of :func:`amplitude_error` and minus its derivative, ``2 (A / sqrt(I) - 1)``.
+
+    Args:
+        expected: photons ``(b, y, x)``; overwritten.
+        amplitude: measured ``(b, y, x)``.
+        eps: added to the photons; bounds the gradient in the dark.
+    """
+    modulus = expected.add_(eps).sqrt_()
+    missing = amplitude - modulus
+    factor = (missing / modulus).mul_(2)
+    return missing.square_().sum().mul_(2), factor

@@ -87,7 +87,14 @@ def add_patches(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Ten
 
 def add_patches_(canvas: Tensor, patches: Tensor, corners: Tensor) -> None:
     """:func:`add_patches` onto a contiguous canvas ``(H, W)`` that already holds something."""
-    index = window_index(corners, patches.shape[-1], canvas.shape[-1])
+    size, width = patches.shape[-1], canvas.shape[-1]
+    if canvas.device.type == "cpu":
+        # one after the other into windows: whole rows at once, where an index costs per pixel
+        corner = corners.tolist()
+        windows = [canvas.as_strided((size, size), (width, 1), y * width + x) for y, x in corner]
+        torch._foreach_add_(windows, patches.unbind(0))
+        return
+    index = window_index(corners, size, width)
     canvas.view(-1).index_add_(0, index.reshape(-1), patches.reshape(-1))
 
 

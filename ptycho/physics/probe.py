@@ -35,6 +35,25 @@ def width(probe: Tensor) -> float:
     return 2 * math.sqrt(2 * spread)
 
 
+def reach(probe: Tensor, share: float = 0.99) -> float:
+    """Half the side of the square around the patch centre that holds so much of the light.
+
+    Args:
+        probe: complex ``(mode, N, N)``.
+        share: of the photons.
+
+    Returns:
+        Pixels, at most ``N / 2``.
+    """
+    intensity = as_modes(probe).abs().square().sum(0).cpu().double()
+    size = intensity.shape[-1]
+    far = (torch.arange(size) - size // 2).abs()
+    ring = torch.maximum(far[:, None], far[None, :])
+    inside = torch.bincount(ring.flatten(), intensity.flatten()).cumsum(0)
+    enough = int((inside < share * inside[-1]).sum()) + 1
+    return min(float(enough), size / 2)
+
+
 def shifted_probes(probe: Tensor, rest: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
     """Probe shifted by each sub-pixel rest, computed once per distinct shift.
 

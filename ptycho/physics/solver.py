@@ -10,17 +10,16 @@ rest; few photons are finished on the Poisson likelihood
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ptycho.physics.detector import intensity
 from ptycho.physics.forward import Experiment
 from ptycho.physics.fourier import crop_centre, fourier_crop
-from ptycho.physics.patches import add_patches_, extract_patches
 from ptycho.physics.probe import as_modes, width
+from ptycho.physics.sweep import BATCH, sweep
 
 OnIteration = Callable[[int, float], None]
 
@@ -33,14 +32,14 @@ class Recipe:
     """How the solver steps.
 
     Attributes:
-        batch_size: patterns computed at once.
+        batch_size: patterns each thread computes at once.
         probe_floor: share of the brightest illumination added to the denominator.
         precondition: strengthen low frequencies of the phase update.
         cutoff: frequency (cycles per full-resolution pixel) below which; None: 1 / beam width.
         cap: largest factor.
     """
 
-    batch_size: int = 96
+    batch_size: int = BATCH
     probe_floor: float = 0.02
     precondition: bool = True
     cutoff: float | None = None
@@ -56,6 +55,7 @@ class Solver:
         shape: ``(H, W)`` of the object.
         recipe: how to step.
         cutoff: frequency in cycles per pixel of *this* object.
+        take: numbers ``(m,)`` of the amplitudes that belong to the positions, where not all do.
     """
 
     def __init__(
@@ -65,9 +65,11 @@ class Solver:
         shape: tuple[int, int],
         recipe: Recipe,
         cutoff: float,
+        take: Tensor | None = None,
     ) -> None:
         self.experiment = experiment
         self.amplitude = amplitude
+        self.take = take
         self.shape = shape
         self.recipe = recipe
         self.illumination = experiment.illumination(shape)
@@ -76,7 +78,8 @@ class Solver:
         self._damped = (1 - floor) * self.illumination + floor * brightest
         self._trusted = self.illumination > _EDGE * brightest
         self._filter = low_frequency_filter(_padded(shape), cutoff, recipe.cap).to(brightest.device)
-        self._energy = float(amplitude.square().sum((-2, -1)).cpu().double().sum())
+        energy = amplitude.square().sum((-2, -1))
+        self._energy = float((energy if take is None else energy[take]).cpu().double().sum())
 
     def run(
         self,
@@ -114,32 +117,16 @@ class Solver:
         Returns:
             The step ``u``, complex ``(H, W)``, and the relative amplitude error of ``obj``.
         """
-        asked = torch.zeros(self.shape, dtype=obj.dtype, device=obj.device)
-        misfits = []
-        for start in range(0, len(self.amplitude), self.recipe.batch_size):
-            frames = slice(start, start + self.recipe.batch_size)
-            misfits.append(self._add_residuals(obj, frames, asked, poisson))
-        misfit = float(torch.stack(misfits).cpu().double().sum())
+        asked, misfits = sweep(
+            self.experiment,
+            obj,
+            self.amplitude,
+            poisson_step if poisson else amplitude_step,
+            take=self.take,
+            batch_size=self.recipe.batch_size,
+        )
+        misfit = float(misfits.cpu().double().sum())
         return asked / self._damped, math.sqrt(misfit / self._energy)
-
-    def _add_residuals(self, obj: Tensor, frames: slice, asked: Tensor, poisson: bool) -> Tensor:
-        experiment = self.experiment
-        corners = experiment.corners[frames]
-        probes = experiment.table.index_select(0, experiment.row[frames])
-        patches = extract_patches(obj, corners, experiment.size)
-        wave = torch.fft.fft2(probes * patches[:, None], norm="ortho")
-        measured = self.amplitude[frames]
-        predicted = intensity(wave)
-        if poisson:
-            ratio = measured.square().div_(predicted + 0.05).sub_(1).mul_(0.5).clamp_(max=2)
-            modulus = predicted.sqrt_()
-        else:
-            modulus = predicted.sqrt_()
-            ratio = (measured / (modulus + 1e-3)).sub_(1)
-        back = torch.fft.ifft2(wave * ratio[:, None], norm="ortho").mul_(probes.conj_physical_())
-        for mode in back.unbind(1):
-            add_patches_(asked, mode, corners)
-        return functional.mse_loss(modulus, measured, reduction="sum")
 
     def _advance(self, obj: Tensor, pull: Tensor) -> Tensor:
         if not self.recipe.precondition:
@@ -152,6 +139,27 @@ class Solver:
         smooth = torch.fft.irfft2(spectrum, s=padded)[:height, :width_]
         smooth = smooth.clamp(-_LARGEST_TURN, _LARGEST_TURN)
         return (obj + pull) * torch.polar(torch.ones_like(smooth), smooth)
+
+
+def amplitude_step(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the measured amplitude in place of the predicted one: ``A / |psi| - 1``.
+
+    A :data:`ptycho.physics.sweep.Judge` whose misfit is the squared amplitude error.
+    """
+    modulus = expected.sqrt_()
+    missing = amplitude - modulus
+    factor = missing / modulus.add_(1e-3)
+    return missing.square_().sum(), factor
+
+
+def poisson_step(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+    """Half of ``n / I - 1``, bounded where the prediction is dark.
+
+    A :data:`ptycho.physics.sweep.Judge` whose misfit is the squared amplitude error.
+    """
+    factor = amplitude.square().div_(expected + 0.05).sub_(1).mul_(0.5).clamp_(max=2)
+    missing = amplitude - expected.sqrt_()
+    return missing.square_().sum(), factor
 
 
 def low_frequency_filter(shape: tuple[int, int], cutoff: float, cap: float) -> Tensor:
@@ -178,6 +186,7 @@ def coarse_solution(
     iterations: int,
     recipe: Recipe,
     *,
+    take: Tensor | None = None,
     on_iteration: OnIteration | None = None,
 ) -> Tensor:
     """Solve from a flat object at half resolution and interpolate.
@@ -189,11 +198,12 @@ def coarse_solution(
 
     Args:
         probe: complex ``(mode, N, N)``, ``N`` even.
-        positions: ``(n, 2)`` float64, patch centres on the object.
+        positions: ``(m, 2)`` float64, patch centres on the object.
         amplitude: ``(n, N, N)``.
         shape: ``(H, W)`` of the full object, even.
         iterations: how many; 0 gives a flat object.
         recipe: how to step.
+        take: numbers ``(m,)`` of the amplitudes that belong to the positions, where not all do.
         on_iteration: called with the iteration and the relative amplitude error.
 
     Returns:
@@ -206,9 +216,10 @@ def coarse_solution(
     experiment = Experiment(coarse_probe.cpu(), positions / 2).to(probe.device)
     small = (shape[0] // 2, shape[1] // 2)
     cutoff = 2 * (recipe.cutoff or 1 / max(width(probe), 2.0))
-    solver = Solver(
-        experiment, crop_centre(amplitude, half).contiguous(), small, recipe, min(cutoff, 0.5)
-    )
+    cropped = crop_centre(amplitude, half)
+    cropped = cropped.contiguous() if take is None else cropped[take]
+    as_large = replace(recipe, batch_size=4 * recipe.batch_size)  # in bytes
+    solver = Solver(experiment, cropped, small, as_large, min(cutoff, 0.5))
     flat = torch.ones(small, dtype=probe.dtype, device=probe.device)
     return upsample(solver.run(flat, iterations, on_iteration=on_iteration))
 

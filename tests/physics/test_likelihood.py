@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from ptycho.physics.likelihood import amplitude_error, poisson_nll
+from ptycho.physics.likelihood import (
+    amplitude_error,
+    amplitude_misfit,
+    photons,
+    poisson_misfit,
+    poisson_nll,
+)
 
 COUNTS = torch.tensor([0.0, 1, 2, 7, 100], dtype=torch.float64)
 
@@ -68,3 +74,30 @@ def test_loss_of_a_wrong_object_does_not_depend_on_the_dose(dose):
     amplitude = amplitude_error(wrong.sqrt(), right.sqrt())
     scaled = amplitude_error((dose * wrong).sqrt(), (dose * right).sqrt())
     torch.testing.assert_close(scaled, amplitude)
+
+
+def likelihoods(expected, amplitude):
+    """The closed forms and the definitions they must agree with."""
+    measured = amplitude.square()
+    definitions = (
+        poisson_nll(expected, measured) * photons(amplitude),
+        amplitude_error((expected + 1e-6).sqrt(), amplitude) * measured.sum(),
+    )
+    return zip((poisson_misfit, amplitude_misfit), definitions, strict=True)
+
+
+def test_closed_forms_are_the_definitions_and_minus_their_slopes():
+    expected, amplitude = positive(3, 4).requires_grad_(), positive(3, 4)
+    for closed, definition in likelihoods(expected, amplitude):
+        (slope,) = torch.autograd.grad(definition, expected, retain_graph=True)
+        misfit, factor = closed(expected.detach().clone(), amplitude)
+        torch.testing.assert_close(misfit, definition.detach())
+        torch.testing.assert_close(factor, -slope)
+
+
+def test_closed_forms_bear_dark_pixels():
+    for closed in (poisson_misfit, amplitude_misfit):
+        for amplitude in (torch.zeros(1, 4, 4), torch.ones(1, 4, 4)):
+            misfit, factor = closed(torch.zeros(1, 4, 4), amplitude)
+            assert torch.isfinite(misfit)
+            assert torch.isfinite(factor).all()

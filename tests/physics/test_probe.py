@@ -77,3 +77,16 @@ def test_centring_moves_zero_frequency_to_the_centre(size):
 def test_centring_follows_the_dtype_asked_for():
     assert centring(6).dtype == torch.complex64
     assert centring(6, dtype=torch.complex128).dtype == torch.complex128
+
+
+def test_reach_is_the_square_that_holds_the_light():
+    probe = torch.zeros(2, 32, 32, dtype=torch.complex64)
+    probe[0, 16 - 5 : 16 + 6, 16] = 1
+    probe[1, 16, 16 - 3 : 16 + 4] = 1
+    assert reach(probe, 1.0) == 6, "pixels 0 to 5 from the centre"
+    assert reach(probe, 0.5) < reach(probe, 0.9) <= 6
+
+
+def test_reach_is_at_most_half_the_patch():
+    assert reach(torch.ones(16, 16, dtype=torch.complex64), 1.0) == 8
+    assert reach(torch.ones(9, 9, dtype=torch.complex64), 1.0) == 4.5

@@ -1,0 +1,129 @@
+"""One pass over the patterns: what they ask of an object, added up in bounded memory.
+
+The solver steps along it and training takes its gradient from it, so the loop that costs the
+time stands here once: predict, compare, propagate the difference back, add.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptycho.physics.detector import intensity
+from ptycho.physics.forward import Experiment
+from ptycho.physics.patches import add_patches_, extract_patches
+from ptycho.physics.threads import in_parallel
+
+Judge = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Compares expected photons with measured amplitudes, both ``(b, y, x)``.
+
+Returns the misfit, summed, and the factor ``(b, y, x)`` by which the predicted wave is
+multiplied before it travels back; it may overwrite the expected photons.
+"""
+
+BATCH = 48
+"""Patterns at once: few enough for a CPU's cache, many enough to outweigh the calls."""
+
+
+def sweep(
+    experiment: Experiment,
+    obj: Tensor,
+    amplitude: Tensor,
+    judge: Judge,
+    *,
+    take: Tensor | None = None,
+    batch_size: int = BATCH,
+) -> tuple[Tensor, Tensor]:
+    """Predict all patterns of an experiment, compare, propagate back and add.
+
+    Args:
+        experiment: probe and positions on the canvas of ``obj``.
+        obj: complex ``(H, W)``.
+        amplitude: measured ``(n, y, x)``; the k-th belongs to the k-th position.
+        judge: how to compare.
+        take: numbers ``(m,)`` of the amplitudes that belong to the positions, where not all do.
+        batch_size: patterns each thread computes at once.
+
+    Returns:
+        ``sum_j add_j(conj(P) IFFT(factor_j psi_j))``, complex ``(H, W)``, and the misfits of
+        the batches.
+    """
+
+    def add(share: Sequence[slice]) -> tuple[Tensor, Tensor]:
+        asked = torch.zeros_like(obj)
+        misfits = []
+        for frames in share:
+            measured = amplitude[frames] if take is None else amplitude[take[frames]]
+            misfits.append(_add(experiment, obj, measured, judge, frames, asked))
+        return asked, torch.stack(misfits)
+
+    batches = _shares(len(experiment.row), batch_size, obj.device)
+    canvases, misfits = zip(*in_parallel(add, batches), strict=True)
+    return sum(canvases), torch.cat(misfits)
+
+
+def _add(
+    experiment: Experiment,
+    obj: Tensor,
+    measured: Tensor,
+    judge: Judge,
+    frames: slice,
+    asked: Tensor,
+) -> Tensor:
+    """Add what some patterns ask for; in place, since memory is what takes the time."""
+    corners = experiment.corners[frames]
+    probes = experiment.table.index_select(0, experiment.row[frames])
+    patches = extract_patches(obj, corners, experiment.size)[:, None]
+    wave = torch.fft.fft2(patches * probes, norm="ortho")
+    misfit, factor = judge(intensity(wave), measured)
+    back = torch.fft.ifft2(wave.mul_(factor[:, None]), norm="ortho")
+    back.mul_(probes.conj_physical_())
+    for mode in back.unbind(1):
+        add_patches_(asked, mode, corners)
+    return misfit
+
+
+def _shares(n: int, batch_size: int, device: torch.device) -> list[list[slice]]:
+    """Batches of neighbouring patterns: as many contiguous shares as the CPU has threads."""
+    frames = [slice(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    threads = min(torch.get_num_threads() if device.type == "cpu" else 1, len(frames))
+    bounds = [len(frames) * i // threads for i in range(threads + 1)]
+    return [frames[a:b] for a, b in pairwise(bounds)]
+
+
+class _Misfit(torch.autograd.Function):
+    """The misfit of an object; its gradient comes with the same sweep, in closed form."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, obj: Tensor, experiment: Experiment, amplitude: Tensor, judge: Judge
+    ) -> Tensor:
+        asked, misfits = sweep(experiment, obj, amplitude, judge)
+        # d|psi|^2 = 2 Re(conj(psi) dpsi), and the factor is the negative slope
+        ctx.save_for_backward(-2 * asked)
+        return misfits.sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grads[0], None, None, None
+
+
+def misfit(experiment: Experiment, obj: Tensor, amplitude: Tensor, judge: Judge) -> Tensor:
+    """Misfit of an object, differentiable with respect to it.
+
+    Args:
+        experiment: probe and positions on the canvas of ``obj``.
+        obj: complex ``(H, W)``.
+        amplitude: measured ``(n, y, x)``, one for each position.
+        judge: its factor must be minus the derivative of its misfit with respect to the
+            expected photons.
+
+    Returns:
+        Real scalar.
+    """
+    total: Tensor = _Misfit.apply(obj, experiment, amplitude, judge)  # type: ignore[no-untyped-call]
+    return total
