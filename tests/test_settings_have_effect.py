@@ -21,7 +21,7 @@ from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.npz import write_npz
 from ptycho.data.tiles import Lifted
-from ptycho.physics import solver as solver_
+from ptycho.physics import sweep as sweep_
 from ptycho.report.environment import scan_hash
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import build, reconstruct, session, stages
@@ -65,6 +65,11 @@ def the_scan(run: RunConfig, _: Path) -> Any:
     return scan_hash(scan), scan.label
 
 
+def the_held_out(run: RunConfig, folder: Path) -> Any:
+    with session_of(run, folder) as opened:
+        return opened.pose(tiny_scan()).held_out.tolist()
+
+
 def the_lift(run: RunConfig, _: Path) -> Any:
     return digest(*vars(lifted(tiny_problem(), run)).values())
 
@@ -77,14 +82,14 @@ def the_solution(run: RunConfig, _: Path) -> Any:
 
 def the_patterns_at_once(run: RunConfig, _: Path) -> Any:
     sizes: list[int] = []
-    real = solver_.extract_patches
+    real = sweep_.extract_patches
 
     def spy(obj: Tensor, corners: Tensor, size: int) -> Tensor:
         sizes.append(len(corners))
         return real(obj, corners, size)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solver_, "extract_patches", spy)
+        patch.setattr(sweep_, "extract_patches", spy)
         the_solution(run, _)
     return max(sizes)
 
@@ -290,6 +295,7 @@ TABLE: dict[str, Flip] = {
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
+    "data.holdout_fraction": Flip(0.2, the_held_out),
     "data.nphotons": Flip(1e4, the_scan),
     "data.synthetic.object": Flip("chip", the_scan),
     "data.synthetic.n_patterns": Flip(81, the_scan),

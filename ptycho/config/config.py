@@ -78,6 +78,8 @@ class DataConfig:
     """Whether the file holds photon counts or amplitudes; ``auto``: integers are counts."""
     n_images: int | None = setting(None, at_least=16)
     """Use only the first so many patterns; all when empty."""
+    holdout_fraction: float = setting(0.05, at_least=0, at_most=0.5)
+    """Share of the patterns that nothing is fitted to; they judge the result."""
     nphotons: float | None = setting(None, above=0, at_most=1e15)
     """Photons per pattern of the simulated scan (free space)."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
@@ -142,7 +144,7 @@ class LearningConfig:
 
     nepochs: int = setting(50, at_least=1)
     """Passes over the scan."""
-    batch_size: int = setting(96, at_least=1)
+    batch_size: int = setting(192, at_least=1)
     """Neighbouring patterns in one training tile."""
     torch_loss_mode: LossMode = LossMode.poisson
     """``poisson`` negative log-likelihood, or squared ``amplitude`` error."""
@@ -230,8 +232,8 @@ class SolverConfig:
     """Full-resolution iterations of ``task=solve``."""
     poisson_iterations: int = setting(8, at_least=0)
     """Final iterations on the Poisson likelihood."""
-    batch_size: int = setting(96, at_least=1)
-    """Patterns computed at once; memory, not result."""
+    batch_size: int = setting(48, at_least=1)
+    """Patterns each thread computes at once; memory, not result."""
     probe_floor: float = setting(0.02, at_least=1e-6, at_most=1)
     """Share of the brightest illumination added where the probe is dim."""
     precondition: bool = True

@@ -28,7 +28,7 @@ class ScanModule(lightning.LightningDataModule):
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
         tiles = self.tiles
-        sampler = CellSampler(tiles.positions, tiles.n_patterns, self.seed, rank, world)
+        sampler = CellSampler(tiles.places, tiles.n_patterns, self.seed, rank, world)
         # a generator of its own: the loader must not draw from the global one
         generator = torch.Generator().manual_seed(self.seed)
         return DataLoader(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 Indices = NDArray[np.int64]
+
+
+class Window(NamedTuple):
+    """Rows and columns cut out of a larger image; an index as it is."""
+
+    rows: slice
+    columns: slice
 
 
 class Batch(NamedTuple):
@@ -28,6 +35,8 @@ class Batch(NamedTuple):
     """int64 ``(b,)``: their numbers in the scan."""
     origin: Tensor
     """int64 ``(2,)``: first row and column of the tile on the canvas."""
+    lit: Window
+    """Rows and columns of the tile that the beam reaches: what the network corrects."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,13 @@ class TileDataset(Dataset[Batch]):
         amplitude: measured ``(n, N, N)``, on the CPU.
         positions: patch centres ``(n, 2)`` on the canvas.
         n_patterns: patterns in a tile, about.
-        stride: sides of a tile are divisible by it.
+        stride: sides of what the network sees are divisible by it.
+        reach: pixels around a patch centre that the beam lights; at most ``N / 2``.
+        numbers: patterns ``(m,)`` to learn from; all when None.
 
     Attributes:
-        tile: height and width of a typical tile.
+        places: centres ``(m, 2)`` of the patterns to learn from; items are numbered like them.
+        tile: height and width of what the network sees, typically.
     """
 
     def __init__(
@@ -63,43 +75,62 @@ class TileDataset(Dataset[Batch]):
         positions: NDArray[np.float64],
         n_patterns: int,
         stride: int,
+        reach: float,
+        numbers: Indices | None = None,
     ) -> None:
         self.lifted, self.amplitude = lifted, amplitude
-        self.positions, self.n_patterns, self.stride = positions, n_patterns, stride
-        self.tile = self._typical(CellSampler(positions, n_patterns, seed=0).cells())
+        self.n_patterns, self.stride, self.reach = n_patterns, stride, reach
+        self.numbers = np.arange(len(positions)) if numbers is None else numbers
+        self.places = positions[self.numbers]
+        self.tile = self._typical(CellSampler(self.places, n_patterns, seed=0).cells())
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.places)
 
     def __getitem__(self, which: Indices) -> Batch:
         which = np.sort(which)  # scan order: neighbours in memory
-        corner, shape = self.place(which)
-        window = tuple(slice(a, a + n) for a, n in zip(corner, shape, strict=True))
-        first, numbers = self.lifted, torch.from_numpy(which)
+        half = self.amplitude.shape[-1] / 2 + 1  # one pixel more: corners are rounded
+        patches, lit = self.box(which, half, 1), self.box(which, self.reach, self.stride)
+        low = np.minimum(_starts(patches), _starts(lit))
+        high = np.maximum(_stops(patches), _stops(lit))
+        tile = _window(low, high)
+        first, numbers = self.lifted, torch.from_numpy(self.numbers[which])
         return Batch(
-            first.obj[window],
-            first.pull[window],
-            first.light[window],
+            first.obj[tile],
+            first.pull[tile],
+            first.light[tile],
             self.amplitude[numbers],
             numbers,
-            torch.tensor(corner),
+            torch.from_numpy(low),
+            _window(_starts(lit) - low, _stops(lit) - low),
         )
 
-    def place(self, which: Indices) -> tuple[tuple[int, int], tuple[int, int]]:
-        """First pixel and size of the smallest tile that holds these patterns."""
-        half = self.amplitude.shape[-1] / 2 + 1  # one pixel more: corners are rounded
-        box = self.positions[which]
-        low, high = np.floor(box.min(0) - half), np.ceil(box.max(0) + half)
+    def box(self, which: Indices, around: float, stride: int) -> Window:
+        """The smallest window of the canvas with so much around these patterns' centres."""
+        centres = self.places[which]
+        low, high = np.floor(centres.min(0) - around), np.ceil(centres.max(0) + around)
         canvas = np.array(self.lifted.obj.shape)
-        size = np.minimum(np.ceil((high - low) / self.stride) * self.stride, canvas)
-        y, x = low.clip(0, canvas - size).astype(int)
-        height, width = size.astype(int)
-        return (int(y), int(x)), (int(height), int(width))
+        size = np.minimum(np.ceil((high - low) / stride) * stride, canvas)
+        corner = low.clip(0, canvas - size)
+        return _window(corner, corner + size)
 
     def _typical(self, cells: list[Indices]) -> tuple[int, int]:
-        sizes = np.median([self.place(cell)[1] for cell in cells], axis=0)
+        boxes = [self.box(cell, self.reach, self.stride) for cell in cells]
+        sizes = np.median([_stops(box) - _starts(box) for box in boxes], axis=0)
         height, width = (np.ceil(sizes / self.stride) * self.stride).astype(int)
         return int(height), int(width)
+
+
+def _window(low: NDArray[Any], high: NDArray[Any]) -> Window:
+    return Window(*(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)))
+
+
+def _starts(window: Window) -> Indices:
+    return np.array([side.start for side in window])
+
+
+def _stops(window: Window) -> Indices:
+    return np.array([side.stop for side in window])
 
 
 class CellSampler(Sampler[Indices]):

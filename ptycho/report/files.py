@@ -82,5 +82,7 @@ def write_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
     }
     if reconstruction.pixel_size_m is not None:
         arrays["pixel_size_m"] = np.float64(reconstruction.pixel_size_m)
+    if reconstruction.held_out.size:
+        arrays["held_out"] = reconstruction.held_out
     with replacing(path) as temporary:
         np.savez(temporary, **arrays)

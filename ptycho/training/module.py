@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ptycho.data.tiles import Batch
 from ptycho.physics.forward import Experiment
-from ptycho.training.losses import Loss
+from ptycho.physics.likelihood import photons
+from ptycho.physics.sweep import Judge, misfit
 
 
 class ObjectTraining(lightning.LightningModule):
@@ -18,7 +19,7 @@ class ObjectTraining(lightning.LightningModule):
     Args:
         network: maps ``(b, H, W)`` object, pull and light to an object.
         experiment: the known probe and the positions.
-        loss: of expected photons and measured amplitudes.
+        judge: compares expected photons with measured amplitudes.
         optimiser: makes the optimiser and its schedule; called with this module.
     """
 
@@ -26,22 +27,26 @@ class ObjectTraining(lightning.LightningModule):
         self,
         network: nn.Module,
         experiment: Experiment,
-        loss: Loss,
+        judge: Judge,
         optimiser: Callable[["ObjectTraining"], Any],
     ) -> None:
         super().__init__()
         self.network = network
         self.experiment = experiment
-        self.loss = loss
+        self.judge = judge
         self.optimiser = optimiser
         self.last: tuple[Tensor, Tensor] | None = None  # object before and after, for the guard
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """One tile."""
-        obj = self.network(batch.obj[None], batch.pull[None], batch.light[None])[0]
-        predicted = self.experiment(obj, batch.which, batch.origin)
-        loss = self.loss(predicted, batch.amplitude)
-        self.last = (batch.obj, obj.detach())
+        """One tile: correct what is lit, hold the whole against the patterns."""
+        before, pull, light = (plane[batch.lit] for plane in batch[:3])
+        after = self.network(before[None], pull[None], light[None])[0]
+        obj = batch.obj.clone()
+        obj[batch.lit] = after
+        experiment = self.experiment.of(batch.which, batch.origin)
+        # a share of the photons: the loss is of order one at any dose
+        loss = misfit(experiment, obj, batch.amplitude, self.judge) / photons(batch.amplitude)
+        self.last = (before, after.detach())
         self.log(
             "train/loss", loss, on_epoch=True, on_step=False,
             batch_size=len(batch.which), sync_dist=self.trainer.world_size > 1,

@@ -16,8 +16,9 @@ from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
 from ptycho.nn.object_net import ObjectNet
 from ptycho.nn.registry import NETWORKS
+from ptycho.physics.likelihood import amplitude_misfit, poisson_misfit
 from ptycho.physics.solver import Recipe
-from ptycho.training.losses import Loss, amplitude_loss, poisson_loss
+from ptycho.physics.sweep import Judge
 
 
 def make_scan(data: DataConfig, patch_size: int) -> Scan:
@@ -63,9 +64,9 @@ def make_recipe(solver: SolverConfig) -> Recipe:
     )
 
 
-def make_loss(mode: LossMode) -> Loss:
+def make_judge(mode: LossMode) -> Judge:
     """The distance that training makes small."""
-    return poisson_loss if mode == LossMode.poisson else amplitude_loss
+    return poisson_misfit if mode == LossMode.poisson else amplitude_misfit
 
 
 def loader_arguments(execution: PyTorchExecutionConfig) -> dict[str, Any]:

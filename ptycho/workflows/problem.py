@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho.config.choices import Accelerator
+from ptycho.data.holdout import hold_out
 from ptycho.data.reconstruction import Complex, Reconstruction, Stage
 from ptycho.data.scan import DataError, Scan
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.forward import Experiment, matched_scale
-from ptycho.physics.probe import width
+from ptycho.physics.probe import reach, width
 from ptycho.physics.solver import Recipe, Solver, coarse_solution
 
 _MARGIN = 2  # pixels around the outermost patches, for rounding at half resolution
@@ -48,11 +50,35 @@ class Problem:
     """Probe and positions on the device."""
     amplitude: Tensor
     """Measured ``(n, N, N)`` on the device."""
+    fitted: Tensor | None = None
+    """int64 ``(m,)``: patterns that may be fitted, on the device; all when None."""
 
     @property
     def device(self) -> torch.device:
         """Where everything is computed."""
         return self.amplitude.device
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Sorted numbers of the patterns that are never fitted."""
+        everything = np.arange(len(self.scan))
+        return (
+            everything[:0] if self.fitted is None else np.setdiff1d(everything, self.fitted.cpu())
+        )
+
+    @cached_property
+    def reach(self) -> float:
+        """Pixels around a patch centre that the beam lights."""
+        return reach(self.probe)
+
+    @property
+    def lit(self) -> tuple[slice, slice]:
+        """Rows and columns of the canvas that the beam reaches; sides divisible by the stride."""
+        low = np.floor(self.positions.numpy().min(0) - self.reach)
+        high = np.ceil(self.positions.numpy().max(0) + self.reach)
+        size = np.minimum(np.ceil((high - low) / STRIDE) * STRIDE, self.shape).astype(int)
+        top, left = low.clip(0, self.shape - size).astype(int)
+        return slice(top, top + size[0]), slice(left, left + size[1])
 
     def flat(self) -> Tensor:
         """An empty object, complex ``(H, W)``."""
@@ -61,19 +87,22 @@ class Problem:
     def solver(self, recipe: Recipe) -> Solver:
         """The physics solver at full resolution."""
         cutoff = recipe.cutoff or 1 / max(width(self.probe), 2.0)
-        return Solver(self.experiment, self.amplitude, self.shape, recipe, cutoff)
+        experiment = self.experiment if self.fitted is None else self.experiment.of(self.fitted)
+        return Solver(experiment, self.amplitude, self.shape, recipe, cutoff, self.fitted)
 
     def start(self, iterations: int, recipe: Recipe, tick: Tick | None = None) -> Tensor:
         """A first object from the half-resolution solver, complex ``(H, W)``."""
         if self.scan.patch_size % 4:
             return self.solver(recipe).run(self.flat(), iterations, on_iteration=tick)
+        fitted = self.fitted
         return coarse_solution(
             self.probe,
-            self.positions,
+            self.positions if fitted is None else self.positions[fitted.cpu()],
             self.amplitude,
             self.shape,
             iterations,
             recipe,
+            take=fitted,
             on_iteration=tick,
         )
 
@@ -87,6 +116,7 @@ class Problem:
             truth_is_known=self.scan.truth_is_known,
             pixel_size_m=self.scan.pixel_size_m,
             label=self.scan.label,
+            held_out=self.held_out,
         )
 
     def _truth_on_canvas(self) -> Complex | None:
@@ -108,8 +138,13 @@ class Problem:
         return canvas
 
 
-def pose(scan: Scan, device: torch.device) -> Problem:
+def pose(scan: Scan, device: torch.device, holdout_fraction: float = 0.0) -> Problem:
     """Lay a scan out on a canvas just large enough for all its patches.
+
+    Args:
+        scan: as read.
+        device: where to compute.
+        holdout_fraction: share of the patterns that are never fitted.
 
     Raises:
         DataError: when the positions span an absurd area.
@@ -140,7 +175,7 @@ def pose(scan: Scan, device: torch.device) -> Problem:
         )
     on_canvas = torch.from_numpy(positions)
     probe = (probe.to(torch.complex128) * scale).to(torch.complex64)
-    return Problem(
+    problem = Problem(
         scan=scan,
         probe=probe.to(device),
         positions=on_canvas,
@@ -150,6 +185,26 @@ def pose(scan: Scan, device: torch.device) -> Problem:
         experiment=Experiment(probe, on_canvas).to(device),
         amplitude=amplitude.to(device),
     )
+    return _holding_out(problem, holdout_fraction)
+
+
+def _holding_out(problem: Problem, fraction: float) -> Problem:
+    """Keep some patterns from being fitted, so that they can judge."""
+    wanted = round(fraction * len(problem.scan))
+    if wanted == 0:
+        return problem
+    experiment = problem.experiment
+    beams = experiment.table.abs().square().sum(1).cpu().numpy()
+    light = experiment.illumination(problem.shape).cpu().numpy()
+    corners, row = experiment.corners.cpu().numpy(), experiment.row.cpu().numpy()
+    chosen = hold_out(light, beams, row, corners, wanted)
+    if len(chosen) < wanted:
+        log.warning(
+            "%s: %d of %d patterns held out: the others must light the same places",
+            problem.scan.label, len(chosen), wanted,
+        )  # fmt: skip
+    kept = np.setdiff1d(np.arange(len(problem.scan)), chosen)
+    return replace(problem, fitted=torch.from_numpy(kept).to(problem.device))
 
 
 def with_a_dose(scan: Scan) -> Scan:

@@ -12,14 +12,14 @@ from ptycho.physics.solver import Recipe
 from ptycho.report.bundle import Bundle, BundleError
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages
-from ptycho.workflows.problem import Problem, pose
+from ptycho.workflows.problem import Problem
 from ptycho.workflows.session import Session
 
 
 def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     """Reconstruct the scan of ``data`` with the network of a bundle."""
     run = session.run
-    problem = pose(build.make_scan(run.data, run.model.N or 0), session.device)
+    problem = session.pose(build.make_scan(run.data, run.model.N or 0))
     session.describe(problem)
     network = _network_of(bundle, session)
     height, width = bundle.params["tile"]
@@ -55,7 +55,7 @@ def reconstruct_with(
     first, lift_seconds = lifted
     batch = session.execution.inference_batch_size
     corrected, network_seconds = stages.timed(
-        device, lambda: stages.correct(network, first, tile, batch)
+        device, lambda: stages.correct(problem, network, first, tile, batch)
     )
     steps = [
         stages.as_stage("lift", first.obj, lift_seconds),

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.validate import leaves
 from ptycho.data.reconstruction import Reconstruction
+from ptycho.data.scan import Scan
 from ptycho.report.console import console, progress, put_away
 from ptycho.report.environment import environment, scan_hash
 from ptycho.report.figures import save_picture
@@ -27,7 +29,7 @@ from ptycho.report.files import plain, plain_config, write_json, write_reconstru
 from ptycho.report.metrics import FLAT, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
 from ptycho.report.table import stage_table, worse_than_its_lift
-from ptycho.workflows.problem import Problem, pick_device
+from ptycho.workflows.problem import Problem, pick_device, pose
 
 TERMINATED = 143
 """Exit code after SIGTERM."""
@@ -58,20 +60,26 @@ class Session:
         self.files.append(file)
         return file
 
+    def pose(self, scan: Scan) -> Problem:
+        """A scan laid out on this run's device, some patterns held out as the settings say."""
+        return pose(scan, self.device, self.run.data.holdout_fraction)
+
     def describe(self, problem: Problem) -> None:
         """Record what the run works on and with, before the long work."""
         scan, size = problem.scan, problem.scan.patch_size
         content = self.surroundings | {
             "data_sha256": scan_hash(scan),
             "data": {"label": scan.label, "patterns": len(scan), "N": scan.patch_size,
-                     "modes": len(scan.probe), "photons": scan.photons, **scan.notes},
+                     "modes": len(scan.probe), "photons": scan.photons,
+                     "held_out": len(problem.held_out), **scan.notes},
         }  # fmt: skip
         write_json(self.path("env.json"), content)
         if self.dashboard is not None:
             self.dashboard.tag({"ptycho.data_sha256": content["data_sha256"]})
         self.terminal.print(
             f"{scan.label}: {_count(len(scan), 'pattern')} of {size} x {size}, "
-            f"{scan.photons:.3g} photons each; canvas {problem.shape[0]} x {problem.shape[1]}; "
+            f"{scan.photons:.3g} photons each{_but(problem.held_out)}; "
+            f"canvas {problem.shape[0]} x {problem.shape[1]}; "
             f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
             markup=False,
         )
@@ -119,6 +127,10 @@ def _refuse_nonsense(reconstruction: Reconstruction) -> None:
                 "numbers; nothing was written. Are the amplitudes or the settings extreme? "
                 "Try the defaults, or a lower trainer.learning_rate."
             )
+
+
+def _but(held_out: NDArray[np.int64]) -> str:
+    return f", {len(held_out)} held out" if len(held_out) else ""
 
 
 def _count(number: int, noun: str) -> str:

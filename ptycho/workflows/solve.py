@@ -2,14 +2,13 @@
 
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages
-from ptycho.workflows.problem import pose
 from ptycho.workflows.session import Session
 
 
 def solve(session: Session) -> dict[str, Figures]:
     """Reconstruct without any network: the baseline of everything."""
     run = session.run
-    problem = pose(build.make_scan(run.data, run.model.N or 0), session.device)
+    problem = session.pose(build.make_scan(run.data, run.model.N or 0))
     session.describe(problem)
     recipe = build.make_recipe(run.solver)
     obj, seconds = stages.timed(

@@ -46,11 +46,17 @@ def lift(problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress) -
 
 
 @torch.no_grad()
-def correct(network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int) -> Tensor:
-    """The network's answer on the whole canvas."""
-    shape = lifted.obj.shape
-    tile = (min(tile[0], shape[0]), min(tile[1], shape[1]))
-    return predict_tiled(network, lifted.obj, lifted.pull, lifted.light, tile, batch_size)
+def correct(
+    problem: Problem, network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int
+) -> Tensor:
+    """The network's answer where the beam went; around it the lifted object stays."""
+    lit = problem.lit
+    planes = (lifted.obj[lit], lifted.pull[lit], lifted.light[lit])
+    height, width = planes[0].shape
+    corrected = lifted.obj.clone()
+    tile = (min(tile[0], height), min(tile[1], width))
+    corrected[lit] = predict_tiled(network, *planes, tile, batch_size)
+    return corrected
 
 
 @torch.no_grad()

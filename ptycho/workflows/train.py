@@ -22,7 +22,7 @@ from ptycho.training.module import ObjectTraining
 from ptycho.training.schedules import adamw, schedule
 from ptycho.workflows import build, stages
 from ptycho.workflows.loggers import make_loggers
-from ptycho.workflows.problem import Problem, pose, with_curves
+from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
 from ptycho.workflows.session import TERMINATED, Session
 
@@ -36,7 +36,7 @@ def train(session: Session) -> dict[str, Figures]:
         Figures of every stage; empty on processes other than the first.
     """
     run = session.run
-    problem = pose(build.make_scan(run.data, run.model.N or 0), session.device)
+    problem = session.pose(build.make_scan(run.data, run.model.N or 0))
     test = _test_problem(session)  # an unusable one is refused before the long work
     legacy.set("intensity_scale", problem.scale)
     if session.first:
@@ -45,37 +45,37 @@ def train(session: Session) -> dict[str, Figures]:
     work = lambda: stages.lift(problem, run.model, recipe, session.bars)  # noqa: E731
     lifted, lift_seconds = stages.timed(session.device, work)
     network = network_on(build.make_network(run.model), session.device)
-    tiles = _tiles(problem, lifted, run.trainer.batch_size)
-    history = fit(session, problem, network, tiles, lifted)
+    cut = tiles(problem, lifted, run.trainer.batch_size)
+    history = fit(session, problem, network, cut, lifted)
     if not session.first:
         return {}
-    _save(session, problem, network, tiles.tile)
-    found = reconstruct_with(session, problem, network, tiles.tile, lifted=(lifted, lift_seconds))
+    _save(session, problem, network, cut.tile)
+    found = reconstruct_with(session, problem, network, cut.tile, lifted=(lifted, lift_seconds))
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
     figures = session.report(problem, with_curves(found, {LOSS: curve}))
     _say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
-        found = reconstruct_with(session, test, network, tiles.tile)
+        found = reconstruct_with(session, test, network, cut.tile)
         session.report(test, found, prefix="test_")
     return figures
 
 
 def fit(
-    session: Session, problem: Problem, network: nn.Module, tiles: TileDataset, lifted: Lifted
+    session: Session, problem: Problem, network: nn.Module, cut: TileDataset, lifted: Lifted
 ) -> History:
     """Let Lightning train; the network is left on the device with its best weights."""
     run, execution = session.run, session.execution
     module = ObjectTraining(
         network,
         problem.experiment,
-        build.make_loss(run.trainer.torch_loss_mode),
+        build.make_judge(run.trainer.torch_loss_mode),
         _optimiser(session),
     )
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
     checkpoints = _checkpoints(session)
-    save = _picture(session, problem, module, lifted, tiles.tile)
+    save = _picture(session, problem, module, lifted, cut.tile)
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
@@ -89,7 +89,7 @@ def fit(
         log_every_n_steps=1,
         profiler=_profiler(session),
     )  # fmt: skip
-    data = ScanModule(tiles, run.seed, **build.loader_arguments(execution))
+    data = ScanModule(cut, run.seed, **build.loader_arguments(execution))
     try:
         trainer.fit(module, data)
     except SystemExit as error:
@@ -105,10 +105,14 @@ def fit(
     return history
 
 
-def _tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
+def tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
+    """The patterns that may be learnt from, over the lifted object."""
     on_cpu = Lifted(lifted.obj.cpu(), lifted.pull.cpu(), lifted.light.cpu())
     amplitude = torch.from_numpy(problem.scan.amplitude)
-    return TileDataset(on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE)
+    numbers = None if problem.fitted is None else problem.fitted.cpu().numpy()
+    return TileDataset(
+        on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers
+    )
 
 
 def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
@@ -175,8 +179,10 @@ def _picture(
     lifted: Lifted,
     tile: tuple[int, int],
 ) -> Callable[[int], None]:
+    batch = session.execution.inference_batch_size
+
     def save(epoch: int) -> None:
-        obj = stages.correct(module.correct, lifted, tile, session.execution.inference_batch_size)
+        obj = stages.correct(problem, module.correct, lifted, tile, batch)
         path = session.path(f"epochs/epoch_{epoch:04d}.png")
         inside = problem.reconstruction([]).scanned
         save_object_png(obj.cpu().numpy()[inside], path)
@@ -225,4 +231,4 @@ def _test_problem(session: Session) -> Problem | None:
     data = session.run.data
     if not data.test_data_file:
         return None
-    return pose(build.read_scan(data.test_data_file, data), session.device)
+    return session.pose(build.read_scan(data.test_data_file, data))

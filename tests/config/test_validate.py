@@ -13,6 +13,8 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("seed", -1, "at least 0"),
     ("seed", 2**32, "at most 4294967295"),
     ("data.n_images", 15, "at least 16"),
+    ("data.holdout_fraction", -0.1, "at least 0"),
+    ("data.holdout_fraction", 0.6, "at most 0.5"),
     ("data.nphotons", 0.0, "greater than 0"),
     ("data.nphotons", 2e15, "at most 1000000000000000.0"),
     ("data.synthetic.step", 2e4, "at most 10000.0"),

@@ -11,7 +11,7 @@ from ptycho.data.module import ScanModule
 from ptycho.data.tiles import Batch, CellSampler, Lifted, TileDataset, partition
 from ptycho.physics.patches import split_positions
 from ptycho.workflows.problem import Problem, pose
-from tests.runs import CPU, scan_at, tiles_of, tiny_problem
+from tests.runs import CPU, scan_at, tiles_of, tiny_problem, tiny_scan
 
 
 def raster(rows: int, columns: int, step: float = 3.3) -> NDArray[np.float64]:
@@ -41,7 +41,7 @@ SCANS = {
 
 
 def cells_of(tiles: TileDataset, seed: int = 0) -> list[NDArray[np.int64]]:
-    return CellSampler(tiles.positions, tiles.n_patterns, seed).cells()
+    return CellSampler(tiles.places, tiles.n_patterns, seed).cells()
 
 
 @pytest.mark.parametrize("n_patterns", [1, 5, 1000])
@@ -53,10 +53,36 @@ def test_patches_lie_inside_their_tile(name: str, n_patterns: int) -> None:
     for cell in cells_of(tiles):
         batch = tiles[cell]
         assert batch.obj.shape == batch.pull.shape == batch.light.shape
-        assert all(side % 8 == 0 for side in batch.obj.shape)
         inside = corners[batch.which] - batch.origin
         assert (inside >= 0).all(), cell
         assert (inside + 16 <= torch.tensor(batch.obj.shape)).all(), cell
+
+
+@pytest.mark.parametrize("n_patterns", [1, 5, 1000])
+@pytest.mark.parametrize("name", SCANS)
+def test_the_lit_window_holds_the_beam_and_fits_the_network(name: str, n_patterns: int) -> None:
+    problem = pose(scan_at(SCANS[name]), CPU)
+    tiles = cut(problem, n_patterns)
+    for cell in cells_of(tiles):
+        batch = tiles[cell]
+        assert all(side % 8 == 0 for side in batch.obj[batch.lit].shape)
+        low, high = (
+            [getattr(side, end) for side in batch.lit] + batch.origin.numpy()
+            for end in ("start", "stop")
+        )
+        centres = problem.positions[batch.which].numpy()
+        assert (centres.min(0) - problem.reach >= low).all()
+        assert (centres.max(0) + problem.reach <= high).all()
+
+
+def test_patterns_held_out_are_never_shown() -> None:
+    problem = pose(tiny_scan(), CPU, 0.1)
+    tiles = tiles_of(problem)
+    shown = sorted(int(one) for cell in cells_of(tiles) for one in tiles[cell].which)
+    assert problem.fitted is not None
+    assert shown == problem.fitted.tolist()
+    assert set(shown).isdisjoint(problem.held_out)
+    assert len(shown) + len(problem.held_out) == len(problem.scan)
 
 
 @pytest.mark.parametrize("name", SCANS)
@@ -123,11 +149,11 @@ def test_predicting_from_a_tile_is_predicting_from_the_canvas() -> None:
 def test_tile_is_the_smallest_that_fits(stride: int) -> None:
     problem = pose(scan_at(raster(12, 12)), CPU)
     tiles = TileDataset(
-        empty(problem.shape), problem.amplitude, problem.positions.numpy(), 1, stride
+        empty(problem.shape), problem.amplitude, problem.positions.numpy(), 1, stride, reach=6
     )
-    # 16 and one pixel on each side, up to the next whole one
+    # the beam on both sides, up to the next whole pixel
     assert all(
-        side in (-(-18 // stride) * stride, -(-19 // stride) * stride) for side in tiles.tile
+        side in (-(-12 // stride) * stride, -(-13 // stride) * stride) for side in tiles.tile
     )
 
 
@@ -181,7 +207,8 @@ def test_worker_gives_the_same_batches() -> None:
     assert len(here) == len(there) == 4
     for mine, its in zip(here, there, strict=True):
         assert isinstance(its, Batch)
-        assert all(torch.equal(a, b) for a, b in zip(mine, its, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(mine[:-1], its[:-1], strict=True))
+        assert mine.lit == its.lit
 
 
 class Onlooker(lightning.LightningModule):
@@ -204,7 +231,7 @@ class Onlooker(lightning.LightningModule):
 
 
 def orders(tiles: TileDataset, seed: int, epochs: int) -> Iterator[list[int]]:
-    sampler = CellSampler(tiles.positions, tiles.n_patterns, seed)
+    sampler = CellSampler(tiles.places, tiles.n_patterns, seed)
     for epoch in range(epochs):
         sampler.set_epoch(epoch)
         yield [one for cell in sampler for one in tiles[cell].which.tolist()]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ptycho.physics.fourier import fourier_shift
-from ptycho.physics.probe import as_modes, centring, photons, shifted_probes, width
+from ptycho.physics.probe import as_modes, centring, photons, reach, shifted_probes, width
 from tests.operators import complex_noise
 
 
