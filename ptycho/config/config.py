@@ -98,9 +98,9 @@ class ModelConfig:
     """Patterns per group side; only 1 for ``object_pinn``, which sees the whole object."""
     n_filters_scale: int = setting(1, at_least=1, at_most=16)
     """Multiplies the channels of every layer."""
-    lift_coarse_iterations: int = setting(20, at_least=0)
+    lift_coarse_iterations: int = setting(8, at_least=0)
     """Half-resolution solver iterations that prepare the network's input."""
-    lift_iterations: int = setting(2, at_least=0)
+    lift_iterations: int = setting(0, at_least=0)
     """Full-resolution solver iterations that prepare the network's input."""
 
 
@@ -226,11 +226,11 @@ class PyTorchExecutionConfig(HardwareConfig, OptimiserConfig, ExecutionConfig):
 class SolverConfig:
     """The physics solver of ``task=solve``, of the lift and of ``refine``."""
 
-    coarse_iterations: int = setting(30, at_least=0)
+    coarse_iterations: int = setting(16, at_least=0)
     """Half-resolution iterations of ``task=solve``."""
-    iterations: int = setting(20, at_least=0)
+    iterations: int = setting(5, at_least=0)
     """Full-resolution iterations of ``task=solve``."""
-    poisson_iterations: int = setting(8, at_least=0)
+    poisson_iterations: int = setting(10, at_least=0)
     """Final iterations on the Poisson likelihood."""
     batch_size: int = setting(48, at_least=1)
     """Patterns each thread computes at once; memory, not result."""
@@ -240,7 +240,7 @@ class SolverConfig:
     """Strengthen low spatial frequencies of the phase update."""
     cutoff: float | None = setting(None, above=0, at_most=0.5)
     """Frequency (cycles per pixel) below which they are strengthened; empty: 1/probe width."""
-    cap: float = setting(20.0, at_least=1, at_most=1e6)
+    cap: float = setting(50.0, at_least=1, at_most=1e6)
     """Largest factor by which a low frequency is strengthened."""
 
 
@@ -248,9 +248,9 @@ class SolverConfig:
 class RefineConfig:
     """How the physics finishes what the network began; conf/refine."""
 
-    iterations: int = setting(20, at_least=0)
+    iterations: int = setting(5, at_least=0)
     """Full-resolution solver iterations after the network; 0 to leave its answer as it is."""
-    poisson_iterations: int = setting(8, at_least=0)
+    poisson_iterations: int = setting(10, at_least=0)
     """Iterations on the Poisson likelihood that follow them."""
 
 

@@ -25,6 +25,9 @@ OnIteration = Callable[[int, float], None]
 
 _EDGE = 0.1  # share of the brightest illumination below which a phase is not trusted
 _LARGEST_TURN = 0.5  # radians of preconditioned phase per iteration
+# the damped average of what the patterns ask for may be exceeded; found on five scans
+_STEP, _POISSON_STEP = 1.2, 1.5
+_MOMENTUM = 2  # of k / (k + this); smaller gathers speed sooner
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Recipe:
     probe_floor: float = 0.02
     precondition: bool = True
     cutoff: float | None = None
-    cap: float = 20.0
+    cap: float = 50.0
 
 
 class Solver:
@@ -103,9 +106,9 @@ class Solver:
         previous, ahead, momentum, last = obj, obj, 0, math.inf
         for iteration in range(iterations):
             pull, error = self.back_projection(ahead, poisson=poisson)
-            stepped = self._advance(ahead, pull)
+            stepped = self._advance(ahead, pull * (_POISSON_STEP if poisson else _STEP))
             momentum = 0 if error > last else momentum + 1
-            ahead = stepped + momentum / (momentum + 3) * (stepped - previous)
+            ahead = stepped + momentum / (momentum + _MOMENTUM) * (stepped - previous)
             previous, last = stepped, error
             if on_iteration is not None:
                 on_iteration(iteration, error)

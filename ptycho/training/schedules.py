@@ -77,5 +77,5 @@ class _WarmupCosine:
 def adamw(parameters: Any, learning_rate: float, weight_decay: float) -> Optimizer:
     """AdamW as measured to work here: betas (0.9, 0.99)."""
     return torch.optim.AdamW(
-        parameters, lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay
+        parameters, lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True
     )

@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from ptycho.config import legacy
-from ptycho.config.config import UserError
+from ptycho.config.config import RunConfig, UserError
 from ptycho.data.npz import write_npz
 from ptycho.report.bundle import load_bundle
 from ptycho.training.callbacks import CollapseError
@@ -322,7 +322,8 @@ class TestLaunching:
         )  # fmt: skip
         again = launched(
             tmp_path / "b", task="reconstruct", bundle=str(trained), refine__iterations=0,
-            refine__poisson_iterations=0, model__lift_coarse_iterations=20,
+            refine__poisson_iterations=0,
+            model__lift_coarse_iterations=RunConfig().model.lift_coarse_iterations,
         )  # fmt: skip
         assert same(trained / "reconstruction.npz", again / "reconstruction.npz")
 
