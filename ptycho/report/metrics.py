@@ -15,20 +15,9 @@ from torch import Tensor
 
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
-from ptycho.report.align import ComplexImage, align, remove_ramp, soft_edges
-from ptycho.report.frames import frame_fit, misfit
-
-__all__ = [
-    "FLAT",
-    "compare",
-    "flat_floor",
-    "frame_fit",
-    "frc",
-    "phases",
-    "resolution",
-    "score",
-    "wrapped",
-]
+from ptycho.report.align import ComplexImage, align, remove_ramp
+from ptycho.report.correlation import frc, resolution
+from ptycho.report.frames import misfit
 
 Figures = dict[str, float]
 Image = NDArray[np.float64]
@@ -39,7 +28,6 @@ FLAT = "flat"
 _ROUNDING = 1e-5  # variation below this share is single precision, not structure
 _WRAPS = 1.5 * math.pi  # range of a true phase from which it is taken to wrap
 _BEST_PSNR = 200.0  # decibels given to identical images: infinity is no JSON
-_FIRST_RINGS = 3  # rings within which an FRC curve must rise to count at all
 
 
 def compare(obj: ComplexImage, truth: ComplexImage, pixel_size_m: float | None = None) -> Figures:
@@ -138,54 +126,6 @@ def _psnr(image: Image, truth: Image, span: float) -> float:
 def flat_floor(truth: ComplexImage, pixel_size_m: float | None = None) -> Figures:
     """What an object without structure scores: the floor beside every figure."""
     return compare(np.ones_like(truth), truth, pixel_size_m)
-
-
-def frc(a: ComplexImage, b: ComplexImage) -> tuple[Image, Image, Image]:
-    """Fourier ring correlation of two complex images ``(H, W)`` with softened edges.
-
-    Returns:
-        Frequency of the rings in cycles per pixel up to 0.5, the correlation on them, and
-        the 1/2-bit threshold (van Heel & Schatz 2005, doi:10.1016/j.jsb.2005.05.009).
-    """
-    fa, fb = np.fft.fft2(soft_edges(a)), np.fft.fft2(soft_edges(b))
-    ky, kx = (np.fft.fftfreq(n) for n in a.shape)
-    rings = min(a.shape) // 2
-    ring = np.rint(np.hypot(ky[:, None], kx[None, :]) * min(a.shape)).astype(int).ravel()
-
-    def over_rings(values: NDArray[Any]) -> Image:
-        sums = np.bincount(ring, values.ravel(), minlength=rings + 1)
-        return np.asarray(sums[1 : rings + 1], dtype=np.float64)
-
-    energy = over_rings(np.square(np.abs(fa))) * over_rings(np.square(np.abs(fb)))
-    # what single precision leaves of a flat image is no structure
-    empty = energy <= 1e-24 * a.size**2 * np.vdot(a, a).real * np.vdot(b, b).real
-    cross = over_rings((fa * np.conj(fb)).real)
-    curve = np.where(empty, 0.0, cross / np.sqrt(np.where(empty, 1.0, energy)))
-    frequency = np.arange(1, rings + 1) / min(a.shape)
-    return frequency, curve, half_bit_threshold(over_rings(np.ones(a.shape)))
-
-
-def half_bit_threshold(n: Image) -> Image:
-    """Correlation at which a ring of ``n`` pixels carries half a bit of information each."""
-    root = np.sqrt(np.maximum(n, 1))
-    return np.asarray((0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root))
-
-
-def resolution(frequency: Image, curve: Image, threshold: Image) -> float:
-    """Period in pixels at which a curve first falls below its threshold; at least 2.
-
-    NaN when the curve is not above it in any of the first rings.
-    """
-    above = curve > threshold
-    if not above[:_FIRST_RINGS].any():
-        return math.nan
-    start = int(above.argmax())
-    if above[start:].all():
-        return 2.0
-    below = start + int((~above[start:]).argmax())
-    left, right = (curve - threshold)[below - 1 : below + 1]
-    crossing = np.interp(left / (left - right), [0, 1], frequency[below - 1 : below + 1])
-    return max(2.0, float(1 / crossing))
 
 
 def score(

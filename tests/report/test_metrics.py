@@ -11,17 +11,8 @@ from scipy import ndimage
 from ptycho.data.reconstruction import Reconstruction, Stage
 from ptycho.data.simulate import make_object, simulate
 from ptycho.physics.forward import Experiment
-from ptycho.report.frames import misfit
-from ptycho.report.metrics import (
-    FLAT,
-    compare,
-    flat_floor,
-    frame_fit,
-    frc,
-    half_bit_threshold,
-    resolution,
-    score,
-)
+from ptycho.report.frames import frame_fit, misfit
+from ptycho.report.metrics import FLAT, compare, flat_floor, score
 
 PERFECT = {"pearson": 1.0, "ssim": 1.0, "psnr": 200.0, "mae": 0.0}
 
@@ -134,45 +125,6 @@ def test_resolution_in_nanometres(truth):
     for name in ("frc_half_bit", "frc_one_seventh"):
         assert figures[f"{name}_nm"] == pytest.approx(12.5 * figures[f"{name}_px"])
     assert "frc_half_bit_nm" not in compare(noisy, truth)
-
-
-def test_frc_finds_where_a_blur_drowns_in_noise():
-    """White spectrum under exp(-2 (pi sigma f)^2) against noise n: it crosses where they meet."""
-    white = noise((256, 240), 1)
-    resolved = []
-    for sigma in (1.0, 1.5, 2.0):
-        spectrum = ndimage.fourier_gaussian(np.fft.fft2(white), sigma)
-        seen = np.fft.ifft2(spectrum) + 0.05 * noise(white.shape, 2)
-        frequency, curve, _ = frc(seen, white)
-        resolved.append(resolution(frequency, curve, np.full_like(curve, 0.5)))
-        # correlation g / sqrt(g^2 + n^2) is 1/2 where g = n / sqrt(3)
-        crossing = math.sqrt(math.log(math.sqrt(3) / 0.05) / 2) / (math.pi * sigma)
-        assert resolved[-1] == pytest.approx(1 / crossing, rel=0.06)
-    assert resolved == sorted(resolved)
-
-
-def test_frc_of_equal_and_of_unrelated_images():
-    a, b = noise((64, 80), 1), noise((64, 80), 2)
-    frequency, curve, half_bit = frc(a, a)
-    np.testing.assert_allclose(curve, 1)
-    assert frequency[0] == pytest.approx(1 / 64)
-    assert frequency[-1] == 0.5
-    assert (half_bit < 1).all()
-    assert np.abs(frc(a, b)[1][5:]).max() < 0.3
-
-
-def test_half_bit_threshold_is_the_published_curve():
-    assert half_bit_threshold(np.array([1.0])) == pytest.approx(1.0, abs=1e-4)
-    assert half_bit_threshold(np.array([1e12])) == pytest.approx(0.2071 / 1.2071, abs=1e-4)
-
-
-def test_resolution_at_the_first_crossing():
-    frequency = np.arange(1, 9) / 16
-    threshold = np.full(8, 0.5)
-    curve = np.array([1, 1, 0.75, 0.25, 0.9, 0.9, 0.9, 0.9])
-    assert resolution(frequency, curve, threshold) == pytest.approx(16 / 3.5)
-    assert resolution(frequency, np.ones(8), threshold) == 2.0
-    assert math.isnan(resolution(frequency, np.zeros(8), threshold))
 
 
 @pytest.fixture(scope="module")
