@@ -1,6 +1,7 @@
 """How good a reconstruction is: against the truth, the frames and an empty object.
 
-Every figure has its floor beside it, the score of an object without any structure.
+Every figure stands between two others: that of an object without any structure, and that
+which the counted photons allow.
 """
 
 import math
@@ -17,13 +18,19 @@ from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
 from ptycho.report.align import ComplexImage, align, remove_ramp
 from ptycho.report.correlation import frc, frc_area, resolution
-from ptycho.report.frames import misfit
+from ptycho.report.frames import Frames, judge, measured_frames, photon_scale, simulated_frames
 
 Figures = dict[str, float]
 Image = NDArray[np.float64]
 
 FLAT = "flat"
-"""Row of the floor among the rows of :func:`score`."""
+"""Row of an object without structure among the rows of :func:`score`."""
+
+NOISE = "noise"
+"""Row of what photon noise allows among the rows of :func:`score`."""
+
+FLOORS = (FLAT, NOISE)
+"""Rows that are no stages; a stage lies between them."""
 
 _ROUNDING = 1e-5  # variation below this share is single precision, not structure
 _WRAPS = 1.5 * math.pi  # range of a true phase from which it is taken to wrap
@@ -158,34 +165,117 @@ def flat_floor(truth: ComplexImage, pixel_size_m: float | None = None) -> Figure
 def score(
     reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor
 ) -> dict[str, Figures]:
-    """Score every stage of a reconstruction, and a flat object as the floor.
+    """Score every stage of a reconstruction, between its floor and what the photons allow.
 
     Args:
         reconstruction: stages, positions and perhaps the truth, on one canvas.
-        experiment: probe and positions on that canvas.
-        amplitude: measured ``(n, N, N)``.
+        experiment: probe and positions of all patterns on that canvas.
+        amplitude: measured ``(n, N, N)``, the patterns held out among them.
 
     Returns:
-        A row of figures per stage, in order, and the row ``flat``: ``seconds`` (not for the
-        floor), ``R``, ``C`` and, with a truth, those of :func:`compare`.
+        A row of figures per stage, in order, then the rows ``flat`` and ``noise`` (see
+        :func:`noise_floor`): ``seconds`` (stages only), those of :func:`frame_figures` and,
+        with a known truth, those of :func:`compare`.
     """
-    rows = {
-        stage.name: {"seconds": float(stage.seconds)}
-        | _row(reconstruction, stage.obj, experiment, amplitude)
+
+    def row(obj: ComplexImage) -> Figures:
+        frames = measured_frames(experiment, _canvas(obj), amplitude)
+        likeness = _likeness_to_truth(reconstruction, obj)
+        return frame_figures(frames, reconstruction.held_out) | likeness
+
+    stages = {
+        stage.name: {"seconds": float(stage.seconds)} | row(stage.obj)
         for stage in reconstruction.stages
     }
-    flat = np.ones_like(reconstruction.obj)
-    return rows | {FLAT: _row(reconstruction, flat, experiment, amplitude)}
+    flat = row(np.ones_like(reconstruction.obj))
+    return stages | {FLAT: flat, NOISE: noise_floor(reconstruction, experiment, amplitude)}
 
 
-def _row(
-    reconstruction: Reconstruction, obj: ComplexImage, experiment: Experiment, amplitude: Tensor
-) -> Figures:
-    canvas = torch.from_numpy(np.ascontiguousarray(obj, dtype=np.complex64))
-    r, c = misfit(experiment, canvas, amplitude)
+def frame_figures(frames: Frames, held_out: NDArray[np.int64]) -> Figures:
+    """What frames say about an object.
+
+    Args:
+        frames: predicted and measured, see :func:`ptycho.report.frames.measured_frames`.
+        held_out: numbers of the frames that were never fitted.
+
+    Returns:
+        ``R`` and ``C`` over all frames, ``C_held_out`` and ``deviance`` over those held out,
+        ``deviance_fitted`` over the others; means of no frames are left out.
+    """
+    judged = judge(frames)
+    r, c = judged.misfit
+    unseen = np.zeros(len(judged.deviance), dtype=bool)
+    unseen[held_out] = True
     row = {"R": r, "C": c}
-    # somebody's estimate is shown, but it is no truth to be scored against
-    if reconstruction.truth is not None and reconstruction.truth_is_known:
-        inside = reconstruction.scanned
-        row |= compare(obj[inside], reconstruction.truth[inside], reconstruction.pixel_size_m)
+    if unseen.any():
+        row["C_held_out"] = float(judged.correlation[unseen].mean())
+        row["deviance"] = float(judged.deviance[unseen].mean())
+    if not unseen.all():
+        row["deviance_fitted"] = float(judged.deviance[~unseen].mean())
     return row
+
+
+def noise_floor(
+    reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor, *, seed: int = 0
+) -> Figures:
+    """What the counted photons allow: the other end of the scale that begins at ``flat``.
+
+    Frames are simulated with photon noise from the truth (without one: from the last stage)
+    and held against the same model: R, C and deviance of a perfect model. Against the truth
+    the row scores the truth itself under the noise of :func:`noisy`.
+
+    Args:
+        reconstruction: as for :func:`score`.
+        experiment: probe and positions of all patterns.
+        amplitude: measured ``(n, N, N)``; only the total of its counts is used.
+        seed: seed of the noise.
+
+    Returns:
+        The keys of a stage's row, less ``seconds``.
+    """
+    truth = reconstruction.truth if reconstruction.truth_is_known else None
+    obj = reconstruction.obj if truth is None else truth
+    canvas = _canvas(obj)
+    scale = photon_scale(experiment, canvas, amplitude)
+    frames = simulated_frames(experiment, canvas, scale, seed)
+    row = frame_figures(frames, reconstruction.held_out)
+    if truth is None:
+        return row
+    photons = scale * experiment.illumination((obj.shape[0], obj.shape[1])).cpu().double().numpy()
+    return row | _likeness_to_truth(reconstruction, noisy(truth, photons, seed))
+
+
+def noisy(truth: ComplexImage, photons: Image, seed: int) -> ComplexImage:
+    """An object as well known as the photons that fell on it allow.
+
+    White noise of variance ``1 / (2 photons)`` on the real and on the imaginary part: the
+    Cramer-Rao bound (Wei, Urbach & Coene 2020, doi:10.1103/PhysRevA.102.043516) if pixels are
+    independent and the phases at the detector spread uniformly, so that a photon tells as
+    much of one part as of the other. Low frequencies of the phase are known less well. Where
+    most of the detector counts nothing, that nothing was scattered there is known better
+    than an unbiased estimate would, and the amplitude with it.
+
+    Args:
+        truth: complex ``(H, W)``.
+        photons: photons that fell on each pixel, ``(H, W)``. Less than half a photon counts
+            as half, so that either part is as noisy as an empty object is bright.
+        seed: seed of the noise.
+
+    Returns:
+        Complex128 ``(H, W)``.
+    """
+    real, imaginary = np.random.default_rng(seed).normal(size=(2, *truth.shape))
+    noise = (real + 1j * imaginary) / np.sqrt(2 * np.maximum(photons, 0.5))
+    return np.asarray(truth + noise)
+
+
+def _canvas(obj: ComplexImage) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(obj, dtype=np.complex64))
+
+
+def _likeness_to_truth(reconstruction: Reconstruction, obj: ComplexImage) -> Figures:
+    # somebody's estimate is shown, but it is no truth to be scored against
+    if reconstruction.truth is None or not reconstruction.truth_is_known:
+        return {}
+    inside = reconstruction.scanned
+    return compare(obj[inside], reconstruction.truth[inside], reconstruction.pixel_size_m)
