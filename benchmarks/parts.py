@@ -30,6 +30,7 @@ from ptycho.report.files import write_reconstruction
 from ptycho.workflows import stages
 from ptycho.workflows.problem import pose
 
+COARSE = "pattern-iterations at N = 32"
 _ITERATIONS = 5
 """Of the solver in one timing."""
 
@@ -53,23 +54,23 @@ def solver(bench: Bench) -> list[Measured]:
     }
     with one_thread():
         found = alternate(effort.repeats, works)
-    per = "CPU s" if bench.device.type == "cpu" else "s"
+    unit = "per CPU s" if bench.device.type == "cpu" else "per s"
 
     def pair(side: int, name: str) -> Measured:
-        return Measured("solver", f"FFT pair {side} x {side}", f"pairs/{per}", found[name])
+        return Measured("solver", f"FFT pair {side} x {side}", unit, found[name])
 
     def share(name: str, of: str, whole: str) -> Measured:
         values = tuple(100 * one for one in ratio(found[of], found[whole]))
         return Measured("solver", f"{name}, of the FFT pair", "%", values)
 
-    each, note = f"pattern-iterations/{per}", f"{coarse} iterations with their set-up"
+    note = f"{coarse} iterations with their set-up"
     return [
         pair(size, "pair"),
         pair(size // 2, "coarse pair"),
-        Measured("solver", SOLVER, each, found["full"]),
+        Measured("solver", SOLVER, unit, found["full"]),
         share(SOLVER, "full", "pair"),
-        Measured("solver", "coarse level", each, found["coarse"], note=note),
-        share("coarse level", "coarse", "coarse pair"),
+        Measured("solver", COARSE, unit, found["coarse"], note=note),
+        share(COARSE, "coarse", "coarse pair"),
     ]
 
 

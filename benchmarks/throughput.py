@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from ptycho.config.choices import Accelerator
 from ptycho.config.config import UserError
+from ptycho.config.store import sentence
 
 BAD_INPUT = 2
 """Exit code for anything the user can mend; slowness is none."""
@@ -28,7 +29,7 @@ def main() -> None:
     try:
         _measure(_options())
     except (UserError, OSError) as error:
-        print(f"throughput: {error}", file=sys.stderr)
+        print(f"throughput: {sentence(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 

@@ -14,7 +14,7 @@ from benchmarks.clock import Measured
 RATIO = "ours / the ancestor's layout"
 END_TO_END = "end to end: read, lay out, lift, network, write"
 REFINED = "end to end with refine"
-SOLVER = "solver, N = 64"
+SOLVER = "pattern-iterations at N = 64"
 LARGE = 20_000
 """Patterns for which the memory goal is set."""
 
@@ -44,10 +44,10 @@ class Goal:
 
     def line(self) -> str:
         """For the terminal and the page."""
-        figure = "not measured" if self.figure is None else f"{number(self.figure)} {self.unit}"
+        figure = "not measured" if self.figure is None else number(self.figure, self.unit)
         limit = "at most" if self.at_most else "at least"
         verdict = {True: "reached", False: "NOT reached", None: "not judged"}[self.reached]
-        goal = f"goal {limit} {number(self.wanted)} {self.unit}"
+        goal = f"goal {limit} {number(self.wanted, self.unit)}"
         return f"{self.sentence}: {figure} ({goal}): {verdict}"
 
 
@@ -77,7 +77,7 @@ class Report:
         return [
             Goal("training fp32: ours / ancestor's layout", 20, "x", training),
             Goal("inference fp32: ours end to end / ancestor's network alone", 15, "x", inference),
-            Goal("solver: pattern-iterations/s per core at N = 64", 15_000, "/s", solver,
+            Goal("solver: pattern-iterations per CPU second at N = 64", 15_000, "", solver,
                  applies=cpu),
             *memory,
         ]  # fmt: skip
@@ -135,10 +135,11 @@ class Report:
     def headline(self) -> str:
         """Where and with what."""
         machine = self.machine
-        packages = machine["packages"]
+        packages, git = machine["packages"], machine["git"]
+        commit = f" ({git['sha'][:7]}{' and changes' if git['dirty'] else ''})" if git else ""
         return (
             f"{machine['cpu']}, {machine['cores']} cores; {machine['device']}, "
-            f"threads: {machine['threads']}; ptycho {packages['ptycho']}, torch "
+            f"threads: {machine['threads']}; ptycho {packages['ptycho']}{commit}, torch "
             f"{packages['torch']}, Python {machine['python']}; "
             f"{self.options['patterns']:,} patterns of 64 x 64"
             + ("; --quick: short repeats, small scans" if self.options["quick"] else "")
@@ -148,11 +149,10 @@ class Report:
 _HEAD = ("what", "", "median", "lowest", "highest", "unit")
 
 
-def number(value: float) -> str:
+def number(value: float, unit: str = "") -> str:
     """Three digits, or all before the point."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+    digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{digits} {unit}".rstrip()
 
 
 def _by_part(rows: list[Measured]) -> Iterable[tuple[str, list[Measured]]]:

@@ -125,6 +125,7 @@ def report(**figures: Any) -> Report:
     machine = {
         "cpu": "A Processor", "cores": 2, "device": "cpu", "threads": 2, "python": "3.11.7",
         "packages": {"ptycho": "0.1.0", "torch": "2.13.0"},
+        "git": {"sha": "0123456789", "dirty": True},
     }  # fmt: skip
     options = {
         "patterns": 2025, "patterns_in_memory": 20_164, "quick": False, "repeats": 5,
@@ -151,8 +152,8 @@ class TestReport:
         assert Goal("memory", 2, "GB", 2.5, at_most=True).line() == (
             "memory: 2.5 GB (goal at most 2 GB): NOT reached"
         )
-        assert Goal("speed", 15_000, "/s", None).line() == (
-            "speed: not measured (goal at least 15,000 /s): not judged"
+        assert Goal("speed", 15_000, "", None).line() == (
+            "speed: not measured (goal at least 15,000): not judged"
         )
 
     def test_json_holds_everything(self) -> None:
@@ -181,6 +182,12 @@ class TestReport:
         made = report()
         made.options["quick"] = True
         assert "--quick: short repeats, small scans" in made.headline()
+
+    def test_code_is_named_when_it_is_known(self) -> None:
+        made = report()
+        assert "ptycho 0.1.0 (0123456 and changes), torch 2.13.0" in made.headline()
+        made.machine["git"] = None
+        assert "ptycho 0.1.0, torch 2.13.0" in made.headline()
 
 
 class TestCommand:
