@@ -1,10 +1,9 @@
-"""The physics solver: quality against CPU seconds, and speed against its own FFTs.
+"""The physics solver: quality against CPU seconds.
 
     python -m benchmarks.solver [--threads 1]
 
 Simulated scans with the probe known. CPU seconds are those of the reconstruction, without
-imports and simulation. The share of the FFT pair says how far the code is from a bound
-that any solver of this kind shares on the same machine.
+imports and simulation. Its speed is in :mod:`benchmarks.throughput`.
 """
 
 import argparse
@@ -13,7 +12,6 @@ import time
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from ptycho.data.simulate import simulate
 from ptycho.physics.solver import Recipe
@@ -26,7 +24,7 @@ PATHS = ((30, 2, 0), (30, 5, 0), (30, 5, 5), (30, 20, 8), (30, 40, 8))
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--patterns", type=int, default=2025)
@@ -47,11 +45,6 @@ def main() -> None:
                 kind, f"{photons:.0e}", how, f"{seconds:.2f}", f"{psnr:.1f}", f"{ssim:.3f}"
             )
     terminal.print(table)
-    rate, bound = speed(problem)
-    terminal.print(
-        f"{rate:,.0f} pattern-iterations per CPU second at N=64 on {options.threads} threads; "
-        f"the FFT pair alone {bound:,.0f}: {100 * rate / bound:.0f} % of that bound"
-    )
 
 
 @torch.no_grad()
@@ -68,27 +61,6 @@ def reconstruct(
     found = problem.reconstruction([])
     assert found.truth is not None
     return seconds, compare(obj.numpy()[found.scanned], found.truth[found.scanned])
-
-
-@torch.no_grad()
-def speed(problem: Problem, iterations: int = 5) -> tuple[float, float]:
-    """Pattern-iterations per CPU second of the solver, and of its FFT pair alone."""
-    solver, n = problem.solver(Recipe()), len(problem.scan)
-    obj = solver.run(problem.flat(), 1)
-    began = time.process_time()
-    solver.run(obj, iterations)
-    whole = time.process_time() - began
-    waves = torch.randn(96, 64, 64, dtype=torch.complex64)
-    pairs = iterations * n // len(waves)
-    began = time.process_time()
-    for _ in range(pairs):
-        _pair(waves)
-    return iterations * n / whole, pairs * len(waves) / (time.process_time() - began)
-
-
-def _pair(waves: Tensor) -> Tensor:
-    back: Tensor = torch.fft.ifft2(torch.fft.fft2(waves, norm="ortho"), norm="ortho")
-    return back
 
 
 if __name__ == "__main__":

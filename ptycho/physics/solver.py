@@ -25,8 +25,8 @@ OnIteration = Callable[[int, float], None]
 
 _EDGE = 0.1  # share of the brightest illumination below which a phase is not trusted
 _LARGEST_TURN = 0.5  # radians of preconditioned phase per iteration
-# the damped average of what the patterns ask for may be exceeded; found on five scans
-_STEP, _POISSON_STEP = 1.2, 1.5
+# times the damped average of what the patterns ask for; with momentum, 4/3 is where it diverges
+_STEP = 1.2
 _MOMENTUM = 2  # of k / (k + this); smaller gathers speed sooner
 
 
@@ -106,7 +106,7 @@ class Solver:
         previous, ahead, momentum, last = obj, obj, 0, math.inf
         for iteration in range(iterations):
             pull, error = self.back_projection(ahead, poisson=poisson)
-            stepped = self._advance(ahead, pull * (_POISSON_STEP if poisson else _STEP))
+            stepped = self._advance(ahead, _STEP * pull)
             momentum = 0 if error > last else momentum + 1
             ahead = stepped + momentum / (momentum + _MOMENTUM) * (stepped - previous)
             previous, last = stepped, error

@@ -160,8 +160,9 @@ def open_session(
     torch.set_num_threads(execution.threads or threads)
     torch.use_deterministic_algorithms(execution.deterministic)
     # nothing here reads memory it has not written, and filling it first costs a fifth of the time
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
+    memory.fill_uninitialized_memory = False
     for sow in (random.seed, np.random.seed, torch.manual_seed):
         sow(run.seed)
     first = _rank(execution) == 0
@@ -177,7 +178,7 @@ def open_session(
         bars.stop()
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled
 
 
 @contextlib.contextmanager
