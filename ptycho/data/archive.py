@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
+PROBES = ("probeModes", "probeGuess")
+"""Keys of the probe of a scan: all modes first, where a file also keeps one of them alone."""
+
 _METRES = 1e-2  # no scan in pixels lies so close to the corner
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError)
 _NO_DATASET = (*_UNREADABLE, KeyError, TypeError, MemoryError)
@@ -240,6 +243,13 @@ def read_positions(archive: Archive) -> NDArray[np.float64]:
         sentence = f"reach {largest:.2g}, which must be metres; divide them by the pixel size"
         raise archive.fault(both, sentence)
     return positions
+
+
+def read_probe(archive: Archive, *keys: str) -> NDArray[np.complex64]:
+    """Illumination ``(modes, N, N)`` from the first of these keys that is there."""
+    key = archive.one_of(*(keys or PROBES))
+    probe = archive.read(key, "iufc", "complex numbers")
+    return probe.reshape(modes_shape(archive, key, probe.shape)).astype(np.complex64)
 
 
 def modes_shape(archive: Archive, key: str, shape: Shape) -> tuple[int, int, int]:

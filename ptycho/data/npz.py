@@ -14,19 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.data.archive import (
+    PROBES,
     Archive,
     Array,
     modes_shape,
     opened_npz,
     read_metadata,
     read_positions,
+    read_probe,
 )
 from ptycho.data.scan import DataError, Scan
 
 log = logging.getLogger(__name__)
 
-_PATTERNS = ("diffraction", "diff3d")
-_PROBES = ("probeModes", "probeGuess")  # all modes, where a file also keeps the first alone
+PATTERNS = ("diffraction", "diff3d")
+"""Keys of the patterns of a scan."""
 _VALUES = ("auto", "counts", "amplitude")
 
 
@@ -53,7 +55,7 @@ def read_npz(
         _refuse_bad_pixels(archive)
         positions = read_positions(archive)
         amplitude, notes = _amplitude(archive, len(positions), values, metadata)
-        probe, truth = _probe(archive), _truth(archive)
+        probe, truth = read_probe(archive), read_estimate(archive)
     log.info("%s: %d patterns, %s, axes %s", path, len(amplitude), *notes.values())
     try:
         return Scan(
@@ -78,7 +80,7 @@ def pattern_size(path: str | os.PathLike[str]) -> int:
         DataError: there is no probe in it, or its shape tells no N.
     """
     with opened_npz(path) as archive:
-        key = archive.one_of(*reversed(_PROBES))
+        key = archive.one_of(*reversed(PROBES))
         return modes_shape(archive, key, archive.header(key)[0])[-1]
 
 
@@ -127,7 +129,7 @@ def _amplitude(
     archive: Archive, n: int, values: str, metadata: dict[str, Any]
 ) -> tuple[NDArray[np.float32], dict[str, str]]:
     """Amplitudes ``(n, N, N)`` and what was decided on the way."""
-    key = archive.one_of(*_PATTERNS)
+    key = archive.one_of(*PATTERNS)
     patterns = archive.read(key, "biuf", "real counts or amplitudes")
     if patterns.size and (low := patterns.min()) < 0:
         raise archive.fault(key, f"must not be negative, the smallest value is {low:g}")
@@ -172,13 +174,7 @@ def _kind(patterns: Array, values: str, metadata: dict[str, Any]) -> tuple[str, 
     return "amplitude", "fractions"
 
 
-def _probe(archive: Archive) -> NDArray[np.complex64]:
-    key = archive.one_of(*_PROBES)
-    probe = archive.read(key, "iufc", "complex numbers")
-    return probe.reshape(modes_shape(archive, key, probe.shape)).astype(np.complex64)
-
-
-def _truth(archive: Archive) -> NDArray[np.complex64] | None:
+def read_estimate(archive: Archive) -> NDArray[np.complex64] | None:
     """The object shipped with the scan; None for the featureless ones ptychodus ships."""
     if not archive.has_optional("objectGuess"):
         return None
