@@ -311,8 +311,10 @@ def _within(
     archive: Archive, positions: NDArray[np.float64], obj: NDArray[np.complex64]
 ) -> NDArray[np.float64]:
     """The positions, when all are inside the object (give or take a pixel)."""
-    low, high = positions.min(0, initial=np.inf), positions.max(0, initial=-np.inf)
-    if len(positions) and ((low < -1).any() or (high > obj.shape).any()):
+    if not len(positions):
+        raise DataError(f"{archive.path}: holds not a single position; leave the arrays out.")
+    low, high = positions.min(0), positions.max(0)
+    if (low < -1).any() or (high > obj.shape).any():
         raise DataError(
             f"{archive.path}: positions reach from (y, x) = ({low[0]:.1f}, {low[1]:.1f}) to "
             f"({high[0]:.1f}, {high[1]:.1f}), outside the object of {obj.shape[0]} x "

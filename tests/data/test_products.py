@@ -19,6 +19,7 @@ from tests.runs import tiny_scan
 DICE = np.random.default_rng(0)
 OBJECT = (DICE.normal(size=(40, 37, 2)) @ [1, 1j]).astype(np.complex64)
 POSITIONS = DICE.uniform(9, 28, (6, 2))
+X = POSITIONS[:, 1]
 
 
 def probe(size: int, modes: int = 1) -> np.ndarray:
@@ -145,6 +146,7 @@ GOOD = {
         ({"xcoords": POSITIONS[1:, 1]}, r"of one length, got \(5,\) and \(6,\)"),
         ({"xcoords": POSITIONS[:, 1] + 20}, r"positions reach .* outside the object of 40 x 37"),
         ({"ycoords": POSITIONS[:, 0] - 30}, "count in pixels from the object's first one"),
+        ({"xcoords": X[:0], "ycoords": X[:0]}, "holds not a single position"),
         ({"held_out": np.array([6])}, "held_out must number the 6 positions from 0, got 6 to 6"),
         ({"held_out": np.array([0.5])}, "held_out must hold numbers of patterns, got float64"),
         ({"pixel_size_m": 8.0}, "pixel_size_m must be metres above 0, got 8"),
