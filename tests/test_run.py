@@ -93,8 +93,8 @@ def test_a_run_leaves_everything_in_its_folder(smoke: tuple[Path, str]):
 
 def test_a_run_ends_with_the_table_and_the_paths(smoke: tuple[Path, str]):
     run, printed = smoke
-    rows = re.findall(r"^ *(\w+) +(?:[\d.]+|-)(?: +[\d.-]+){8} *$", printed, re.MULTILINE)
-    assert rows == ["lift", "network", "refined", "flat"]
+    rows = re.findall(r"^ *(\w+) +(?:[\d.]+|-)(?: +[\d.-]+){7} *$", printed, re.MULTILINE)
+    assert rows == ["lift", "network", "refined", "flat", "noise"]
     assert f"{run}/reconstruction.png" in printed
 
 
@@ -122,7 +122,7 @@ def test_a_run_says_where_it_was_done(smoke: tuple[Path, str]):
 
 def test_a_run_is_scored_beside_the_flat_floor(smoke: tuple[Path, str]):
     stages = content(smoke[0] / "metrics.json")["stages"]
-    assert list(stages) == ["lift", "network", "refined", "flat"]
+    assert list(stages) == ["lift", "network", "refined", "flat", "noise"]
     assert stages["flat"]["C"] == pytest.approx(0, abs=1e-3)
     assert stages["refined"]["C"] > 0.5
     with (smoke[0] / "metrics.csv").open() as file:

@@ -40,6 +40,8 @@ class Reconstruction:
     """Name of the scan."""
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Named curves of (seconds, value), for instance ``train/loss``."""
+    held_out: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Sorted numbers of the patterns that were never fitted."""
 
     @property
     def obj(self) -> Complex:

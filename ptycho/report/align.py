@@ -18,21 +18,36 @@ _ROUNDS = 3  # ramp and shift disturb each other a little, so they take turns
 _SMALLEST = 16  # pixels; a smaller image says nothing reliable about its own shift
 
 
-def align(obj: ComplexImage, truth: ComplexImage, *, max_shift: float = 4.0) -> ComplexImage:
+def align(
+    obj: ComplexImage, truth: ComplexImage, *, max_shift: float = 4.0, twin: bool = False
+) -> ComplexImage:
     """Undo shift, phase ramp, global phase and scale of an object.
 
     A shift is kept only if it is at most ``max_shift`` and brings the two closer; a constant
     object has nothing to hold on to and stays where it is.
 
+    The twin ``conj(obj[::-1, ::-1])`` gives the same patterns where probe and positions are
+    turned around and conjugated with it. It is a true ambiguity only when the probe is not
+    known; with a known probe a twin is a failure, and undoing it would hide that.
+
     Args:
         obj: complex ``(H, W)``, the reconstruction.
         truth: complex ``(H, W)`` on the same grid.
         max_shift: largest believable shift in pixels.
+        twin: try the conjugate twin, too, and keep what comes closer to the truth.
 
     Returns:
         Complex128 ``(H, W)``.
     """
     target = truth.astype(np.complex128)
+    aligned = _align(obj, target, max_shift)
+    if not twin:
+        return aligned
+    turned = _align(np.conj(obj[::-1, ::-1]), target, max_shift)
+    return turned if _distance(turned, target) < _distance(aligned, target) else aligned
+
+
+def _align(obj: ComplexImage, target: ComplexImage, max_shift: float) -> ComplexImage:
     upright = remove_ramp(obj, target)
     unmoved = match_scale(upright, target)
     featureless = any(is_flat(image) for image in (obj, upright, target))
@@ -40,8 +55,11 @@ def align(obj: ComplexImage, truth: ComplexImage, *, max_shift: float = 4.0) -> 
     if not shift.any():
         return unmoved
     moved = match_scale(_refine_ramp(translate(upright, shift), target), target)
-    closer = np.linalg.norm(moved - target) < np.linalg.norm(unmoved - target)
-    return moved if closer else unmoved
+    return moved if _distance(moved, target) < _distance(unmoved, target) else unmoved
+
+
+def _distance(a: ComplexImage, b: ComplexImage) -> float:
+    return float(np.linalg.norm(a - b))
 
 
 def is_flat(image: NDArray[Any]) -> bool:

@@ -16,7 +16,7 @@ from ptycho.data.reconstruction import Reconstruction, Stage
 from ptycho.physics.forward import Experiment
 from ptycho.report import panels
 from ptycho.report.align import ComplexImage, align, level
-from ptycho.report.metrics import FLAT, Figures, phases, wrapped
+from ptycho.report.metrics import FLAT, NOISE, Figures, phases, wrapped
 
 _WIDE = 1.4  # width over height from which an object has the page of :func:`_wide`
 _STRIP = 15.0  # width over height of the flattest box for an image
@@ -92,31 +92,39 @@ def _save(figure: Figure, path: str | Path) -> None:
 
 
 def _title(figure: Figure, reconstruction: Reconstruction, figures: Mapping[str, Figures]) -> None:
-    result, floor = figures.get(reconstruction.stages[-1].name, {}), figures.get(FLAT, {})
+    result = figures.get(reconstruction.stages[-1].name, {})
+    said = key_figures(result, figures.get(FLAT, {}), figures.get(NOISE, {}))
     # a label is a label: its $ and _ are no formula
     label = figure.text(0.012, 0.965, reconstruction.label, va="center", parse_math=False)
     label.set(fontsize=19, weight="bold")
-    line = figure.text(0.012, 0.93, key_figures(result, floor), va="center")
-    line.set(fontsize=12, color="#444444")
+    line = figure.text(0.012, 0.93, said, va="center", color="#444444")
+    for size in (12, 11, 10, 9, 8):
+        line.set_fontsize(size)
+        if line.get_window_extent().x1 <= 0.988 * figure.bbox.width:
+            break
 
 
-def key_figures(result: Figures, floor: Figures) -> str:
-    """The figures of a result in a line, each with what a flat object scores."""
+def key_figures(result: Figures, flat: Figures, noise: Figures) -> str:
+    """The figures of a result in a line, beside what a flat object and what noise would score."""
     length = "nm" if "frc_half_bit_nm" in result else "px"
+    both = {FLAT: flat, NOISE: noise}
     wanted = {
-        "phase_psnr": ("phase", ".1f", " dB"),
-        "phase_ssim": ("phase SSIM", ".3f", ""),
-        "amplitude_psnr": ("amplitude", ".1f", " dB"),
-        f"frc_half_bit_{length}": ("FRC ½-bit", ".1f", f" {length}"),
-        "R": ("R", ".3f", ""),
-        "C": ("C", ".3f", ""),
+        "phase_psnr": ("phase", ".1f", " dB", both),
+        # the line has no room for more
+        "phase_ssim": ("phase SSIM", ".3f", "", {FLAT: flat}),
+        "amplitude_psnr": ("amplitude", ".1f", " dB", {FLAT: flat}),
+        f"frc_half_bit_{length}": ("FRC ½-bit", ".1f", f" {length}", {FLAT: flat}),
+        "R": ("R", ".3f", "", both),
+        "C": ("C", ".3f", "", both),
+        "deviance": ("held-out deviance", ".3f", "", both),
     }
     said = []
-    for name, (words, digits, unit) in wanted.items():
-        value, beside = result.get(name, math.nan), floor.get(name, math.nan)
+    for name, (words, digits, unit, beside) in wanted.items():
+        value = result.get(name, math.nan)
+        known = [(row, float(floor.get(name, math.nan))) for row, floor in beside.items()]
+        floors = ", ".join(f"{row} {one:{digits}}" for row, one in known if math.isfinite(one))
         if math.isfinite(value):
-            flat = f" (flat {beside:{digits}})" if math.isfinite(beside) else ""
-            said.append(f"{words} {value:{digits}}{unit}{flat}")
+            said.append(f"{words} {value:{digits}}{unit}" + (f" ({floors})" if floors else ""))
     return "   ·   ".join(said)
 
 

@@ -1,37 +1,52 @@
 """How well an object explains the measured frames: figures that need no truth."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from ptycho.physics.forward import Experiment
 
-# share of a frame's norm below which a deviation is rounding in single precision
-_ROUNDING = 1e-5
+Vector = NDArray[np.float64]
+Frames = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+"""Begins anew when called: batches ``(b, N, N)`` of expected photons and measured amplitudes."""
+
+_ROUNDING = 1e-5  # share of a frame's norm below which a deviation is single precision
+_BACKGROUND = 0.05  # counts on both sides of a deviance, as in the likelihood
 
 
-def frame_fit(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
-) -> dict[str, float]:
-    """How well an object explains the measured frames, beside what a flat object does.
+@dataclass(frozen=True)
+class Judged:
+    """What every frame says about an object; all ``(n,)``."""
 
-    Args:
-        experiment: probe and positions on the canvas of ``obj``.
-        obj: complex ``(H, W)``.
-        amplitude: measured ``(n, N, N)``.
-        batch_size: frames held at once; the result does not depend on it.
+    error: Vector
+    """Sum over the detector of |model - data|, amplitudes, the overall scale fitted."""
+    light: Vector
+    """Sum of the measured amplitudes."""
+    correlation: Vector
+    """Correlation of model and data, the mean frames removed."""
+    deviance: Vector
+    """Mean over the detector of the Poisson deviance, the overall scale fitted."""
 
-    Returns:
-        ``R`` and ``C``, see :func:`misfit`, and ``R_flat`` and ``C_flat`` of a flat object.
-    """
-    r, c = misfit(experiment, obj, amplitude, batch_size)
-    r_flat, c_flat = misfit(experiment, torch.ones_like(obj), amplitude, batch_size)
-    return {"R": r, "C": c, "R_flat": r_flat, "C_flat": c_flat}
+    @property
+    def residual(self) -> Vector:
+        """R frame by frame, ``(n,)``; NaN for a frame without light."""
+        return self.error / np.where(self.light == 0, np.nan, self.light)
+
+    @property
+    def misfit(self) -> tuple[float, float]:
+        """R (NaN where no light was measured at all) and C."""
+        light = self.light.sum()
+        r = self.error.sum() / light if light else np.nan
+        return float(r), float(self.correlation.mean())
 
 
-@torch.no_grad()
 def misfit(
     experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
 ) -> tuple[float, float]:
@@ -39,36 +54,190 @@ def misfit(
 
     ``R = sum|model - data| / sum(data)``. ``C`` is the mean over frames of the correlation
     between (model - mean frame) and (data - mean frame): 0 for a flat object, whose frames
-    are all alike. The frames are modelled twice, first for the means, so that memory does
-    not grow with the scan.
+    are all alike.
     """
-    n = len(amplitude)
-    mean_model = torch.zeros(amplitude.shape[1:], dtype=torch.float64)
-    mean_data = torch.zeros_like(mean_model)
-    overlap, energy, error, correlation = 0.0, 0.0, 0.0, 0.0
-    for model, data in _frames(experiment, obj, amplitude, batch_size):
+    return judge(measured_frames(experiment, obj, amplitude, batch_size)).misfit
+
+
+def frame_misfit(
+    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
+) -> tuple[Vector, Vector]:
+    """R and C frame by frame: where on the scan the model fails.
+
+    Args:
+        experiment: probe and positions on the canvas of ``obj``.
+        obj: complex ``(H, W)``.
+        amplitude: measured ``(n, N, N)``.
+        batch_size: frames held at once.
+
+    Returns:
+        Residual ``(n,)``, ``sum|model - data| / sum(data)`` of each frame under the one
+        overall scale (NaN for a frame without light), and correlation ``(n,)`` with the mean
+        frames removed, whose mean is C.
+    """
+    judged = judge(measured_frames(experiment, obj, amplitude, batch_size))
+    return judged.residual, judged.correlation
+
+
+@torch.no_grad()
+def deviance(
+    experiment: Experiment,
+    obj: Tensor,
+    amplitude: Tensor,
+    which: Tensor,
+    batch_size: int = 256,
+) -> float:
+    """Poisson deviance of some frames: what the model leaves unexplained, in units of noise.
+
+    The mean over detector pixels of ``2 (n ln(n / m) - n + m)`` (McCullagh & Nelder 1989,
+    Generalized Linear Models, section 2.3, doi:10.1201/9780203753736), with 0.05 counts of
+    background on both sides. Photon noise alone gives about 1 where many photons are
+    counted, less in the dark.
+
+    Args:
+        experiment: probe and positions on the canvas of ``obj``.
+        obj: complex ``(H, W)``.
+        amplitude: measured ``(n, N, N)`` of all frames, in square roots of counts.
+        which: numbers ``(k,)`` of the frames judged. The overall scale is fitted on all
+            frames, by their total counts.
+        batch_size: frames held at once.
+
+    Returns:
+        The mean; NaN for no frames.
+    """
+    if not len(which):
+        return float("nan")
+    scale = photon_scale(experiment, obj, amplitude, batch_size)
+    total = 0.0
+    for expected, data in _frames(experiment, obj, amplitude, batch_size, which.cpu()):
+        total += float(_unit_deviance(scale * expected, data).sum(dtype=torch.float64))
+    return total / len(which)
+
+
+def photon_scale(
+    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
+) -> float:
+    """What the expected photons of all frames must be multiplied by to be those counted.
+
+    0 for an object that lets no light through.
+    """
+    return _totals(measured_frames(experiment, obj, amplitude, batch_size)).photon_scale
+
+
+def measured_frames(
+    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
+) -> Frames:
+    """What was measured beside what an object predicts."""
+    return partial(_frames, experiment, obj, amplitude, batch_size)
+
+
+def simulated_frames(
+    experiment: Experiment, obj: Tensor, scale: float, seed: int, batch_size: int = 256
+) -> Frames:
+    """What would be measured of an object, with photon noise, beside what it predicts.
+
+    Frames are simulated anew whenever they are asked for, the same each time, so that
+    memory does not grow with the scan.
+
+    Args:
+        experiment: probe and positions on the canvas of ``obj``.
+        obj: complex ``(H, W)``.
+        scale: what the predicted photons are multiplied by.
+        seed: seed of the noise; same seed, same counts on any device.
+        batch_size: frames held at once; the counts do not depend on it.
+    """
+    return partial(_simulated, experiment, obj, scale, seed, batch_size)
+
+
+@torch.no_grad()
+def judge(frames: Frames) -> Judged:
+    """Look at frames twice, first for the means and scales, then at each."""
+    totals = _totals(frames)
+    parts: list[NDArray[Any]] = []
+    for expected, data in frames():
+        model = expected.sqrt()
+        parts.append(
+            torch.stack(
+                [
+                    (totals.amplitude_scale * model - data).abs().sum((-2, -1)),
+                    data.sum((-2, -1)),
+                    _correlation(model, totals.mean_model, data, totals.mean_data),
+                    _unit_deviance(totals.photon_scale * expected, data),
+                ]
+            )
+            .cpu()
+            .numpy()
+        )
+    return Judged(*np.concatenate(parts, axis=1).astype(np.float64))
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """What all frames together say."""
+
+    mean_model: Tensor
+    mean_data: Tensor
+    amplitude_scale: float
+    photon_scale: float
+
+
+@torch.no_grad()
+def _totals(frames: Frames) -> _Totals:
+    n, overlap, energy, counted = 0, 0.0, 0.0, 0.0
+    mean_model, mean_data = torch.zeros(1), torch.zeros(1)
+    for expected, data in frames():
+        model = expected.sqrt()
         overlap += float((model * data).sum())
-        energy += float(model.square().sum())
+        energy += float(expected.sum())
+        counted += float(data.square().sum())
         # on the host: not every device counts in double precision
-        mean_model += model.sum(0).cpu() / n
-        mean_data += data.sum(0).cpu() / n
-    scale = overlap / energy if energy else 0.0
-    for model, data in _frames(experiment, obj, amplitude, batch_size):
-        error += float((scale * model - data).abs().sum())
-        correlation += float(_correlation(model, mean_model, data, mean_data).sum())
-    return error / (n * float(mean_data.sum())), correlation / n
+        mean_model = mean_model + model.sum(0).cpu().double()
+        mean_data = mean_data + data.sum(0).cpu().double()
+        n += len(data)
+    lit = energy > 0
+    return _Totals(
+        mean_model=mean_model / n,
+        mean_data=mean_data / n,
+        amplitude_scale=overlap / energy if lit else 0.0,
+        photon_scale=counted / energy if lit else 0.0,
+    )
 
 
 def _frames(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int
+    experiment: Experiment,
+    obj: Tensor,
+    amplitude: Tensor,
+    batch_size: int,
+    which: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Modelled and measured amplitudes ``(b, N, N)``, on the device of the experiment."""
+    """Expected photons and measured amplitudes, on the device of the experiment."""
     device = experiment.row.device
     obj = obj.to(device)
-    for start in range(0, len(amplitude), batch_size):
-        data = amplitude[start : start + batch_size].to(device)
-        which = torch.arange(start, start + len(data), device=device)
-        yield experiment(obj, which).sqrt(), data
+    numbers = torch.arange(len(amplitude)) if which is None else which
+    for some in numbers.split(batch_size):
+        yield experiment(obj, some.to(device)), amplitude[some.to(amplitude.device)].to(device)
+
+
+def _simulated(
+    experiment: Experiment, obj: Tensor, scale: float, seed: int, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    device = experiment.row.device
+    obj = obj.to(device)
+    # drawn on the host: the same everywhere, and Apple's GPUs cannot draw counts
+    generator = torch.Generator().manual_seed(seed)
+    for some in torch.arange(len(experiment.row)).split(batch_size):
+        expected = experiment(obj, some.to(device))
+        # a model that is NaN sends no photons, and is judged NaN all the same
+        rate = (scale * expected).nan_to_num(nan=0.0).cpu()
+        counts = torch.poisson(rate, generator=generator)
+        yield expected, counts.sqrt().to(device)
+
+
+def _unit_deviance(expected: Tensor, amplitude: Tensor) -> Tensor:
+    """Mean deviance ``(b,)`` of frames ``(b, N, N)``."""
+    counted, predicted = amplitude.square() + _BACKGROUND, expected + _BACKGROUND
+    excess = predicted - counted - counted * (predicted / counted).log()
+    return 2 * excess.mean((-2, -1))
 
 
 def _correlation(model: Tensor, mean_model: Tensor, data: Tensor, mean_data: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """How good a reconstruction is: against the truth, the frames and an empty object.
 
-Every figure has its floor beside it, the score of an object without any structure.
+Every figure stands between two others: that of an object without any structure, and that
+which the counted photons allow.
 """
 
 import math
@@ -15,34 +16,36 @@ from torch import Tensor
 
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
-from ptycho.report.align import ComplexImage, align, remove_ramp, soft_edges
-from ptycho.report.frames import frame_fit, misfit
-
-__all__ = [
-    "FLAT",
-    "compare",
-    "flat_floor",
-    "frame_fit",
-    "frc",
-    "phases",
-    "resolution",
-    "score",
-    "wrapped",
-]
+from ptycho.report.align import ComplexImage, align, remove_ramp
+from ptycho.report.correlation import frc, frc_area, resolution
+from ptycho.report.frames import Frames, judge, measured_frames, photon_scale, simulated_frames
 
 Figures = dict[str, float]
 Image = NDArray[np.float64]
 
 FLAT = "flat"
-"""Row of the floor among the rows of :func:`score`."""
+"""Row of an object without structure among the rows of :func:`score`."""
+
+NOISE = "noise"
+"""Row of what photon noise allows among the rows of :func:`score`."""
+
+FLOORS = (FLAT, NOISE)
+"""Rows that are no stages; a stage lies between them."""
 
 _ROUNDING = 1e-5  # variation below this share is single precision, not structure
 _WRAPS = 1.5 * math.pi  # range of a true phase from which it is taken to wrap
 _BEST_PSNR = 200.0  # decibels given to identical images: infinity is no JSON
-_FIRST_RINGS = 3  # rings within which an FRC curve must rise to count at all
+_HIGH_GROUND = 5  # ranges above zero; up to here single precision costs an SSIM below 1e-4
+_FIVE_SCALES = 11 * 2**4  # pixels a side: the fifth scale must hold a window of 11
 
 
-def compare(obj: ComplexImage, truth: ComplexImage, pixel_size_m: float | None = None) -> Figures:
+def compare(
+    obj: ComplexImage,
+    truth: ComplexImage,
+    pixel_size_m: float | None = None,
+    *,
+    twin: bool = False,
+) -> Figures:
     """Score an object against the truth; both cropped to the scanned area.
 
     The object is aligned first. Errors of the phase are ``angle(obj conj(truth))``, which
@@ -53,17 +56,18 @@ def compare(obj: ComplexImage, truth: ComplexImage, pixel_size_m: float | None =
         obj: complex ``(H, W)``.
         truth: complex ``(H, W)`` on the same grid.
         pixel_size_m: side of a pixel in metres, when known.
+        twin: whether the conjugate twin counts as the same, see :func:`align`.
 
     Returns:
-        ``{amplitude,phase}_{pearson,ssim,psnr,mae}`` (dB, rad), ``frc_{half_bit,one_seventh}_px``
-        (period resolved) and the same in ``_nm``.
+        ``{amplitude,phase}_{pearson,ssim,ms_ssim,psnr,mae}`` (dB, rad), ``frc_area`` and
+        ``frc_{half_bit,one_seventh}_px`` (period resolved) and the same in ``_nm``.
     """
     if not np.isfinite(obj).all():
         return dict.fromkeys(flat_floor(truth, pixel_size_m), math.nan)
     # diffraction is blind to a tilt, so a tilt must not earn correlation: a photograph that
     # is brighter on one side would grant 0.6 to an empty object
     level = remove_ramp(truth)
-    aligned = align(obj, level)
+    aligned = align(obj, level, twin=twin)
     true_modulus = np.abs(level)
     unit = float(true_modulus.max())
     figures = _likeness("amplitude", np.abs(aligned), true_modulus, np.ptp(true_modulus), unit)
@@ -72,6 +76,7 @@ def compare(obj: ComplexImage, truth: ComplexImage, pixel_size_m: float | None =
     phase, true_phase = phases(aligned, level)
     figures |= _likeness("phase", phase, true_phase, span, 1.0)
     frequency, curve, half_bit = frc(aligned, level)
+    figures["frc_area"] = frc_area(frequency, curve)
     figures["frc_half_bit_px"] = resolution(frequency, curve, half_bit)
     figures["frc_one_seventh_px"] = resolution(frequency, curve, np.full_like(curve, 1 / 7))
     if pixel_size_m is not None:
@@ -103,13 +108,14 @@ def wrapped(angle: NDArray[np.floating[Any]]) -> Image:
 
 
 def _likeness(name: str, image: Image, truth: Image, span: float, unit: float) -> Figures:
-    """Four figures; ``span`` is the range of the truth, ``unit`` what its values are sized by."""
+    """Five figures; ``span`` is the range of the truth, ``unit`` what its values are sized by."""
     error = wrapped(image - truth) if name == "phase" else image - truth
     if span <= _ROUNDING * unit:
         span = math.nan
     return {
         f"{name}_pearson": pearson(image, truth, _ROUNDING * unit),
         f"{name}_ssim": _ssim(image, truth, span),
+        f"{name}_ms_ssim": _ms_ssim(image, truth, span),
         f"{name}_psnr": _psnr(truth + error, truth, span),
         f"{name}_mae": float(np.abs(error).mean()),
     }
@@ -129,6 +135,22 @@ def _ssim(image: Image, truth: Image, span: float) -> float:
     return float(structural_similarity(truth, image, data_range=span, win_size=window))
 
 
+def _ms_ssim(image: Image, truth: Image, span: float) -> float:
+    """Over five scales (Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216)."""
+    if min(image.shape) < _FIVE_SCALES or math.isnan(span):
+        return math.nan
+    # here, because it loads for seconds
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    # single precision is five times faster, but loses what stands on a high ground
+    single = float(np.abs(truth).max()) <= _HIGH_GROUND * span
+    kind = torch.float32 if single else torch.float64
+    found, true = (torch.from_numpy(one).to(kind)[None, None] for one in (image, truth))
+    return float(
+        multiscale_structural_similarity_index_measure(found, true, data_range=float(span))
+    )
+
+
 def _psnr(image: Image, truth: Image, span: float) -> float:
     if np.square(image - truth).mean() <= span**2 * 10 ** (-_BEST_PSNR / 10):
         return _BEST_PSNR
@@ -140,85 +162,120 @@ def flat_floor(truth: ComplexImage, pixel_size_m: float | None = None) -> Figure
     return compare(np.ones_like(truth), truth, pixel_size_m)
 
 
-def frc(a: ComplexImage, b: ComplexImage) -> tuple[Image, Image, Image]:
-    """Fourier ring correlation of two complex images ``(H, W)`` with softened edges.
-
-    Returns:
-        Frequency of the rings in cycles per pixel up to 0.5, the correlation on them, and
-        the 1/2-bit threshold (van Heel & Schatz 2005, doi:10.1016/j.jsb.2005.05.009).
-    """
-    fa, fb = np.fft.fft2(soft_edges(a)), np.fft.fft2(soft_edges(b))
-    ky, kx = (np.fft.fftfreq(n) for n in a.shape)
-    rings = min(a.shape) // 2
-    ring = np.rint(np.hypot(ky[:, None], kx[None, :]) * min(a.shape)).astype(int).ravel()
-
-    def over_rings(values: NDArray[Any]) -> Image:
-        sums = np.bincount(ring, values.ravel(), minlength=rings + 1)
-        return np.asarray(sums[1 : rings + 1], dtype=np.float64)
-
-    energy = over_rings(np.square(np.abs(fa))) * over_rings(np.square(np.abs(fb)))
-    # what single precision leaves of a flat image is no structure
-    empty = energy <= 1e-24 * a.size**2 * np.vdot(a, a).real * np.vdot(b, b).real
-    cross = over_rings((fa * np.conj(fb)).real)
-    curve = np.where(empty, 0.0, cross / np.sqrt(np.where(empty, 1.0, energy)))
-    frequency = np.arange(1, rings + 1) / min(a.shape)
-    return frequency, curve, half_bit_threshold(over_rings(np.ones(a.shape)))
-
-
-def half_bit_threshold(n: Image) -> Image:
-    """Correlation at which a ring of ``n`` pixels carries half a bit of information each."""
-    root = np.sqrt(np.maximum(n, 1))
-    return np.asarray((0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root))
-
-
-def resolution(frequency: Image, curve: Image, threshold: Image) -> float:
-    """Period in pixels at which a curve first falls below its threshold; at least 2.
-
-    NaN when the curve is not above it in any of the first rings.
-    """
-    above = curve > threshold
-    if not above[:_FIRST_RINGS].any():
-        return math.nan
-    start = int(above.argmax())
-    if above[start:].all():
-        return 2.0
-    below = start + int((~above[start:]).argmax())
-    left, right = (curve - threshold)[below - 1 : below + 1]
-    crossing = np.interp(left / (left - right), [0, 1], frequency[below - 1 : below + 1])
-    return max(2.0, float(1 / crossing))
-
-
 def score(
     reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor
 ) -> dict[str, Figures]:
-    """Score every stage of a reconstruction, and a flat object as the floor.
+    """Score every stage of a reconstruction, between its floor and what the photons allow.
 
     Args:
         reconstruction: stages, positions and perhaps the truth, on one canvas.
-        experiment: probe and positions on that canvas.
-        amplitude: measured ``(n, N, N)``.
+        experiment: probe and positions of all patterns on that canvas.
+        amplitude: measured ``(n, N, N)``, the patterns held out among them.
 
     Returns:
-        A row of figures per stage, in order, and the row ``flat``: ``seconds`` (not for the
-        floor), ``R``, ``C`` and, with a truth, those of :func:`compare`.
+        A row of figures per stage, in order, then the rows ``flat`` and ``noise`` (see
+        :func:`noise_floor`): ``seconds`` (stages only), those of :func:`frame_figures` and,
+        with a known truth, those of :func:`compare`.
     """
-    rows = {
-        stage.name: {"seconds": float(stage.seconds)}
-        | _row(reconstruction, stage.obj, experiment, amplitude)
+
+    def row(obj: ComplexImage) -> Figures:
+        frames = measured_frames(experiment, _canvas(obj), amplitude)
+        likeness = _likeness_to_truth(reconstruction, obj)
+        return frame_figures(frames, reconstruction.held_out) | likeness
+
+    stages = {
+        stage.name: {"seconds": float(stage.seconds)} | row(stage.obj)
         for stage in reconstruction.stages
     }
-    flat = np.ones_like(reconstruction.obj)
-    return rows | {FLAT: _row(reconstruction, flat, experiment, amplitude)}
+    flat = row(np.ones_like(reconstruction.obj))
+    return stages | {FLAT: flat, NOISE: noise_floor(reconstruction, experiment, amplitude)}
 
 
-def _row(
-    reconstruction: Reconstruction, obj: ComplexImage, experiment: Experiment, amplitude: Tensor
-) -> Figures:
-    canvas = torch.from_numpy(np.ascontiguousarray(obj, dtype=np.complex64))
-    r, c = misfit(experiment, canvas, amplitude)
+def frame_figures(frames: Frames, held_out: NDArray[np.int64]) -> Figures:
+    """What frames say about an object.
+
+    Args:
+        frames: predicted and measured, see :func:`ptycho.report.frames.measured_frames`.
+        held_out: numbers of the frames that were never fitted.
+
+    Returns:
+        ``R`` and ``C`` over all frames, ``C_held_out`` and ``deviance`` over those held out,
+        ``deviance_fitted`` over the others; means of no frames are left out.
+    """
+    judged = judge(frames)
+    r, c = judged.misfit
+    unseen = np.zeros(len(judged.deviance), dtype=bool)
+    unseen[held_out] = True
     row = {"R": r, "C": c}
-    # somebody's estimate is shown, but it is no truth to be scored against
-    if reconstruction.truth is not None and reconstruction.truth_is_known:
-        inside = reconstruction.scanned
-        row |= compare(obj[inside], reconstruction.truth[inside], reconstruction.pixel_size_m)
+    if unseen.any():
+        row["C_held_out"] = float(judged.correlation[unseen].mean())
+        row["deviance"] = float(judged.deviance[unseen].mean())
+    if not unseen.all():
+        row["deviance_fitted"] = float(judged.deviance[~unseen].mean())
     return row
+
+
+def noise_floor(
+    reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor, *, seed: int = 0
+) -> Figures:
+    """What the counted photons allow: the other end of the scale that begins at ``flat``.
+
+    Frames are simulated with photon noise from the truth (without one: from the last stage)
+    and held against the same model: R, C and deviance of a perfect model. Against the truth
+    the row scores the truth itself under the noise of :func:`noisy`.
+
+    Args:
+        reconstruction: as for :func:`score`.
+        experiment: probe and positions of all patterns.
+        amplitude: measured ``(n, N, N)``; only the total of its counts is used.
+        seed: seed of the noise.
+
+    Returns:
+        The keys of a stage's row, less ``seconds``.
+    """
+    truth = reconstruction.truth if reconstruction.truth_is_known else None
+    obj = reconstruction.obj if truth is None else truth
+    canvas = _canvas(obj)
+    scale = photon_scale(experiment, canvas, amplitude)
+    frames = simulated_frames(experiment, canvas, scale, seed)
+    row = frame_figures(frames, reconstruction.held_out)
+    if truth is None:
+        return row
+    photons = scale * experiment.illumination((obj.shape[0], obj.shape[1])).cpu().double().numpy()
+    return row | _likeness_to_truth(reconstruction, noisy(truth, photons, seed))
+
+
+def noisy(truth: ComplexImage, photons: Image, seed: int) -> ComplexImage:
+    """An object as well known as the photons that fell on it allow.
+
+    White noise of variance ``1 / (2 photons)`` on the real and on the imaginary part: the
+    Cramer-Rao bound (Wei, Urbach & Coene 2020, doi:10.1103/PhysRevA.102.043516) if pixels are
+    independent and the phases at the detector spread uniformly, so that a photon tells as
+    much of one part as of the other. Low frequencies of the phase are known less well. Where
+    most of the detector counts nothing, that nothing was scattered there is known better
+    than an unbiased estimate would, and the amplitude with it.
+
+    Args:
+        truth: complex ``(H, W)``.
+        photons: photons that fell on each pixel, ``(H, W)``. Less than half a photon counts
+            as half, so that either part is as noisy as an empty object is bright.
+        seed: seed of the noise.
+
+    Returns:
+        Complex128 ``(H, W)``.
+    """
+    real, imaginary = np.random.default_rng(seed).normal(size=(2, *truth.shape))
+    noise = (real + 1j * imaginary) / np.sqrt(2 * np.maximum(photons, 0.5))
+    return np.asarray(truth + noise)
+
+
+def _canvas(obj: ComplexImage) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(obj, dtype=np.complex64))
+
+
+def _likeness_to_truth(reconstruction: Reconstruction, obj: ComplexImage) -> Figures:
+    # somebody's estimate is shown, but it is no truth to be scored against
+    if reconstruction.truth is None or not reconstruction.truth_is_known:
+        return {}
+    inside = reconstruction.scanned
+    return compare(obj[inside], reconstruction.truth[inside], reconstruction.pixel_size_m)

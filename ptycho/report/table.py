@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ptycho.report.metrics import FLAT, Figures
+from ptycho.report.metrics import FLOORS, Figures
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ _COLUMNS = (
     _Column("seconds", "seconds", 1),
     _Column("phase_psnr", "phase\nPSNR\ndB", 1, "high"),
     _Column("phase_ssim", "phase\nSSIM", 3, "high"),
-    _Column("phase_pearson", "phase\nPearson", 3, "high"),
     _Column("amplitude_psnr", "ampl.\nPSNR\ndB", 1, "high"),
     _Column("amplitude_ssim", "ampl.\nSSIM", 3, "high"),
     _Column("frc_half_bit_px", "FRC\n1/2-bit\npx", 1, "low"),
+    _Column("deviance", "held-out\ndeviance", 3, "low"),
     _Column("R", "R", 3),
     _Column("C", "C", 3, "high"),
 )
@@ -38,20 +38,23 @@ _COLUMNS = (
 def stage_table(figures: Mapping[str, Figures]) -> Table:
     """Lay out the rows of :func:`ptycho.report.metrics.score`.
 
-    A row per stage, the best of every column bold, the floor of a flat object dimmed below.
-    Columns in which no stage has a value are left out.
+    A row per stage, the best of every column bold; dimmed below, what they lie between: a
+    flat object and what photon noise allows. Columns in which no stage has a value are left
+    out.
     """
-    stages = {name: row for name, row in figures.items() if name != FLAT}
+    stages = {name: row for name, row in figures.items() if name not in FLOORS}
     columns = [c for c in _COLUMNS if any(_known(row, c) for row in stages.values())]
-    table = Table("stage", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits into 80 columns
+    # fits into 80 columns
+    table = Table("stage", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         table.add_column(column.heading, justify="right")
     best = {column.key: _best(stages, column) for column in columns}
     for name, row in stages.items():
         table.add_row(name, *(_cell(row, column, best[column.key]) for column in columns))
-    if FLAT in figures:
-        floor = (_cell(figures[FLAT], column, None) for column in columns)
-        table.add_row(FLAT, *floor, style="dim")
+    for name in FLOORS:
+        if name in figures:
+            cells = (_cell(figures[name], column, None) for column in columns)
+            table.add_row(name, *cells, style="dim")
     return table
 
 
@@ -80,11 +83,16 @@ def _best(stages: Mapping[str, Figures], column: _Column) -> str | None:
     values = [row[column.key] for row in stages.values() if _known(row, column)]
     if not column.best or not values:
         return None
-    return f"{(max if column.best == 'high' else min)(values):.{column.digits}f}"
+    return _text((max if column.best == "high" else min)(values), column)
+
+
+def _text(value: float, column: _Column) -> str:
+    # beside four digits a fraction says nothing, and the terminal is narrow
+    return f"{value:.{column.digits if abs(value) < 1000 else 0}f}"
 
 
 def _cell(row: Figures, column: _Column, best: str | None) -> str:
     if not _known(row, column):
         return "-"
-    text = f"{row[column.key]:.{column.digits}f}"
+    text = _text(row[column.key], column)
     return f"[bold]{text}[/bold]" if text == best else text

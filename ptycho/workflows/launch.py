@@ -7,7 +7,7 @@ from pathlib import Path
 from ptycho.config.choices import Task
 from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
-from ptycho.report.metrics import FLAT, Figures
+from ptycho.report.metrics import FLOORS, Figures
 from ptycho.workflows.factory import (
     InferencePayload,
     TrainingPayload,
@@ -57,7 +57,7 @@ def _work(session: Session, payload: TrainingPayload | InferencePayload) -> dict
 
 
 def _judgement(figures: dict[str, Figures]) -> float | None:
-    stages = [row for name, row in figures.items() if name != FLAT]
+    stages = [row for name, row in figures.items() if name not in FLOORS]
     return stages[-1]["C"] if stages else None
 
 

@@ -24,7 +24,7 @@ from ptycho.report.console import console, progress, put_away
 from ptycho.report.environment import environment, scan_hash
 from ptycho.report.figures import save_picture
 from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
-from ptycho.report.metrics import FLAT, Figures, score
+from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
 from ptycho.report.table import stage_table, worse_than_its_lift
 from ptycho.workflows.problem import Problem, pick_device
@@ -129,7 +129,7 @@ def _flat_names(figures: dict[str, Figures], prefix: str) -> dict[str, float]:
     return {
         f"{prefix}{stage}/{name}": value
         for stage, row in figures.items()
-        if stage != FLAT
+        if stage not in FLOORS
         for name, value in row.items()
     }
 

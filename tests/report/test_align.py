@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
+from ptycho.physics.forward import Experiment
 from ptycho.report.align import align, is_flat, level, match_scale, remove_ramp, translate
 
 MARGIN = 12
@@ -82,6 +84,39 @@ def test_a_shift_too_far_to_believe_is_left():
     ratio = np.abs(align(obj, truth)) / np.abs(obj)
     np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-9)
     assert np.abs(align(obj, truth, max_shift=9) - truth)[INNER].max() < 0.04
+
+
+@pytest.mark.parametrize("shape", [(160, 150), (161, 149)])
+def test_the_conjugate_twin_is_undone_when_asked(shape):
+    obj, truth = shifted_cut(smooth_object(*shape), 1.3, -0.6)
+    twin = 0.4j * np.conj(obj * ramp(obj.shape, 0.03, -0.11))[::-1, ::-1]
+    # as good as what is upright; see the shift alone above
+    np.testing.assert_allclose(align(twin, truth, twin=True)[INNER], truth[INNER], atol=0.04)
+    # upright it is another object: no closer to the truth than unrelated ones
+    left = np.linalg.norm(align(twin, truth) - truth)
+    other = np.linalg.norm(align(smooth_object(*truth.shape, seed=7), truth) - truth)
+    assert left == pytest.approx(other, rel=0.1)
+
+
+def test_the_twin_explains_the_patterns_only_with_its_own_probe():
+    obj = torch.from_numpy(smooth_object(40, 44))
+    probe = torch.from_numpy(smooth_object(16, 16, seed=1))
+    positions = torch.tensor([[14.25, 20.0], [20.0, 18.375], [22.75, 25.0]], dtype=torch.float64)
+    which = torch.arange(3)
+    turned = torch.tensor(obj.shape) - positions
+    twin = obj.flip(0, 1).conj()
+    patterns = Experiment(probe, positions)(obj, which)
+    own = Experiment(probe.flip(0, 1).conj(), turned)(twin, which)
+    torch.testing.assert_close(own, patterns)
+    known = Experiment(probe, turned)(twin, which)
+    # most of a pattern is the undiffracted beam, which both share
+    assert (known - patterns).norm() > 0.1 * patterns.norm()
+
+
+def test_what_is_upright_is_not_turned():
+    truth = smooth_object()
+    noisy = truth + 0.1 * smooth_object(seed=5)
+    np.testing.assert_array_equal(align(noisy, truth, twin=True), align(noisy, truth))
 
 
 def test_scale_of_the_amplitude_ignores_the_phase():

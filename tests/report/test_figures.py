@@ -19,6 +19,7 @@ FIGURES = {
     "lift": {"seconds": 0.1, "phase_psnr": 18.6, "R": 0.09, "C": 0.91},
     "refined": {"seconds": 0.3, "phase_psnr": 40.2, "frc_half_bit_px": 2.0, "R": 0.06, "C": 0.96},
     "flat": {"phase_psnr": 13.0, "frc_half_bit_px": float("nan"), "R": 0.18, "C": 0.0},
+    "noise": {"phase_psnr": 41.1, "frc_half_bit_px": 2.0, "R": 0.065, "C": 0.959},
 }
 
 
@@ -127,13 +128,26 @@ def test_nothing_global_is_touched(reconstruction, tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_key_figures_stand_beside_their_floor():
-    line = key_figures(FIGURES["refined"], FIGURES["flat"])
-    assert "phase 40.2 dB (flat 13.0)" in line
+def test_key_figures_stand_between_their_floors():
+    line = key_figures(FIGURES["refined"], FIGURES["flat"], FIGURES["noise"])
+    assert "phase 40.2 dB (flat 13.0, noise 41.1)" in line
     assert "FRC ½-bit 2.0 px   ·" in line
-    assert "C 0.960 (flat 0.000)" in line
-    assert key_figures({}, {}) == ""
-    assert "31.4 nm" in key_figures({"frc_half_bit_px": 2.8, "frc_half_bit_nm": 31.4}, {})
+    assert "C 0.960 (flat 0.000, noise 0.959)" in line
+    assert "C 0.960   ·" in key_figures(FIGURES["refined"] | {"deviance": 0.5}, {}, {})
+    assert key_figures({}, {}, {}) == ""
+    in_metres = {"frc_half_bit_px": 2.8, "frc_half_bit_nm": 31.4}
+    assert "31.4 nm" in key_figures(in_metres, {}, {})
+
+
+def test_a_long_line_of_figures_stays_on_the_page(reconstruction, tmp_path):
+    row = dict.fromkeys(["phase_psnr", "phase_ssim", "amplitude_psnr", "R", "C"], 12.3456)
+    row |= {"deviance": 1234.5678, "frc_half_bit_px": 2.0, "frc_half_bit_nm": 123.4}
+    save_picture(reconstruction, {"refined": row, "flat": row, "noise": row}, tmp_path / "a.png")
+    title = read(tmp_path / "a.png")[60:95]
+    ink = np.flatnonzero((title.min(2) < 200).any(0))
+    assert ink[0] < 30
+    # and fills it, up to a point of letter size
+    assert 1500 < ink[-1] < 1790
 
 
 @pytest.mark.parametrize(

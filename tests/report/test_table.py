@@ -7,7 +7,8 @@ from ptycho.report.table import stage_table, worse_than_its_lift
 ROWS = {
     "lift": {"seconds": 0.12, "phase_psnr": 18.61, "R": 0.089, "C": 0.918},
     "refined": {"seconds": 3.4, "phase_psnr": 40.16, "R": 0.064, "C": 0.963},
-    "flat": {"phase_psnr": 12.98, "R": 0.1845, "C": 0.0, "phase_pearson": 0.0},
+    "flat": {"phase_psnr": 12.98, "R": 0.1845, "C": 0.0, "amplitude_ssim": 0.5},
+    "noise": {"phase_psnr": 41.2, "R": 0.066, "C": 0.962},
 }
 
 
@@ -24,11 +25,11 @@ def cells(table, heading):
     return None
 
 
-def test_rows_in_order_and_the_floor_last_and_dim():
+def test_rows_in_order_and_the_floors_last_and_dim():
     table = stage_table(ROWS)
-    assert cells(table, "stage") == ["lift", "refined", "flat"]
-    assert table.rows[-1].style == "dim"
-    assert cells(table, "phase PSNR dB")[-1] == "13.0"
+    assert cells(table, "stage") == ["lift", "refined", "flat", "noise"]
+    assert [row.style for row in table.rows] == [None, None, "dim", "dim"]
+    assert cells(table, "phase PSNR dB")[-2:] == ["13.0", "41.2"]
 
 
 def test_the_best_of_a_column_is_bold():
@@ -38,12 +39,24 @@ def test_the_best_of_a_column_is_bold():
     assert cells(table, "R")[:2] == ["0.089", "0.064"]
     assert cells(table, "C")[:2] == ["0.918", "[bold]0.963[/bold]"]
     # neither is a short stage a good one
-    assert cells(table, "seconds") == ["0.1", "3.4", "-"]
+    assert cells(table, "seconds") == ["0.1", "3.4", "-", "-"]
 
 
-def test_the_floor_is_never_the_best():
-    table = stage_table({"lift": {"C": -0.2}, "flat": {"C": 0.0}})
-    assert cells(table, "C") == ["[bold]-0.200[/bold]", "0.000"]
+def test_the_least_deviance_is_the_best():
+    rows = {"lift": {"deviance": 0.5321}, "refined": {"deviance": 0.5319}, "flat": {}}
+    assert cells(stage_table(rows), "held-out deviance") == ["[bold]0.532[/bold]"] * 2 + ["-"]
+    rows["lift"]["deviance"] = 47.3412
+    assert cells(stage_table(rows), "held-out deviance")[:2] == ["47.341", "[bold]0.532[/bold]"]
+
+
+def test_large_numbers_need_no_fraction():
+    rows = {"solver": {"deviance": 0.5}, "flat": {"deviance": 13694.352}}
+    assert cells(stage_table(rows), "held-out deviance") == ["[bold]0.500[/bold]", "13694"]
+
+
+def test_the_floors_are_never_the_best():
+    table = stage_table({"lift": {"C": -0.2}, "flat": {"C": 0.0}, "noise": {"C": 0.9}})
+    assert cells(table, "C") == ["[bold]-0.200[/bold]", "0.000", "0.900"]
 
 
 def test_columns_without_a_value_are_left_out():
@@ -58,11 +71,12 @@ def test_nan_beside_values_is_a_dash():
 
 def test_a_full_table_fits_into_a_terminal():
     likeness = [f"{part}_{name}" for part in ("phase", "amplitude") for name in ("psnr", "ssim")]
-    names = [*likeness, "seconds", "phase_pearson", "frc_half_bit_px", "R", "C"]
-    row = dict.fromkeys(names, 0.1234)
-    text = printed(stage_table({"network": row, "refined": row, "flat": row}))
+    row = dict.fromkeys([*likeness, "frc_half_bit_px", "R", "C"], 0.1234)
+    row |= {"seconds": 12345.6, "deviance": 12345678.9, "phase_psnr": 36.24, "C": -0.0123}
+    text = printed(stage_table(dict.fromkeys(["network", "refined", "flat", "noise"], row)))
     assert "…" not in text
-    assert text.count("0.123") == 15
+    assert text.count("0.123") == 3 * 4
+    assert text.count(" 12345679 ") == text.count(" -0.012") == 4
 
 
 def test_a_network_that_spoils_its_lift_is_named():

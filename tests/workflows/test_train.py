@@ -83,9 +83,9 @@ def test_settings_are_recorded_resolved(run: Path) -> None:
     assert settings["logger"]["backend"] == "none"
 
 
-def test_figures_stand_beside_the_floor(run: Path) -> None:
+def test_figures_stand_between_the_floors(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
-    assert list(metrics["stages"]) == ["lift", "network", "refined", "flat"]
+    assert list(metrics["stages"]) == ["lift", "network", "refined", "flat", "noise"]
     assert metrics["stages"]["flat"]["C"] == pytest.approx(0, abs=1e-3)
     assert metrics["stages"]["refined"]["C"] > 0.5
     assert metrics["training"]["epochs"] == 3
@@ -288,12 +288,12 @@ class TestLaunching:
             refine__poisson_iterations=0,
         )  # fmt: skip
         metrics = json.loads((folder / "metrics.json").read_text())
-        assert list(metrics["stages"]) == ["lift", "network", "flat"]
+        assert list(metrics["stages"]) == ["lift", "network", "flat", "noise"]
 
     def test_solving_needs_no_network(self, tmp_path: Path) -> None:
         folder = launched(tmp_path / "run", task="solve")
         metrics = json.loads((folder / "metrics.json").read_text())
-        assert list(metrics["stages"]) == ["solver", "flat"]
+        assert list(metrics["stages"]) == ["solver", "flat", "noise"]
         assert {file.name for file in folder.iterdir()} == FILES - {
             "checkpoints", "metrics.csv", "wts.h5.zip",
         }  # fmt: skip
