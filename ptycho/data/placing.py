@@ -68,6 +68,26 @@ def place(product: Product, truth: Product) -> Placed:
     )
 
 
+def with_margin(obj: Complex, positions: Positions, size: int) -> tuple[Complex, Positions, int]:
+    """An object with enough room for all patches; what is added is empty, which is 1.
+
+    Args:
+        obj: complex ``(H, W)``.
+        positions: patch centres ``(n, 2)`` in its pixels.
+        size: side N of a patch.
+
+    Returns:
+        The object, the positions on it, and how many patches reach into the margin.
+    """
+    first = np.floor(positions + 0.5).astype(np.int64) - size // 2
+    last = first + size
+    beyond = (first < 0).any(1) | (last > obj.shape).any(1)
+    before = np.maximum(-first.min(0), 0)
+    after = np.maximum(last.max(0) - obj.shape, 0)
+    widths = tuple(zip(before.tolist(), after.tolist(), strict=True))
+    return np.pad(obj, widths, constant_values=1), positions + before, int(beyond.sum())
+
+
 def _displacement(product: Product, truth: Product) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Whole pixels (y, x) from the object's grid to the truth's."""
     same = product.obj.shape == truth.obj.shape

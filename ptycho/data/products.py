@@ -32,7 +32,8 @@ from ptycho.data.scan import DataError
 
 Indices = NDArray[np.int64]
 
-_OBJECTS = ("object", "obj", "objectGuess")
+_RESULTS = ("object", "obj")
+_OBJECTS = (*_RESULTS, "objectGuess")
 _LARGEST = 2**28  # pixels of an object or a probe: 2 GiB of complex64
 _SQUARE = 1e-3  # relative difference of the sides up to which a pixel is square
 _READABLE = (
@@ -84,7 +85,7 @@ def read_product(path: str | os.PathLike[str]) -> Product:
     with _opened(path) as archive:
         if "probe_position_x_m" in archive.keys:
             return _ptychodus(archive)
-        if any(key in archive.keys for key in PATTERNS):
+        if any(key in archive.keys for key in PATTERNS) and not {*_RESULTS} & {*archive.keys}:
             return _estimate_of_scan(archive)
         return _plain(archive)
 
@@ -155,13 +156,14 @@ def _estimate_of_scan(archive: Archive) -> Product:
         raise archive.fault("objectGuess", "has no structure: this scan holds no estimate")
     if obj.ndim != 2:
         raise archive.fault("objectGuess", f"must be (H, W), got {obj.shape}")
+    kind = "true one" if metadata.get("object_is_truth") is True else "estimate"
     return Product(
         obj=obj,
         probe=read_probe(archive),
         positions=_within(archive, read_positions(archive), obj),
         pixel_size_m=metadata.get("pixel_size_m"),
         label=_label(path, metadata),
-        notes=("the object is the estimate shipped with a scan",),
+        notes=(f"the object is the {kind} shipped with a scan",),
     )
 
 

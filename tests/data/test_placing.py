@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ptycho.data.placing import place
+from ptycho.data.placing import place, with_margin
 from ptycho.data.products import Product
 from ptycho.data.scan import DataError
 
@@ -100,3 +100,28 @@ def test_positions_of_one_are_enough_to_know_the_area():
 def test_what_cannot_be_placed_is_told(mine, others, words):
     with pytest.raises(DataError, match=words):
         place(mine, others)
+
+
+@pytest.mark.parametrize("size", [16, 15])
+def test_a_margin_gives_every_patch_room_and_adds_nothing_else(size):
+    obj = SAMPLE[:40, :50]
+    positions = np.array([[2.0, 3.4], [39.6, 30.0], [20.0, 20.0]])
+    canvas, there, beyond = with_margin(obj, positions, size)
+    before = np.rint(there[0] - positions[0]).astype(int)
+    np.testing.assert_array_equal(there - positions, np.tile(before, (3, 1)))
+    top, left = before
+    np.testing.assert_array_equal(canvas[top : top + 40, left : left + 50], obj)
+    outside = np.ones(canvas.shape, bool)
+    outside[top : top + 40, left : left + 50] = False
+    assert (canvas[outside] == 1).all()
+    corners = np.floor(there + 0.5) - size // 2
+    assert (corners.min(0) == 0).all()  # just enough
+    assert (corners + size <= canvas.shape).all()
+    assert beyond == 2
+
+
+def test_no_margin_where_none_is_needed():
+    canvas, there, beyond = with_margin(SAMPLE, POSITIONS, 16)
+    assert canvas.shape == SAMPLE.shape
+    assert beyond == 0
+    np.testing.assert_array_equal(there, POSITIONS)

@@ -50,7 +50,7 @@ def test_the_estimate_in_a_scan(tmp_path):
     read = read_product(tmp_path / "scan.npz")
     np.testing.assert_array_equal(read.obj, scan.truth)
     np.testing.assert_array_equal(read.positions, scan.positions)
-    assert "shipped with a scan" in read.notes[0]
+    assert read.notes == ("the object is the true one shipped with a scan",)
     assert read.label == scan.label
 
 
