@@ -159,7 +159,7 @@ def _estimate_of_scan(archive: Archive) -> Product:
     kind = "true one" if metadata.get("object_is_truth") is True else "estimate"
     return Product(
         obj=obj,
-        probe=read_probe(archive),
+        probe=_lit(archive, "the probe", read_probe(archive)),
         positions=_within(archive, read_positions(archive), obj),
         pixel_size_m=metadata.get("pixel_size_m"),
         label=_label(path, metadata),
@@ -258,12 +258,19 @@ def _read_probe(archive: Archive, key: str) -> tuple[NDArray[np.complex64], tupl
     shape = archive.header(archive.one_of(key))[0]
     _refuse_size(archive.path, key, shape)
     if len(shape) != 4:
-        return read_probe(archive, key), ()
+        return _lit(archive, key, read_probe(archive, key)), ()
     probe = archive.read(key, "iufc", "complex numbers")[:1].reshape(-1, *shape[2:])
     probe = probe.reshape(modes_shape(archive, key, probe.shape)).astype(np.complex64)
+    probe = _lit(archive, key, probe)
     if shape[0] == 1:
         return probe, ()
     return probe, (f"the probe varies over the scan in {shape[0]} modes (OPR); the first is used",)
+
+
+def _lit(archive: Archive, key: str, probe: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    if not np.isfinite(probe).all() or not probe.any():
+        raise archive.fault(key, "is zero everywhere, or too large for single precision")
+    return probe
 
 
 def _length(archive: Archive, name: str) -> float:

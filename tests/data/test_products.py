@@ -142,6 +142,8 @@ GOOD = {
             "object reaches values too large",
         ),
         ({"probe": probe(16)[:, 1:]}, r"probe must be \(N, N\) or \(modes, N, N\)"),
+        ({"probe": 0 * probe(16)}, "probe is zero everywhere"),
+        ({"probe": probe(16)[None] * 0}, "probe is zero everywhere"),
         ({"xcoords": None}, "xcoords is missing"),
         ({"xcoords": POSITIONS[1:, 1]}, r"of one length, got \(5,\) and \(6,\)"),
         ({"xcoords": POSITIONS[:, 1] + 20}, r"positions reach .* outside the object of 40 x 37"),
