@@ -157,11 +157,32 @@ class TestAgainstThePatterns:
             assert found["figures"][name] == pytest.approx(found["noise"][name], rel=0.03)
         assert found["flat"]["deviance_fitted"] > 10 * found["noise"]["deviance_fitted"]
 
+    def test_the_noise_floor_of_a_poor_object_is_that_of_the_truth(self, quick: Path, scan: Scan):
+        write_result(quick / "flat.npz", scan, object=np.ones_like(scan.truth))
+        alone = evaluated("flat.npz", "--data", "scan.npz")["against_data"]
+        told = evaluated("flat.npz", "--data", "scan.npz", "--truth", "scan.npz")["against_data"]
+        best = evaluated("truth.npz", "--data", "scan.npz")["against_data"]
+        assert told["noise"] == pytest.approx(best["noise"])
+        assert told["figures"] == alone["figures"] == pytest.approx(alone["flat"])
+        assert alone["noise"]["C"] == pytest.approx(0, abs=0.05)  # of an object without structure
+
+    @pytest.mark.parametrize("size", [1e-20, 1e12])
+    def test_the_units_of_the_object_do_not_matter(self, quick: Path, scan: Scan, size):
+        obj, probe = (scan.truth * size).astype(np.complex64), scan.probe / np.float32(1e3)
+        write_result(quick / "units.npz", scan, object=obj, probe=probe)
+        found = evaluated("units.npz", "--data", "scan.npz")
+        whole = evaluated("truth.npz", "--data", "scan.npz")["against_data"]["figures"]
+        assert found["against_data"]["figures"] == pytest.approx(whole, rel=1e-4)
+        assert "was divided by that" in found["notes"][0]
+
     def test_patterns_held_out_are_judged_by_themselves(self, quick: Path, scan: Scan):
         write_result(quick / "held.npz", scan, held_out=np.array([3, 40]))
         found = evaluated("held.npz", "--data", "scan.npz")["against_data"]
         assert found["held_out"] == [3, 40]
-        assert found["figures"]["deviance"] > 0
+        assert found["figures"]["deviance"] == pytest.approx(
+            found["figures"]["deviance_fitted"], rel=0.1
+        )  # the truth knows neither
+        assert {"C_held_out", "deviance"} <= set(found["noise"])
         assert "deviance" not in evaluated("truth.npz", "--data", "scan.npz")["against_data"][
             "figures"
         ]  # fmt: skip

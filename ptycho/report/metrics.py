@@ -68,8 +68,15 @@ def compare(
         return dict.fromkeys(flat_floor(truth, pixel_size_m), math.nan)
     # diffraction is blind to a tilt, so a tilt must not earn correlation: a photograph that
     # is brighter on one side would grant 0.6 to an empty object
+    aligned = align(obj, remove_ramp(truth), max_shift=max_shift, twin=twin)
+    return compare_aligned(aligned, truth, pixel_size_m)
+
+
+def compare_aligned(
+    aligned: ComplexImage, truth: ComplexImage, pixel_size_m: float | None = None
+) -> Figures:
+    """:func:`compare` of an object that was aligned to the truth without its ramp."""
     level = remove_ramp(truth)
-    aligned = align(obj, level, max_shift=max_shift, twin=twin)
     true_modulus = np.abs(level)
     unit = float(true_modulus.max())
     figures = _likeness("amplitude", np.abs(aligned), true_modulus, np.ptp(true_modulus), unit)

@@ -15,7 +15,7 @@ from ptycho.report.files import replacing, write_json
 from ptycho.report.verdict import TwoHalves, Verdict
 from ptycho.report.verdict_figure import save_verdict
 from ptycho.report.verdict_table import verdict_table
-from ptycho.workflows.evidence import Evidence, against_data, gather, other_convention
+from ptycho.workflows.evidence import Evidence, against_data, beneath, gather, other_convention
 from ptycho.workflows.halves import check_halves, correlate_halves
 from ptycho.workflows.likeness import against_truth, light_on
 from ptycho.workflows.problem import with_a_dose
@@ -65,8 +65,9 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
         check_halves(evidence.scan)
     question = _with_pixel_size(question, product, truth, scan)
     notes: list[str | None] = [*product.notes]
-    likeness = None
+    likeness, best = None, None
     if truth is not None and placed is not None:
+        best = evidence and beneath(evidence, truth, placed.moved)
         light, who = light_on(placed, product, truth, evidence)
         likeness = against_truth(
             placed,
@@ -86,7 +87,7 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
         probe=evidence.scan.probe if evidence else product.probe,
         pixel_size_m=question.pixel_size_m,
         truth=likeness,
-        data=against_data(evidence, str(question.data)) if evidence else None,
+        data=against_data(evidence, str(question.data), best) if evidence else None,
         halves=_halves(question, evidence, terminal) if evidence else None,
         notes=tuple(note for note in dict.fromkeys(notes) if note),
     )

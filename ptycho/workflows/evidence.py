@@ -12,6 +12,7 @@ from ptycho.config.choices import Accelerator
 from ptycho.data.pairing import Pairing, pair
 from ptycho.data.placing import with_margin
 from ptycho.data.products import Product
+from ptycho.data.reconstruction import Complex, scanned_area
 from ptycho.data.scan import DataError, Scan
 from ptycho.physics.forward import Experiment, matched_scale
 from ptycho.report.frames import (
@@ -27,6 +28,7 @@ from ptycho.workflows.problem import pick_device
 
 _WORST = 6  # patterns shown
 _TRIED = (-1.0, -0.5, 0.0, 0.5, 1.0)  # pixels by which conventions differ
+_USUAL = 10.0  # times more or less than 1 that the amplitude of an object may be
 _GAIN = 0.02  # relative fall of R from which another convention is suspected
 
 
@@ -34,8 +36,8 @@ _GAIN = 0.02  # relative fall of R from which another convention is suspected
 class Evidence:
     """Patterns paired with an object that has room for all of them."""
 
-    obj: NDArray[np.complex64]
-    """``(H, W)``: the object as it came."""
+    obj: Complex
+    """``(H, W)``: the object without a margin."""
     scan: Scan
     """The patterns that have a position, with the object's positions and its probe."""
     pairing: Pairing
@@ -63,7 +65,8 @@ class Evidence:
 def gather(product: Product, scan: Scan) -> Evidence:
     """Bring a reconstruction and the patterns of its scan together.
 
-    The probe is the reconstruction's own; without one, the scan's.
+    The probe is the reconstruction's own; without one, the scan's. An object far from
+    amplitude 1 is brought there, so that what lies beyond its borders can be empty.
 
     Raises:
         DataError: the two do not belong together.
@@ -79,26 +82,50 @@ def gather(product: Product, scan: Scan) -> Evidence:
         probe=scan.probe if product.probe is None else product.probe,
         truth=None,
     )
-    canvas, positions, beyond = with_margin(product.obj, used.positions, used.patch_size)
+    obj, said = _near_one(product, used)
+    canvas, positions, beyond = with_margin(obj, used.positions, used.patch_size)
     if beyond:
         notes += (f"{beyond} patterns reach beyond the object, which is taken as empty there",)
     device = pick_device(Accelerator.auto)
-    amplitude, obj = torch.from_numpy(used.amplitude), torch.from_numpy(canvas)
+    amplitude, on_device = torch.from_numpy(used.amplitude), torch.from_numpy(canvas).to(device)
     experiment = Experiment(_scaled(used), torch.from_numpy(positions)).to(device)
-    scale = photon_scale(experiment, obj, amplitude)
-    if not 0 < scale < np.inf:
-        raise DataError(f"{product.label}: no light comes through this object; is it empty?")
     return Evidence(
-        obj=product.obj,
+        obj=obj,
         scan=used,
         pairing=pairing,
-        canvas=obj.to(device),
+        canvas=on_device,
         margin=np.rint(positions[0] - used.positions[0]).astype(np.int64),
         experiment=experiment,
         amplitude=amplitude,
-        scale=scale,
-        notes=notes,
+        scale=photon_scale(experiment, on_device, amplitude),
+        notes=(*notes, *said),
     )
+
+
+def beneath(evidence: Evidence, truth: Product, moved: tuple[int, int]) -> Evidence:
+    """The same patterns on the true object.
+
+    Args:
+        evidence: patterns on a reconstruction.
+        truth: what should be reconstructed.
+        moved: whole pixels (y, x) from the reconstruction's grid to the truth's.
+    """
+    positions = evidence.scan.positions + np.array(moved)
+    there = replace(truth, positions=positions, probe=evidence.scan.probe, indexes=None)
+    return gather(there, evidence.scan)
+
+
+def _near_one(product: Product, scan: Scan) -> tuple[Complex, tuple[str, ...]]:
+    """The object, divided by its amplitude where it was scanned if that is far from 1."""
+    rows, columns = scanned_area(scan.positions, scan.patch_size)
+    seen = product.obj[max(rows.start, 0) : rows.stop, max(columns.start, 0) : columns.stop]
+    size = float(np.sqrt(np.square(np.abs(seen), dtype=np.float64).mean()))
+    if size == 0:
+        raise DataError(f"{product.label}: no light comes through this object; is it empty?")
+    if 1 / _USUAL < size < _USUAL:
+        return product.obj, ()
+    near_one = (product.obj / np.complex128(size)).astype(np.complex64)
+    return near_one, (f"the object, of amplitude {size:.3g}, was divided by that",)
 
 
 def _probe_notes(product: Product, scan: Scan) -> tuple[str, ...]:
@@ -122,19 +149,22 @@ def _scaled(scan: Scan) -> Tensor:
     return (probe * scale).to(torch.complex64)
 
 
-def against_data(evidence: Evidence, source: str) -> AgainstData:
+def against_data(evidence: Evidence, source: str, best: Evidence | None = None) -> AgainstData:
     """Compare what an object predicts with what was measured.
 
     Args:
         evidence: the two.
         source: where the patterns came from.
+        best: the same patterns with the true object, of which the noise floor is simulated;
+            without it, the object itself has to do.
     """
+    best = best or evidence
     experiment, canvas, amplitude = evidence.experiment, evidence.canvas, evidence.amplitude
     held_out = evidence.pairing.held_out
 
     measured = measured_frames(experiment, canvas, amplitude)
     flat = measured_frames(experiment, torch.ones_like(canvas), amplitude)
-    perfect = simulated_frames(experiment, canvas, evidence.scale, seed=0)
+    perfect = simulated_frames(best.experiment, best.canvas, best.scale, seed=0)
     residual, _ = frame_misfit(experiment, canvas, amplitude)
     # an empty pattern has no relative residual, and is worth looking at first
     order = np.argsort(-np.nan_to_num(residual, nan=np.inf), kind="stable")

@@ -13,7 +13,7 @@ from ptycho.data.reconstruction import Complex, scanned_area
 from ptycho.data.scan import DataError, Scan
 from ptycho.report.align import align, remove_ramp
 from ptycho.report.correlation import frc
-from ptycho.report.metrics import Figures, compare
+from ptycho.report.metrics import Figures, compare_aligned
 from ptycho.report.verdict import Between, Rings, TwoHalves
 from ptycho.workflows import build, stages
 from ptycho.workflows.problem import pose
@@ -56,11 +56,10 @@ def correlate_halves(
         for obj, offset in objects
     )
     target = remove_ramp(second)
-    rings = Rings(*frc(align(first, target, max_shift=max_shift), target))
-    figures = compare(first, second, pixel_size_m, max_shift=max_shift)
+    aligned = align(first, target, max_shift=max_shift)
     return TwoHalves(
-        scores=Between(_rings_only(figures)),
-        rings=rings,
+        scores=Between(_rings_only(compare_aligned(aligned, second, pixel_size_m))),
+        rings=Rings(*frc(aligned, target)),
         patterns=(len(halves[0]), len(halves[1])),
     )
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from ptycho.data.placing import Placed, with_margin
 from ptycho.data.products import Product
 from ptycho.physics.forward import Experiment
-from ptycho.report.align import ComplexImage, align, remove_ramp
+from ptycho.report.align import align, remove_ramp
 from ptycho.report.correlation import frc
-from ptycho.report.metrics import Figures, compare, flat_floor, noisy
+from ptycho.report.metrics import compare, compare_aligned, flat_floor, noisy
 from ptycho.report.verdict import AgainstTruth, Between, Rings
 from ptycho.workflows.evidence import Evidence
 
@@ -39,16 +39,18 @@ def against_truth(
         max_shift: largest shift that is undone, in pixels.
         twin: whether the conjugate twin counts as the same.
     """
-
-    def scored(obj: ComplexImage) -> Figures:
-        return compare(obj, placed.truth, pixel_size_m, max_shift=max_shift, twin=twin)
-
     target = remove_ramp(placed.truth)
     aligned = align(placed.obj, target, max_shift=max_shift, twin=twin)
-    noise = {} if light is None else scored(noisy(placed.truth, light, seed=0))
+    noise = {}
+    if light is not None:
+        noise = compare(noisy(placed.truth, light, seed=0), placed.truth, pixel_size_m)
     return AgainstTruth(
         source=source,
-        scores=Between(scored(placed.obj), flat_floor(placed.truth, pixel_size_m), noise),
+        scores=Between(
+            compare_aligned(aligned, placed.truth, pixel_size_m),
+            flat_floor(placed.truth, pixel_size_m),
+            noise,
+        ),
         aligned=aligned,
         truth=target,
         rings=Rings(*frc(aligned, target)),
