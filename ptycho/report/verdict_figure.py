@@ -199,11 +199,12 @@ def _draw_worst(axes: Axes, data: AgainstData, per_row: int) -> None:
             page[top : top + size, left : left + size] = np.clip(image / brightest, 0, 1) ** 0.7
             top += size
         residual = f"R {one.residual:.2f}" if math.isfinite(one.residual) else "dark"
-        text = axes.text(
-            left + 0.04 * size, top - 2 * size + 0.04 * size, f"{one.number}: {residual}",
-            va="top", ha="left", fontsize=letters, color="white",
-        )  # fmt: skip
-        text.set_path_effects([*panels.outline()])
+        for words, down in ((f"{one.number}: {residual}", 2), ("model", 1)):
+            text = axes.text(
+                left + 0.04 * size, top - (down - 0.04) * size, words,
+                va="top", ha="left", fontsize=letters, color="white",
+            )  # fmt: skip
+            text.set_path_effects([*panels.outline()])
         axes.axhline(top - size - 0.5, color="white", lw=0.8)
     room = axes.get_window_extent().width / 8  # letters of a title
     long = "worst patterns: measured above, model below"
