@@ -3,7 +3,6 @@
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -11,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ptycho.config.config import UserError
+from ptycho.config.process import exit_codes, gentle_threads, refuse
 from ptycho.config.store import (
     MENDABLE,
     check_command_line,
@@ -19,13 +19,6 @@ from ptycho.config.store import (
     sentence,
     to_run_config,
 )
-
-BAD_INPUT = 2
-"""Exit code for anything the user can mend."""
-UNREAD = 1
-"""Exit code when the output was no longer wanted."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
@@ -42,38 +35,21 @@ def _job(cfg: DictConfig) -> float | None:
     except (UserError, OSError) as error:
         if context.mode == RunMode.MULTIRUN:
             raise  # the sweep goes on and reports it
-        _refuse(error)
+        refuse(error, sentence)
 
 
 def main() -> None:
     """Run Hydra; whatever the user can mend becomes a sentence and exit code 2."""
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us instead of printing them
-    # threads that spin long for each other crawl on a machine that others use, too; torch reads
-    # this when it is loaded
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    try:
+    gentle_threads()
+    with exit_codes(*MENDABLE, sentence=sentence):
         runs = check_command_line(sys.argv[1:])
         if runs:
             from ptycho.workflows.preflight import check_surroundings
 
             check_surroundings(*runs)
         _job()
-    except BrokenPipeError:  # whoever read us, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(UNREAD)
-    except (*MENDABLE, OSError) as error:
-        _refuse(error)
-    except KeyboardInterrupt:
-        print("ptycho: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-
-
-def _refuse(error: Exception) -> NoReturn:
-    faults = error.faults if isinstance(error, UserError) else (sentence(error),)
-    for fault in faults:
-        print(f"ptycho: {fault}", file=sys.stderr)
-    sys.exit(BAD_INPUT)
 
 
 if __name__ == "__main__":

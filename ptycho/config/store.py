@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ptycho.config.config import ConfigError, RunConfig, UserError
+from ptycho.config.process import plain_sentence
 from ptycho.config.validate import check, leaves, suggestion
 
 MENDABLE = (UserError, HydraException, OmegaConfBaseException, YAMLError)
@@ -99,7 +100,7 @@ def check_command_line(arguments: list[str]) -> list[RunConfig]:
 def sentence(error: Exception) -> str:
     """One clear line for an error of Hydra, OmegaConf, the YAML reader or the system."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'cannot read or write'}: {error.strerror}."
+        return plain_sentence(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")

@@ -50,13 +50,18 @@ class Reconstruction:
 
     @property
     def scanned(self) -> tuple[slice, slice]:
-        """Rows and columns between the outermost patch centres: the area that is judged.
+        """Rows and columns between the outermost patch centres: the area that is judged."""
+        return scanned_area(self.positions, self.probe.shape[-1])
 
-        At least half a patch wide, so that a line or a single pattern can be judged, too.
-        """
-        low, high = np.ceil(self.positions.min(0)), np.floor(self.positions.max(0)) + 1
-        middle, least = (low + high) // 2, self.probe.shape[-1] // 2
-        narrow = high - low < least
-        low = np.where(narrow, middle - least // 2, low).astype(int)
-        high = np.where(narrow, low + least, high).astype(int)
-        return slice(low[0], high[0]), slice(low[1], high[1])
+
+def scanned_area(positions: NDArray[np.float64], patch_size: int) -> tuple[slice, slice]:
+    """Rows and columns between the outermost of some patch centres ``(n, 2)``.
+
+    At least half a patch wide, so that a line or a single pattern can be judged, too.
+    """
+    low, high = np.ceil(positions.min(0)), np.floor(positions.max(0)) + 1
+    middle, least = (low + high) // 2, patch_size // 2
+    narrow = high - low < least
+    low = np.where(narrow, middle - least // 2, low).astype(int)
+    high = np.where(narrow, low + least, high).astype(int)
+    return slice(low[0], high[0]), slice(low[1], high[1])

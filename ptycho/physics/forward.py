@@ -18,7 +18,7 @@ def matched_scale(probe: Tensor, amplitude: Tensor) -> float:
         probe: complex ``(mode, y, x)`` in any unit.
         amplitude: measured ``(n, y, x)``.
     """
-    measured = amplitude.square().sum((-2, -1)).cpu().double().mean()
+    measured = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).cpu().double().square().mean()
     # double before squaring: a probe may come in any unit
     return float((measured / photons(probe.cpu().to(torch.complex128))).sqrt())
 

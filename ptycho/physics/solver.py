@@ -81,7 +81,7 @@ class Solver:
         self._damped = (1 - floor) * self.illumination + floor * brightest
         self._trusted = self.illumination > _EDGE * brightest
         self._filter = low_frequency_filter(_padded(shape), cutoff, recipe.cap).to(brightest.device)
-        energy = amplitude.square().sum((-2, -1))
+        energy = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).square()
         self._energy = float((energy if take is None else energy[take]).cpu().double().sum())
 
     def run(

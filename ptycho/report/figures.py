@@ -19,7 +19,8 @@ from ptycho.report.align import ComplexImage, align, level
 from ptycho.report.metrics import FLAT, NOISE, Figures, phases, wrapped
 
 _WIDE = 1.4  # width over height from which an object has the page of :func:`_wide`
-_STRIP = 15.0  # width over height of the flattest box for an image
+STRIP = 15.0
+"""Width over height of the flattest box for an image."""
 _BAR = 0.75  # room for a colour bar and its labels, in units of 100 pixels
 
 
@@ -35,22 +36,22 @@ def save_picture(
     """
     inside = reconstruction.scanned
     truth = None if reconstruction.truth is None else reconstruction.truth[inside]
-    views = [_view(stage.obj[inside], truth) for stage in reconstruction.stages]
-    true_view = None if truth is None else _view(truth, truth)
+    views = [view_of(stage.obj[inside], truth) for stage in reconstruction.stages]
+    true_view = None if truth is None else view_of(truth, truth)
     scale = panels.common_scale(*views[-1:], *([true_view] if true_view else []))
     height, width = views[-1].phase.shape
     if width > _WIDE * height:
-        figure = _new_figure(18, 11, top=None)
+        figure = new_page(18, 11, top=None)
         _title(figure, reconstruction, figures)
         choices = _wide(reconstruction, figures, views, true_view, scale)
         panels.fill(figure, choices, (0.15, 1.0, 17.7, 9.95))
-        return _save(figure, path)
-    figure = _new_figure(18, 11, top=0.905)
+        return save_page(figure, path)
+    figure = new_page(18, 11, top=0.905)
     _title(figure, reconstruction, figures)
     left, right = figure.subfigures(1, 2, wspace=0.02, squeeze=False)[0]
     _object(left, reconstruction, views[-1], true_view, scale)
     _evidence(right, reconstruction, figures, views, true_view, scale)
-    _save(figure, path)
+    save_page(figure, path)
 
 
 def save_object_png(obj: ComplexImage, path: str | Path) -> None:
@@ -60,15 +61,16 @@ def save_object_png(obj: ComplexImage, path: str | Path) -> None:
         obj: complex ``(H, W)``; cropped to the scanned area, or its rim sets the colours.
         path: PNG to write.
     """
-    view = _view(obj, None)
+    view = view_of(obj, None)
     height, width = view.phase.shape
-    figure = _new_figure(11, float(np.clip(4.8 * height / width + 0.3, 2, 11)))
+    figure = new_page(11, float(np.clip(4.8 * height / width + 0.3, 2, 11)))
     left, right = figure.subplots(1, 2, squeeze=False)[0]
     _pair(left, right, view, panels.common_scale(view))
-    _save(figure, path)
+    save_page(figure, path)
 
 
-def _view(obj: ComplexImage, truth: ComplexImage | None) -> panels.View:
+def view_of(obj: ComplexImage, truth: ComplexImage | None) -> panels.View:
+    """An object brought onto the truth, or levelled when there is none."""
     finite = np.nan_to_num(obj, nan=0.0, posinf=0.0, neginf=0.0)
     if truth is None:
         return panels.View(np.abs(finite), np.angle(level(finite)))
@@ -76,7 +78,7 @@ def _view(obj: ComplexImage, truth: ComplexImage | None) -> panels.View:
     return panels.View(np.abs(aligned), phases(aligned, truth)[0])
 
 
-def _new_figure(width: float, height: float, top: float | None = 0.99) -> Figure:
+def new_page(width: float, height: float, top: float | None = 0.99) -> Figure:
     """A white page of 100 pixels per unit, laid out below ``top`` (None: by hand)."""
     layout = None
     if top is not None:
@@ -86,7 +88,8 @@ def _new_figure(width: float, height: float, top: float | None = 0.99) -> Figure
     return figure
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save_page(figure: Figure, path: str | Path) -> None:
+    """Write a page as PNG; its folder is made if need be."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
 
@@ -94,9 +97,14 @@ def _save(figure: Figure, path: str | Path) -> None:
 def _title(figure: Figure, reconstruction: Reconstruction, figures: Mapping[str, Figures]) -> None:
     result = figures.get(reconstruction.stages[-1].name, {})
     said = key_figures(result, figures.get(FLAT, {}), figures.get(NOISE, {}))
+    head(figure, reconstruction.label, said)
+
+
+def head(figure: Figure, label: str, said: str) -> None:
+    """Write the label of a page and, as large as it fits, a line below it."""
     # a label is a label: its $ and _ are no formula
-    label = figure.text(0.012, 0.965, reconstruction.label, va="center", parse_math=False)
-    label.set(fontsize=19, weight="bold")
+    above = figure.text(0.012, 0.965, label, va="center", parse_math=False)
+    above.set(fontsize=19, weight="bold")
     line = figure.text(0.012, 0.93, said, va="center", color="#444444")
     for size in (12, 11, 10, 9, 8):
         line.set_fontsize(size)
@@ -160,16 +168,13 @@ def _wide(
 ) -> Iterator[tuple[panels.Column, panels.Column]]:
     """Pages for a wide object: the result large at the left, with more if it is flat."""
     height, width = views[-1].phase.shape
-    image = partial(panels.Panel, aspect=min(width / height, _STRIP))
+    image = partial(panels.Panel, aspect=min(width / height, STRIP))
     pixel = reconstruction.pixel_size_m
 
     def two(view: panels.View, whose: str) -> list[panels.Panel]:
-        return [
-            image(partial(_phase, view=view, scale=scale, whose=whose), right=_BAR),
-            image(
-                partial(_amplitude, view=view, scale=scale, whose=whose, pixel=pixel), right=_BAR
-            ),
-        ]
+        phase = partial(draw_phase, view=view, scale=scale, whose=whose)
+        amplitude = partial(draw_amplitude, view=view, scale=scale, whose=whose, pixel=pixel)
+        return [image(phase, right=_BAR), image(amplitude, right=_BAR)]
 
     result, true_pair = two(views[-1], ""), list[panels.Panel]()
     rows, columns = reconstruction.obj.shape
@@ -179,7 +184,7 @@ def _wide(
     if true_view is not None:
         true_pair = two(true_view, _whose(reconstruction))
         known = reconstruction.truth_is_known
-        draw = partial(_error, view=views[-1], true_view=true_view, known=known)
+        draw = partial(draw_error, view=views[-1], true_view=true_view, known=known)
         evidence = image(draw, right=_BAR)
     modes = min(len(reconstruction.probe), 3)
     others = [
@@ -214,18 +219,20 @@ def _pair(
     whose: str = "",
     pixel_size_m: float | None = None,
 ) -> None:
-    _amplitude(left, view, scale, whose, pixel_size_m)
-    _phase(right, view, scale, whose)
+    draw_amplitude(left, view, scale, whose, pixel_size_m)
+    draw_phase(right, view, scale, whose)
 
 
-def _amplitude(
+def draw_amplitude(
     axes: Axes, view: panels.View, scale: panels.Scale, whose: str, pixel: float | None
 ) -> None:
+    """Draw the amplitude of a view with its colour and scale bars."""
     panels.colour_bar(axes, scale.draw_amplitude(axes, view, f"{whose}amplitude"))
     panels.scale_bar(axes, view.phase.shape[1], pixel)
 
 
-def _phase(axes: Axes, view: panels.View, scale: panels.Scale, whose: str) -> None:
+def draw_phase(axes: Axes, view: panels.View, scale: panels.Scale, whose: str) -> None:
+    """Draw the phase of a view with its colour bar."""
     panels.colour_bar(axes, scale.draw_phase(axes, view, f"{whose}phase (rad)"))
 
 
@@ -255,11 +262,12 @@ def _evidence(
             if true_view is None:
                 _illumination(left, reconstruction)
             else:
-                _error(left, views[-1], true_view, reconstruction.truth_is_known)
+                draw_error(left, views[-1], true_view, reconstruction.truth_is_known)
             panels.draw_probe(right, reconstruction.probe)
 
 
-def _error(axes: Axes, view: panels.View, true_view: panels.View, known: bool) -> None:
+def draw_error(axes: Axes, view: panels.View, true_view: panels.View, known: bool) -> None:
+    """Draw what the phase of a view differs from the true one's by."""
     error = wrapped(view.phase - true_view.phase)
     most = max(float(np.percentile(np.abs(error), 99)), 1e-3)
     what = "phase error" if known else "phase, difference from the estimate"

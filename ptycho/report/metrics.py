@@ -44,6 +44,7 @@ def compare(
     truth: ComplexImage,
     pixel_size_m: float | None = None,
     *,
+    max_shift: float = 4.0,
     twin: bool = False,
 ) -> Figures:
     """Score an object against the truth; both cropped to the scanned area.
@@ -56,7 +57,8 @@ def compare(
         obj: complex ``(H, W)``.
         truth: complex ``(H, W)`` on the same grid.
         pixel_size_m: side of a pixel in metres, when known.
-        twin: whether the conjugate twin counts as the same, see :func:`align`.
+        max_shift: largest shift that is undone, in pixels, see :func:`align`.
+        twin: whether the conjugate twin counts as the same.
 
     Returns:
         ``{amplitude,phase}_{pearson,ssim,ms_ssim,psnr,mae}`` (dB, rad), ``frc_area`` and
@@ -66,8 +68,15 @@ def compare(
         return dict.fromkeys(flat_floor(truth, pixel_size_m), math.nan)
     # diffraction is blind to a tilt, so a tilt must not earn correlation: a photograph that
     # is brighter on one side would grant 0.6 to an empty object
+    aligned = align(obj, remove_ramp(truth), max_shift=max_shift, twin=twin)
+    return compare_aligned(aligned, truth, pixel_size_m)
+
+
+def compare_aligned(
+    aligned: ComplexImage, truth: ComplexImage, pixel_size_m: float | None = None
+) -> Figures:
+    """:func:`compare` of an object that was aligned to the truth without its ramp."""
     level = remove_ramp(truth)
-    aligned = align(obj, level, twin=twin)
     true_modulus = np.abs(level)
     unit = float(true_modulus.max())
     figures = _likeness("amplitude", np.abs(aligned), true_modulus, np.ptp(true_modulus), unit)

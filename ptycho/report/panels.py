@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -25,9 +26,10 @@ Image = NDArray[np.floating[Any]]
 Limits = tuple[float, float]
 
 AMPLITUDE, PHASE, CYCLIC, ERROR, LIGHT = "gray", "viridis", "twilight", "RdBu_r", "magma"
+RESIDUAL = "cividis"
 
-_INK = "#333333"
-_COLOURS = ("#1f5fa8", "#d9622b", "#2c8a57", "#8a4fa3", "#7a6a58")
+INK = "#333333"
+COLOURS = ("#1f5fa8", "#d9622b", "#2c8a57", "#8a4fa3", "#7a6a58")
 _WRAPS = 1.8 * np.pi  # radians between the limits from which a phase is shown as a circle
 _TITLE = 0.34  # height of a title with the space above it
 _NARROW = 3.0  # largest over smallest value up to which a curve is drawn on a linear axis
@@ -80,17 +82,33 @@ def arrange(column: Column, width: float, height: float) -> list[tuple[Panel, Bo
     return boxes
 
 
-def fill(figure: Figure, choices: Iterable[tuple[Column, Column]], page: Box) -> None:
-    """Draw the choice of two columns that, at the best widths, covers most of the page."""
+def fill(
+    figure: Figure,
+    choices: Iterable[tuple[Column, Column]],
+    page: Box,
+    fairness: float = 1.0,
+    narrowest: float = 0.42,
+) -> None:
+    """Draw the choice of two columns that, at the best widths, covers most of the page.
+
+    Args:
+        figure: where to draw.
+        choices: pairs of columns.
+        page: the part of the figure to fill, in units of 100 pixels.
+        fairness: power of the area that a panel is worth; below 1 no panel is made tiny for
+            the sake of a large one.
+        narrowest: smallest share of the width that the left column may have.
+    """
     start, top, width, height = page
     gap, most, best = 0.25, -1.0, list[tuple[Panel, Box]]()
     for left, right in choices:
-        for share in np.linspace(0.42, 0.7, 29):
-            split = float(share) * width
-            boxes = arrange(left, split, height)
+        for share in np.linspace(narrowest, 0.7, 29):
+            boxes = arrange(left, float(share) * width, height)
+            # what the left column does not need is the right one's
+            split = max(x + w + panel.right for panel, (x, _, w, _) in boxes)
             for panel, (x, *rest) in arrange(right, width - split - gap, height):
                 boxes.append((panel, (x + split + gap, rest[0], rest[1], rest[2])))
-            covered = sum(panel.weight * w * h for panel, (_, _, w, h) in boxes)
+            covered = sum(panel.weight * (w * h) ** fairness for panel, (_, _, w, h) in boxes)
             if covered > most:
                 most, best = covered, boxes
     across, down = figure.get_size_inches()
@@ -162,10 +180,10 @@ def draw_image(axes: Axes, image: Image, title: str, colours: str, shown: Limits
 
 def bare(axes: Axes, title: str) -> None:
     """Title at the left, no ticks, a hairline around."""
-    axes.set_title(title, loc="left", fontsize=11, color=_INK)
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.spines[:].set(color=_INK, linewidth=0.6)
+    axes.spines[:].set(color=INK, linewidth=0.6)
 
 
 class _FewTicks(MaxNLocator):
@@ -177,14 +195,14 @@ class _FewTicks(MaxNLocator):
         return super().__call__()
 
 
-def colour_bar(axes: Axes, drawn: AxesImage) -> None:
+def colour_bar(axes: Axes, drawn: ScalarMappable) -> None:
     """A slim colour bar at the right of an image, exactly as high as the image."""
     beside = axes.inset_axes((1.015, 0, 0.03, 1))
     bar = axes.figure.colorbar(drawn, cax=beside)
-    bar.ax.tick_params(labelsize=9, length=2, color=_INK, labelcolor=_INK)
+    bar.ax.tick_params(labelsize=9, length=2, color=INK, labelcolor=INK)
     bar.locator = _FewTicks()
     bar.update_ticks()
-    bar.ax.spines[:].set(color=_INK, linewidth=0.6)
+    bar.ax.spines[:].set(color=INK, linewidth=0.6)
 
 
 def scale_bar(axes: Axes, width: int, pixel_size_m: float | None) -> None:
@@ -258,7 +276,7 @@ def draw_curves(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]])
     everything: list[float] = []
     for index, (name, points) in enumerate(curves.items()):
         seconds, values = np.array([p for p in points if 0 < p[1] < np.inf]).reshape(-1, 2).T
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = COLOURS[index % len(COLOURS)]
         marker = "o" if len(values) < 30 else "None"
         axes.plot(seconds, values, color=colour, lw=1.6, marker=marker, ms=3.5, label=name)
         everything.extend(values)
@@ -267,10 +285,20 @@ def draw_curves(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]])
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_title("convergence", loc="left", fontsize=11, color=_INK)
-    axes.set_xlabel("seconds", fontsize=10, color=_INK)
-    axes.tick_params(which="both", labelsize=9, color=_INK, labelcolor=_INK)
+    axes.set_title("convergence", loc="left", fontsize=11, color=INK)
+    axes.set_xlabel("seconds", fontsize=10, color=INK)
+    plain_axes(axes)
+    axes.legend(frameon=False, fontsize=10, labelcolor=INK)
+
+
+def plain_axes(axes: Axes) -> None:
+    """Axes of a curve: two thin lines, a pale grid, small numbers."""
+    axes.tick_params(which="both", labelsize=9, color=INK, labelcolor=INK)
     axes.grid(True, which="major", color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set(color=_INK, linewidth=0.6)
-    axes.legend(frameon=False, fontsize=10, labelcolor=_INK)
+    axes.spines[["left", "bottom"]].set(color=INK, linewidth=0.6)
+
+
+def outline() -> list[withStroke]:
+    """A thin dark rim that keeps white letters readable on anything."""
+    return [withStroke(linewidth=2.5, foreground="black")]

@@ -71,11 +71,17 @@ def refine(
 
 
 @torch.no_grad()
-def solve(problem: Problem, settings: SolverConfig, recipe: Recipe, bars: Progress) -> Tensor:
+def solve(
+    problem: Problem,
+    settings: SolverConfig,
+    recipe: Recipe,
+    bars: Progress,
+    name: str = "solve",
+) -> Tensor:
     """The physics alone, from a flat object."""
     solver = problem.solver(recipe)
     total = settings.coarse_iterations + settings.iterations + settings.poisson_iterations
-    with ticking(bars, "solve", total) as tick:
+    with ticking(bars, name, total) as tick:
         obj = problem.start(settings.coarse_iterations, recipe, tick)
         obj = solver.run(obj, settings.iterations, on_iteration=tick)
         return solver.run(obj, settings.poisson_iterations, poisson=True, on_iteration=tick)

@@ -1,0 +1,62 @@
+"""How a command begins and ends: kind to its neighbours, sentences instead of tracebacks."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from ptycho.config.config import UserError
+
+BAD_INPUT = 2
+"""Exit code for anything the user can mend."""
+UNREAD = 1
+"""Exit code when the output was no longer wanted."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
+def gentle_threads() -> None:
+    """Let waiting threads sleep; to be called before torch is loaded, which reads this.
+
+    Threads that spin long for each other crawl on a machine that others use, too.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def plain_sentence(error: Exception) -> str:
+    """One line for an error of the system or of ours."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'cannot read or write'}: {error.strerror}."
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def refuse(error: Exception, sentence: Callable[[Exception], str] = plain_sentence) -> NoReturn:
+    """Print a sentence for each fault and end the process."""
+    faults = error.faults if isinstance(error, UserError) else (sentence(error),)
+    for fault in faults:
+        print(f"ptycho: {fault}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+@contextmanager
+def exit_codes(
+    *mendable: type[Exception], sentence: Callable[[Exception], str] = plain_sentence
+) -> Iterator[None]:
+    """Turn what may end a command into exit codes and sentences.
+
+    Args:
+        *mendable: errors besides ``UserError`` and ``OSError`` that the user can mend.
+        sentence: makes one readable.
+    """
+    told: tuple[type[Exception], ...] = (UserError, OSError, *mendable)
+    try:
+        yield
+    except BrokenPipeError:  # whoever read us, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
+    except told as error:
+        refuse(error, sentence)
+    except KeyboardInterrupt:
+        print("ptycho: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)

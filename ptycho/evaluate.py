@@ -1,0 +1,164 @@
+"""``ptycho evaluate``: a reconstruction in, its figures and a picture out."""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from ptycho.config.choices import Values
+from ptycho.config.config import UserError
+from ptycho.config.process import exit_codes, gentle_threads
+
+_DESCRIPTION = """\
+Judge a reconstruction of any package: against the true object, against the measured patterns,
+or both. Every figure stands beside that of a flat object, which is worth nothing.
+"""
+
+_EXAMPLES = """\
+examples:
+  ptycho evaluate outputs/runs/RUN/reconstruction.npz --data scan.npz
+  ptycho evaluate product.h5 --data scan.npz               a product of ptychodus or pty-chi
+  ptycho evaluate theirs.npz --truth ours.npz              two reconstructions of one scan
+  ptycho evaluate product.h5 --data scan.npz --split-halves
+
+FILE and --truth may be a reconstruction.npz, a scan NPZ with objectGuess, a ptychodus product
+(HDF5 or NPZ) or a complex array `object` (NPZ, HDF5, NPY). --data is a scan NPZ. What each
+figure means: docs/evaluate.md.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are sentences of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see ptycho evaluate --help.")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Evaluate what the command line names; exit codes as for a run.
+
+    Args:
+        arguments: the command line after ``evaluate``; taken from ``sys.argv`` when None.
+    """
+    gentle_threads()
+    with exit_codes():
+        given = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+        _check(given)
+        from ptycho.report.console import console  # heavy from here on: torch, matplotlib
+        from ptycho.workflows.evaluation import Question, evaluate, report
+
+        terminal = console()
+        question = Question(
+            file=given.file,
+            truth=given.truth,
+            data=given.data,
+            split_halves=given.split_halves,
+            twin=given.twin,
+            max_shift=given.max_shift,
+            pixel_size_m=None if given.pixel_size_nm is None else given.pixel_size_nm * 1e-9,
+            values=given.values,
+        )
+        report(evaluate(question, terminal), _folder(given), given.json, terminal)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="ptycho evaluate",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="the reconstruction to judge")
+    against = parser.add_argument_group("against what (at least one)")
+    against.add_argument("--truth", metavar="FILE", type=Path, help="the object it should be")
+    against.add_argument("--data", metavar="FILE", type=Path, help="the scan it was made from")
+    against.add_argument(
+        "--split-halves",
+        action="store_true",
+        help="with --data: solve two halves of the patterns with FILE's probe and correlate them",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--twin", action="store_true", help="allow the conjugate twin, turned by half a turn"
+    )
+    how.add_argument(
+        "--max-shift", metavar="PX", type=float, default=4.0,
+        help="largest shift that is undone, in pixels (default: %(default)g)",
+    )  # fmt: skip
+    how.add_argument(
+        "--pixel-size-nm", metavar="X", type=float, help="side of an object pixel, for nm"
+    )
+    how.add_argument(
+        "--values", choices=[str(v.value) for v in Values], default="auto",
+        help="what --data holds; auto: integers are counts (default: %(default)s)",
+    )  # fmt: skip
+    where = parser.add_argument_group("where to")
+    where.add_argument(
+        "--out", metavar="FOLDER", type=Path,
+        help="for evaluation.json and evaluation.png (default: outputs/evaluations/FILE's name)",
+    )  # fmt: skip
+    where.add_argument(
+        "--json", metavar="FILE", type=Path, help="write the numbers there instead of into FOLDER"
+    )
+    return parser
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Look at what was typed, before anything heavy is loaded.
+
+    Raises:
+        UserError: with a sentence for everything that cannot be.
+    """
+    faults = [
+        fault
+        for name in ("file", "truth", "data")
+        if (path := getattr(given, name)) and (fault := _file_fault(name, path))
+    ]
+    if not (given.truth or given.data):
+        faults.append(
+            "give something to judge FILE by: --truth FILE (the true object, or another "
+            "reconstruction), --data FILE (the scan with its patterns), or both."
+        )
+    if given.split_halves and not given.data:
+        faults.append("--split-halves needs the patterns: give the scan with --data FILE.")
+    if not (math.isfinite(given.max_shift) and given.max_shift >= 0):
+        faults.append(f"--max-shift must be pixels, at least 0, got {given.max_shift:g}.")
+    size = given.pixel_size_nm
+    if size is not None and not 0 < size < 1e9:
+        faults.append(f"--pixel-size-nm must be nanometres above 0, got {size:g}.")
+    for option, folder in (("--out", _folder(given)), ("--json", given.json and given.json.parent)):
+        if folder and (there := _in_the_way(folder)):
+            faults.append(f"{option}: {there} is a file, not a folder.")
+    if given.json and given.json.is_dir():
+        faults.append(f"--json: {given.json} is a folder; name a file in it.")
+    if faults:
+        raise UserError(*faults)
+
+
+def _file_fault(name: str, path: Path) -> str | None:
+    option = "FILE" if name == "file" else f"--{name}"
+    if path.is_dir():
+        return f"{option}: {path} is a folder; name the file in it."
+    if not path.is_file():
+        return f"{option}: no such file: {path.absolute()}; check the path."
+    return None
+
+
+def _folder(given: argparse.Namespace) -> Path:
+    if given.out is not None:
+        return Path(given.out)
+    file: Path = given.file
+    # every run calls its result the same; its folder has the name
+    usual = file.absolute().parent.name if file.stem == "reconstruction" else file.stem
+    return Path("outputs/evaluations") / (usual or "object")
+
+
+def _in_the_way(folder: Path) -> Path | None:
+    """A file where a folder is wanted."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return None if there.is_dir() else there
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""A reconstruction held against the patterns of its scan."""
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptycho.config.choices import Accelerator
+from ptycho.data.pairing import Pairing, pair
+from ptycho.data.placing import with_margin
+from ptycho.data.products import Product
+from ptycho.data.reconstruction import Complex, scanned_area
+from ptycho.data.scan import DataError, Scan
+from ptycho.physics.forward import Experiment, matched_scale
+from ptycho.report.frames import (
+    frame_misfit,
+    measured_frames,
+    misfit,
+    photon_scale,
+    simulated_frames,
+)
+from ptycho.report.metrics import frame_figures
+from ptycho.report.verdict import AgainstData, Between, Pattern
+from ptycho.workflows.problem import pick_device
+
+_WORST = 6  # patterns shown
+_TRIED = (-1.0, -0.5, 0.0, 0.5, 1.0)  # pixels by which conventions differ
+_USUAL = 10.0  # times more or less than 1 that the amplitude of an object may be
+_GAIN = 0.02  # relative fall of R from which another convention is suspected
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Patterns paired with an object that has room for all of them."""
+
+    obj: Complex
+    """``(H, W)``: the object without a margin."""
+    scan: Scan
+    """The patterns that have a position, with the object's positions and its probe."""
+    pairing: Pairing
+    canvas: Tensor
+    """Complex: the object, empty beyond its borders."""
+    margin: NDArray[np.int64]
+    """``(2,)``: rows and columns added before the object's first pixel."""
+    experiment: Experiment
+    """Probe and positions on the canvas."""
+    amplitude: Tensor
+    """Measured ``(m, N, N)``."""
+    scale: float
+    """What the experiment's photons must be multiplied by to be those counted."""
+    notes: tuple[str, ...]
+    """What was decided, in sentences."""
+
+    @property
+    def photons(self) -> NDArray[np.float64]:
+        """Photons that fell on each pixel of the canvas."""
+        height, width = self.canvas.shape
+        light = self.experiment.illumination((height, width))
+        return np.asarray(self.scale * light.cpu().double().numpy())
+
+
+def gather(product: Product, scan: Scan) -> Evidence:
+    """Bring a reconstruction and the patterns of its scan together.
+
+    The probe is the reconstruction's own; without one, the scan's. An object far from
+    amplitude 1 is brought there, so that what lies beyond its borders can be empty.
+
+    Raises:
+        DataError: the two do not belong together.
+    """
+    pairing = pair(product, scan)
+    notes = (*pairing.notes, *_probe_notes(product, scan))
+    if "dose" in scan.notes:
+        notes += (f"dose {scan.notes['dose']}: deviance and noise floor say little",)
+    used = replace(
+        scan,
+        amplitude=scan.amplitude[pairing.patterns],
+        positions=pairing.positions,
+        probe=scan.probe if product.probe is None else product.probe,
+        truth=None,
+    )
+    obj, said = _near_one(product, used)
+    canvas, positions, beyond = with_margin(obj, used.positions, used.patch_size)
+    if beyond:
+        notes += (f"{beyond} patterns reach beyond the object, which is taken as empty there",)
+    device = pick_device(Accelerator.auto)
+    amplitude, on_device = torch.from_numpy(used.amplitude), torch.from_numpy(canvas).to(device)
+    experiment = Experiment(_scaled(used), torch.from_numpy(positions)).to(device)
+    return Evidence(
+        obj=obj,
+        scan=used,
+        pairing=pairing,
+        canvas=on_device,
+        margin=np.rint(positions[0] - used.positions[0]).astype(np.int64),
+        experiment=experiment,
+        amplitude=amplitude,
+        scale=photon_scale(experiment, on_device, amplitude),
+        notes=(*notes, *said),
+    )
+
+
+def beneath(evidence: Evidence, truth: Product, moved: tuple[int, int]) -> Evidence:
+    """The same patterns on the true object.
+
+    Args:
+        evidence: patterns on a reconstruction.
+        truth: what should be reconstructed.
+        moved: whole pixels (y, x) from the reconstruction's grid to the truth's.
+    """
+    positions = evidence.scan.positions + np.array(moved)
+    there = replace(truth, positions=positions, probe=evidence.scan.probe, indexes=None)
+    return gather(there, evidence.scan)
+
+
+def _near_one(product: Product, scan: Scan) -> tuple[Complex, tuple[str, ...]]:
+    """The object, divided by its amplitude where it was scanned if that is far from 1."""
+    rows, columns = scanned_area(scan.positions, scan.patch_size)
+    seen = product.obj[max(rows.start, 0) : rows.stop, max(columns.start, 0) : columns.stop]
+    size = float(np.sqrt(np.square(np.abs(seen), dtype=np.float64).mean()))
+    if size == 0:
+        raise DataError(f"{product.label}: no light comes through this object; is it empty?")
+    if 1 / _USUAL < size < _USUAL:
+        return product.obj, ()
+    near_one = (product.obj / np.complex128(size)).astype(np.complex64)
+    return near_one, (f"the object, of amplitude {size:.3g}, was divided by that",)
+
+
+def _probe_notes(product: Product, scan: Scan) -> tuple[str, ...]:
+    if product.probe is None:
+        return ("FILE has no probe: that of the scan is used",)
+    mine, theirs = product.probe.shape[-1], scan.patch_size
+    if mine != theirs:
+        raise DataError(
+            f"{product.label} has a probe of {mine} x {mine} pixels and {scan.label} patterns of "
+            f"{theirs} x {theirs}; crop or bin the patterns as for the reconstruction."
+        )
+    return ()
+
+
+def _scaled(scan: Scan) -> Tensor:
+    """The probe of a scan in square roots of photons."""
+    probe = torch.from_numpy(scan.probe).to(torch.complex128)
+    scale = matched_scale(probe, torch.from_numpy(scan.amplitude))
+    if not 0 < scale < np.inf:
+        raise DataError(f"{scan.label}: the probe is zero, or far too large or too small.")
+    return (probe * scale).to(torch.complex64)
+
+
+def against_data(evidence: Evidence, source: str, best: Evidence | None = None) -> AgainstData:
+    """Compare what an object predicts with what was measured.
+
+    Args:
+        evidence: the two.
+        source: where the patterns came from.
+        best: the same patterns with the true object, of which the noise floor is simulated;
+            without it, the object itself has to do.
+    """
+    best = best or evidence
+    experiment, canvas, amplitude = evidence.experiment, evidence.canvas, evidence.amplitude
+    held_out = evidence.pairing.held_out
+
+    measured = measured_frames(experiment, canvas, amplitude)
+    flat = measured_frames(experiment, torch.ones_like(canvas), amplitude)
+    perfect = simulated_frames(best.experiment, best.canvas, best.scale, seed=0)
+    residual, _ = frame_misfit(experiment, canvas, amplitude)
+    # an empty pattern has no relative residual, and is worth looking at first
+    order = np.argsort(-np.nan_to_num(residual, nan=np.inf), kind="stable")
+    return AgainstData(
+        source=source,
+        scores=Between(*(frame_figures(frames, held_out) for frames in (measured, flat, perfect))),
+        numbers=evidence.pairing.patterns,
+        positions=evidence.pairing.positions,
+        residual=residual,
+        held_out=held_out,
+        worst=tuple(_pattern(evidence, int(row), residual) for row in order[:_WORST]),
+    )
+
+
+@torch.no_grad()
+def _pattern(evidence: Evidence, row: int, residual: NDArray[np.float64]) -> Pattern:
+    which = torch.tensor([row], device=evidence.canvas.device)
+    model = (evidence.scale * evidence.experiment(evidence.canvas, which)[0]).sqrt()
+    y, x = evidence.pairing.positions[row].tolist()
+    return Pattern(
+        number=int(evidence.pairing.patterns[row]),
+        position=(y, x),
+        residual=float(residual[row]),
+        measured=evidence.scan.amplitude[row],
+        model=model.cpu().numpy(),
+    )
+
+
+def other_convention(evidence: Evidence) -> str | None:
+    """A sentence when the patterns would fit better half a pixel or a pixel away.
+
+    Packages name a patch by different pixels (its middle, the pixel after it, its first one),
+    and a result is easily saved with the wrong one.
+    """
+    scan = evidence.scan
+    few = int(np.clip(2**20 // scan.patch_size**2, 8, 64))
+    some = np.unique(np.linspace(0, len(scan) - 1, few).astype(int))
+    amplitude, probe = torch.from_numpy(scan.amplitude[some]), _scaled(scan)
+    found = {}
+    for offset in itertools.product(_TRIED, repeat=2):
+        moved = scan.positions[some] + np.array(offset)
+        canvas, positions, _ = with_margin(evidence.obj, moved, scan.patch_size)
+        experiment = Experiment(probe, torch.from_numpy(positions))
+        found[offset], _ = misfit(experiment, torch.from_numpy(canvas), amplitude)
+    best, as_it_is = min(found, key=lambda offset: found[offset]), found[0.0, 0.0]
+    if found[best] > (1 - _GAIN) * as_it_is:
+        return None
+    return (
+        f"R would fall from {as_it_is:.3f} to {found[best]:.3f} with all positions moved by "
+        f"{best[0]:+g} and {best[1]:+g} pixels (y, x): FILE may name another pixel the centre"
+    )

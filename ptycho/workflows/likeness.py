@@ -1,0 +1,88 @@
+"""A reconstruction held against the object it should be."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ptycho.data.placing import Placed, with_margin
+from ptycho.data.products import Product
+from ptycho.physics.forward import Experiment
+from ptycho.report.align import align, remove_ramp
+from ptycho.report.correlation import frc
+from ptycho.report.metrics import compare, compare_aligned, flat_floor, noisy
+from ptycho.report.verdict import AgainstTruth, Between, Rings
+from ptycho.workflows.evidence import Evidence
+
+Light = NDArray[np.float64]
+
+_FEWEST_PHOTONS = 1e3  # per pattern; a probe that carries fewer has been normalised
+
+
+def against_truth(
+    placed: Placed,
+    light: Light | None,
+    source: str,
+    *,
+    pixel_size_m: float | None = None,
+    max_shift: float = 4.0,
+    twin: bool = False,
+) -> AgainstTruth:
+    """Compare an object with the one it should be.
+
+    Args:
+        placed: the same area of both.
+        light: photons that fell on each of its pixels, when known.
+        source: where the truth came from.
+        pixel_size_m: side of a pixel in metres, when known.
+        max_shift: largest shift that is undone, in pixels.
+        twin: whether the conjugate twin counts as the same.
+    """
+    target = remove_ramp(placed.truth)
+    aligned = align(placed.obj, target, max_shift=max_shift, twin=twin)
+    noise = {}
+    if light is not None:
+        noise = compare(noisy(placed.truth, light, seed=0), placed.truth, pixel_size_m)
+    return AgainstTruth(
+        source=source,
+        scores=Between(
+            compare_aligned(aligned, placed.truth, pixel_size_m),
+            flat_floor(placed.truth, pixel_size_m),
+            noise,
+        ),
+        aligned=aligned,
+        truth=target,
+        rings=Rings(*frc(aligned, target)),
+    )
+
+
+def light_on(
+    placed: Placed, product: Product, truth: Product, evidence: Evidence | None
+) -> tuple[Light | None, str | None]:
+    """Photons that fell on each pixel of the area judged, and a sentence on who says so.
+
+    The patterns know best. Without them the probe may be in square roots of photons, as ours
+    are; one that carries too few to be a dose says nothing.
+    """
+    shape = placed.truth.shape
+    first = np.array(placed.corner) - placed.moved  # of the area, on the object's own grid
+    if evidence is not None:
+        return _cut(evidence.photons, first + evidence.margin, shape), None
+    for one, moved in ((product, (0, 0)), (truth, placed.moved)):
+        if one.probe is None or one.positions is None:
+            continue
+        photons = float(np.square(np.abs(one.probe), dtype=np.float64).sum())
+        if _FEWEST_PHOTONS <= photons < np.inf:
+            positions, size = one.positions - moved, one.probe.shape[-1]
+            canvas, there, _ = with_margin(np.ones_like(product.obj), positions, size)
+            margin = np.rint(there[0] - positions[0]).astype(np.int64)
+            experiment = Experiment(torch.from_numpy(one.probe), torch.from_numpy(there))
+            light = experiment.illumination((canvas.shape[0], canvas.shape[1]))
+            note = f"noise floor for {photons:.3g} photons a pattern, as the probe has them"
+            return _cut(light.double().numpy(), first + margin, shape), note
+    return None, "no noise floor without a dose: --data would tell it"
+
+
+def _cut(image: Light, corner: NDArray[Any], shape: tuple[int, ...]) -> Light:
+    return image[tuple(slice(a, a + n) for a, n in zip(corner, shape, strict=True))]
