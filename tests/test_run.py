@@ -93,7 +93,7 @@ def test_a_run_leaves_everything_in_its_folder(smoke: tuple[Path, str]):
 
 def test_a_run_ends_with_the_table_and_the_paths(smoke: tuple[Path, str]):
     run, printed = smoke
-    rows = re.findall(r"^ *(\w+) +(?:[\d.]+|-)(?: +[\d.-]+){7} *$", printed, re.MULTILINE)
+    rows = re.findall(r"^ *(\w+) +(?:[\d.]+|-)(?: +[\d.-]+){8} *$", printed, re.MULTILINE)
     assert rows == ["lift", "network", "refined", "flat", "noise"]
     assert f"{run}/reconstruction.png" in printed
 
