@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ptycho.physics.detector import intensity
-from ptycho.physics.patches import add_patches, extract_patches, split_positions
+from ptycho.physics.patches import add_patches_, extract_patches, split_positions
 from ptycho.physics.probe import as_modes, centring, photons, shifted_probes
 
 
@@ -85,10 +85,11 @@ class Experiment(nn.Module):
         exit_waves = self.table[some.row] * patches[:, None]
         return intensity(torch.fft.fft2(exit_waves, norm="ortho"))
 
-    def illumination(self, shape: tuple[int, int], batch: int = 256) -> Tensor:
+    def illumination(self, shape: tuple[int, int], batch: int = 48) -> Tensor:
         """Photons that fell on each object pixel, ``(H, W)``."""
-        per_row = self.table.abs().square().sum(1)
-        total = torch.zeros(shape, device=per_row.device, dtype=per_row.dtype)
-        for which in torch.arange(len(self.row), device=self.row.device).split(batch):
-            total += add_patches(per_row[self.row[which]], self.corners[which], shape)
+        beams = intensity(self.table)
+        total = torch.zeros(shape, device=beams.device, dtype=beams.dtype)
+        for start in range(0, len(self.row), batch):
+            some = slice(start, start + batch)
+            add_patches_(total, beams[self.row[some]], self.corners[some])
         return total

@@ -8,6 +8,9 @@ from torch import Tensor
 from ptycho.physics.fourier import fourier_shift
 
 
+_SMALL = 32  # pixels; the side up to which a window costs more than an index per pixel
+
+
 def split_positions(positions: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Split patch centres into whole-pixel corners and a sub-pixel rest.
 
@@ -88,7 +91,7 @@ def add_patches(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Ten
 def add_patches_(canvas: Tensor, patches: Tensor, corners: Tensor) -> None:
     """:func:`add_patches` onto a contiguous canvas ``(H, W)`` that already holds something."""
     size, width = patches.shape[-1], canvas.shape[-1]
-    if canvas.device.type == "cpu":
+    if canvas.device.type == "cpu" and size > _SMALL:
         # one after the other into windows: whole rows at once, where an index costs per pixel
         corner = corners.tolist()
         windows = [canvas.as_strided((size, size), (width, 1), y * width + x) for y, x in corner]

@@ -134,7 +134,7 @@ class Solver:
     def _advance(self, obj: Tensor, pull: Tensor) -> Tensor:
         if not self.recipe.precondition:
             return obj + pull
-        turn = (pull * obj.conj()).imag / (obj.abs().square() + 0.05)
+        turn = (pull * obj.conj()).imag / (obj.real.square() + obj.imag.square() + 0.05)
         turn = torch.where(self._trusted, turn - turn[self._trusted].mean(), 0.0)
         height, width_ = self.shape
         padded = _padded(self.shape)
