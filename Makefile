@@ -17,10 +17,10 @@ STAMP := $(VENV)/.installed
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-all check format ui wheel clean
+.PHONY: help run install test test-all check format bench-peers ui wheel clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(STAMP) ## reconstruct the built-in scan; ARGS="data=npz ..." for anything else
 	$(BIN)/python -m ptycho.run $(ARGS)
@@ -50,6 +50,9 @@ format: $(STAMP) ## mend formatting and what the linter can mend
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
+bench-peers: $(STAMP) ## build the packages that benchmarks.quality compares with, in .venv-peers
+	$(BIN)/python -m benchmarks.peers.build --pip-args="$(PIP_ARGS)" $(ARGS)
+
 ui: $(STAMP) ## open the dashboard of all runs on http://127.0.0.1:5000
 	@mkdir -p "$(OUTPUTS)/mlflow"
 	exec $(BIN)/python -m mlflow ui --backend-store-uri "sqlite:///$(abspath $(OUTPUTS))/mlflow/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
@@ -57,6 +60,6 @@ ui: $(STAMP) ## open the dashboard of all runs on http://127.0.0.1:5000
 wheel: $(STAMP) ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
 
-clean: ## remove builds, caches and .venv; outputs/ stays
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove builds, caches and environments; outputs/ stays
+	rm -rf $(VENV) .venv-peers build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -11,6 +11,9 @@ from ptycho.physics.fourier import from_detector
 
 _LARGEST = 2**28  # object pixels; eight times as many detector pixels
 
+PUPIL = 0.17
+"""Radius of the pupil in cycles per pixel."""
+
 
 def simulate(
     *,
@@ -97,7 +100,7 @@ def raster(
     return grid + rng.normal(0, jitter, grid.shape)
 
 
-def zone_plate_probe(size: int, radius: float) -> NDArray[np.complex64]:
+def zone_plate_probe(size: int, radius: float, outer: float = PUPIL) -> NDArray[np.complex64]:
     """Beam of a zone plate with a central stop, seen out of focus: a soft bright ring.
 
     The pupil is an annulus in the detector plane; a quadratic phase across it moves the
@@ -106,13 +109,13 @@ def zone_plate_probe(size: int, radius: float) -> NDArray[np.complex64]:
     Args:
         size: side N.
         radius: radius of the beam in pixels.
+        outer: radius of the pupil in cycles per pixel; its central stop grows with it.
 
     Returns:
         Complex ``(N, N)`` with unit energy.
     """
     axis = (np.arange(size) - size // 2) / size
     frequency = np.hypot(axis[:, None], axis[None, :])
-    outer = 0.17
     # soft edges: half a detector pixel wide, as a real aperture is seen
     edge = 1 / size
     rim = 0.5 * (1 - np.tanh((frequency - outer) / edge))

@@ -49,9 +49,9 @@ def predict_tiled(
 
 
 def tile_starts(length: int, tile: int) -> list[int]:
-    """First pixels of tiles that cover a length, overlapping by at least a third."""
+    """First pixels of tiles that cover a length, overlapping by at least a fifth."""
     room = length - tile
-    steps = -(-room // max(2 * tile // 3, 1))
+    steps = -(-room // max(4 * tile // 5, 1))
     return [round(i * room / steps) for i in range(steps + 1)] if steps else [0]
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ptycho.physics.fourier import fourier_shift
 
-
 _SMALL = 32  # pixels; the side up to which a window costs more than an index per pixel
 
 

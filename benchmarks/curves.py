@@ -1,0 +1,152 @@
+"""Scores against seconds: what a method had reached when."""
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ptycho.physics.forward import Experiment
+from ptycho.report.frames import misfit
+from ptycho.report.metrics import compare
+from ptycho.workflows.problem import Problem
+
+Complex = NDArray[np.complex64]
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One snapshot, scored."""
+
+    cpu: float
+    wall: float
+    iteration: float
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method on one scan."""
+
+    scan: str
+    method: str
+    points: tuple[Point, ...] = ()
+    """In order of time; empty when the method failed."""
+    floor: Figures = field(default_factory=dict)
+    """What an object without structure scores."""
+    picture: Complex | None = None
+    """``(H, W)``: the last object in the scanned area."""
+    truth: Complex | None = None
+    """``(H, W)``: the true object there, when it is known."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """Versions, Python, threads, settings."""
+    failure: str | None = None
+    """Why there are no points."""
+
+    def last(self, figure: str) -> float:
+        """A figure at the end; NaN without one."""
+        return self.points[-1].figures.get(figure, math.nan) if self.points else math.nan
+
+    def values(self, figure: str) -> list[float]:
+        """A figure at every point."""
+        return [point.figures.get(figure, math.nan) for point in self.points]
+
+    def seconds_to(self, figure: str, threshold: float) -> float:
+        """CPU seconds until a figure first reaches a threshold; NaN when it never does.
+
+        Between snapshots, and between the flat start at 0 s and the first one, the figure is
+        taken to grow in proportion to the time.
+        """
+        times = [0.0, *(point.cpu for point in self.points)]
+        values = [self.floor.get(figure, math.nan), *self.values(figure)]
+        return first_crossing(times, values, threshold)
+
+
+def first_crossing(times: Sequence[float], values: Sequence[float], threshold: float) -> float:
+    """When a polygon first reaches a threshold from below; points that are NaN are left out."""
+    known = [(t, v) for t, v in zip(times, values, strict=True) if not math.isnan(v)]
+    for i, (time, value) in enumerate(known):
+        if value >= threshold:
+            if i == 0:
+                return time
+            before, low = known[i - 1]
+            return before + (threshold - low) / (value - low) * (time - before)
+    return math.nan
+
+
+class Judge:
+    """Scores snapshots of one scan.
+
+    Args:
+        problem: the scan on its canvas.
+        probe_is_known: whether the scan's probe is right; without it, and where the truth is
+            known, objects are not held against the patterns.
+    """
+
+    def __init__(self, problem: Problem, probe_is_known: bool) -> None:
+        self.problem = problem
+        frame = problem.reconstruction([])
+        self.scanned = frame.scanned
+        known = frame.truth_is_known and frame.truth is not None
+        self.truth = frame.truth[self.scanned] if known and frame.truth is not None else None
+        self.by_patterns = self.truth is None and probe_is_known
+
+    def score(self, obj: Complex) -> Figures:
+        """Figures of an object ``(H, W)`` on the canvas."""
+        figures: Figures = {}
+        if self.truth is not None:
+            figures |= compare(obj[self.scanned], self.truth, self.problem.scan.pixel_size_m)
+        if self.by_patterns:
+            experiment: Experiment = self.problem.experiment
+            figures["R"], figures["C"] = misfit(
+                experiment, torch.from_numpy(obj), self.problem.amplitude
+            )
+        return figures
+
+    @cached_property
+    def floor(self) -> Figures:
+        """Figures of an object without structure."""
+        return self.score(np.ones(self.problem.shape, dtype=np.complex64))
+
+    def on_canvas(self, obj: Complex, origin: NDArray[np.int64]) -> Complex:
+        """An object whose first pixel is the scan's pixel ``origin``, laid on the canvas."""
+        canvas = np.ones(self.problem.shape, dtype=np.complex64)
+        at = origin - self.problem.offset
+        low = np.maximum(at, 0)
+        high = np.minimum(at + obj.shape, canvas.shape)
+        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        inside = tuple(slice(a, b) for a, b in zip(low - at, high - at, strict=True))
+        canvas[window] = obj[inside]
+        return canvas
+
+
+def score_snapshots(folder: Path, judge: Judge) -> tuple[Point, ...]:
+    """Score all snapshots of a folder, in order of time; on all cores, as nothing is measured."""
+
+    def scored(path: Path) -> Point:
+        with np.load(path) as file:
+            obj = judge.on_canvas(file["obj"], file["origin"])
+            seconds = float(file["cpu"]), float(file["wall"]), float(file["iteration"])
+        return Point(*seconds, judge.score(obj))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        points = list(pool.map(scored, _snapshots(folder)))
+    return tuple(sorted(points, key=lambda point: point.cpu))
+
+
+def last_object(folder: Path, judge: Judge) -> Complex:
+    """The object of the last snapshot of a folder, in the scanned area."""
+    with np.load(_snapshots(folder)[-1]) as file:
+        return judge.on_canvas(file["obj"], file["origin"])[judge.scanned]
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    return sorted(folder.glob("snapshot_*.npz"))

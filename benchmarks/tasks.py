@@ -1,0 +1,189 @@
+"""What is run on which scan, once: results are kept under a hash of all they depend on."""
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import methods, peers, processes, scans
+from benchmarks.curves import Curve, Judge, Point, last_object, score_snapshots
+
+OURS = {"solver": ("solver",), "network": (methods.NETWORK, methods.REFINED)}
+"""Our processes, and the curves that each gives."""
+RUNNERS = (*OURS, *peers.PEERS)
+
+BUDGETS = {"chip_1e6": 100.0, f"chip_1e6{scans.WRONG}": 60.0, "siemens_star": 20.0}
+OTHER_BUDGET = 45.0
+"""CPU seconds of every peer."""
+QUICK_PATTERNS, QUICK_BUDGET, QUICK_EPOCHS = 400, 5.0, 4
+
+_HERE = Path(__file__).parent
+_LAYERS = ("config", "data", "nn", "physics", "training", "workflows")
+_LONGEST = 3600.0  # wall seconds that one of our methods may take
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One process: a scan and what is run on it."""
+
+    scan: str
+    runner: str
+    """One of :data:`RUNNERS`."""
+    patterns: int = scans.PATTERNS
+    """Of a simulated scan."""
+    budget: float = OTHER_BUDGET
+    """CPU seconds of a peer."""
+    epochs: int = methods.EPOCHS
+    """Of the network."""
+
+    @property
+    def fit_probe(self) -> bool:
+        """Whether a peer optimises the probe: where the one it gets is wrong."""
+        return self.scan.endswith(scans.WRONG)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The curves that this process gives."""
+        return OURS.get(self.runner, (self.runner,))
+
+    @property
+    def file(self) -> Path:
+        """The scan."""
+        return scans.get(self.scan, patterns=self.patterns)
+
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on besides code and scan."""
+        if self.runner == "solver":
+            return {"paths": methods.PATHS}
+        if self.runner == "network":
+            return {"epochs": self.epochs}
+        how = peers.PEERS[self.runner].settings(self.fit_probe)
+        return {"budget": self.budget, "fit_probe": self.fit_probe, **how}
+
+    def key(self) -> str:
+        """Hash of the scan, the settings and the code that runs."""
+        code = [self.file, _HERE / "peers" / "protocol.py"]
+        if self.runner in OURS:
+            package = scans.ROOT / "ptycho"
+            code += [_HERE / "methods.py"]
+            code += [file for layer in _LAYERS for file in sorted((package / layer).glob("*.py"))]
+        else:
+            peer = peers.PEERS[self.runner]
+            code += [peer.script, peer.requirements]
+        return _digest(json.dumps(self.settings(), sort_keys=True), *code)
+
+    def run(self, folder: Path, watch: processes.Watch) -> None:
+        """Do it; snapshots go to a folder of each method's name.
+
+        Raises:
+            FailedError: it did not come to an end.
+        """
+        if self.runner in OURS:
+            command = [
+                sys.executable, "-m", "benchmarks.methods", self.runner,
+                "--scan", str(self.file), "--out", str(folder), "--epochs", str(self.epochs),
+            ]  # fmt: skip
+            processes.execute(command, folder, _LONGEST, watch)
+        else:
+            peer = peers.PEERS[self.runner]
+            out = folder / self.runner
+            peers.run(peer, self.file, out, self.budget, self.fit_probe, watch)
+
+
+def plan(
+    names: Sequence[str], runners: Sequence[str], budget: float | None, quick: bool
+) -> Iterator[Task]:
+    """All processes, in order.
+
+    Args:
+        names: of scans.
+        runners: of :data:`RUNNERS`.
+        budget: CPU seconds of every peer on every scan; None for :data:`BUDGETS`.
+        quick: small scans, few seconds and epochs.
+    """
+    for name in names:
+        usual = QUICK_BUDGET if quick else BUDGETS.get(name, OTHER_BUDGET)
+        for runner in runners:
+            if name in scans.MEASURED and not _runs_on_measured(name, runner):
+                continue
+            yield Task(
+                name,
+                runner,
+                patterns=QUICK_PATTERNS if quick else scans.PATTERNS,
+                budget=budget or usual,
+                epochs=QUICK_EPOCHS if quick else methods.EPOCHS,
+            )
+
+
+def _runs_on_measured(name: str, runner: str) -> bool:
+    # the gold balls have two probe modes and a network learns little from 258 patterns
+    return runner == "solver" or (runner in peers.PEERS and name == "siemens_star")
+
+
+def curves(task: Task, judge: Judge, folder: Path, *, fresh: bool, note: Note) -> list[Curve]:
+    """Run a task, unless that was done before, and score it.
+
+    Args:
+        task: what to run.
+        judge: of its scan.
+        folder: where results are kept.
+        fresh: run it again in any case.
+        note: told how it stands.
+
+    Returns:
+        A curve per method; without points and with a reason where it failed. A failure is not
+        kept, the next benchmark tries again.
+    """
+    place = folder / f"{task.scan}-{task.runner}-{task.key()}"
+    bare = [Curve(task.scan, name, floor=judge.floor) for name in task.methods]
+    try:
+        if fresh or not place.is_dir():
+            partial = place.with_suffix(".part")
+            shutil.rmtree(partial, ignore_errors=True)
+            task.run(partial, lambda cpu: note(f"{cpu:.1f} CPU s"))
+            shutil.rmtree(place, ignore_errors=True)
+            partial.rename(place)
+    except processes.FailedError as error:
+        return [replace(curve, failure=str(error)) for curve in bare]
+    note("scoring")
+    return [_scored(curve, place, judge, task.settings()) for curve in bare]
+
+
+def _scored(curve: Curve, place: Path, judge: Judge, settings: dict[str, Any]) -> Curve:
+    """The curve of a method from its snapshots; their scores are kept beside them."""
+    folder = place / curve.method
+    kept, key = folder / "scores.json", _scoring_key()
+    saved = json.loads(kept.read_text()) if kept.is_file() else {}
+    if saved.get("key") == key:
+        points = tuple(Point(**point) for point in saved["points"])
+    else:
+        points = score_snapshots(folder, judge)
+        saved = {"key": key, "points": [asdict(point) for point in points]}
+        kept.write_text(json.dumps(saved, indent=1))
+    (about,) = place.rglob("about.json")
+    return replace(
+        curve,
+        points=points,
+        picture=last_object(folder, judge),
+        truth=judge.truth,
+        about=json.loads(about.read_text()) | {"settings": settings},
+    )
+
+
+def _scoring_key() -> str:
+    report = scans.ROOT / "ptycho" / "report"
+    files = [report / name for name in ("align.py", "correlation.py", "frames.py", "metrics.py")]
+    return _digest("", *files, _HERE / "curves.py")
+
+
+def _digest(text: str, *files: Path) -> str:
+    digest = hashlib.sha256(text.encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
