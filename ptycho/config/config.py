@@ -232,8 +232,8 @@ class SolverConfig:
     """Full-resolution iterations of ``task=solve``."""
     poisson_iterations: int = setting(10, at_least=0)
     """Final iterations on the Poisson likelihood."""
-    batch_size: int = setting(48, at_least=1)
-    """Patterns each thread computes at once; memory, not result."""
+    batch_size: int | None = setting(None, at_least=1)
+    """Patterns each thread computes at once; memory, not result. Empty: what suits the device."""
     probe_floor: float = setting(0.02, at_least=1e-6, at_most=1)
     """Share of the brightest illumination added where the probe is dim."""
     precondition: bool = True

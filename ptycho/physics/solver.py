@@ -19,7 +19,7 @@ from torch.nn import functional
 from ptycho.physics.forward import Experiment
 from ptycho.physics.fourier import crop_centre, fourier_crop
 from ptycho.physics.probe import as_modes, width
-from ptycho.physics.sweep import BATCH, sweep
+from ptycho.physics.sweep import sweep, usual_batch
 
 OnIteration = Callable[[int, float], None]
 
@@ -35,14 +35,14 @@ class Recipe:
     """How the solver steps.
 
     Attributes:
-        batch_size: patterns each thread computes at once.
+        batch_size: patterns each thread computes at once; None: what suits the device.
         probe_floor: share of the brightest illumination added to the denominator.
         precondition: strengthen low frequencies of the phase update.
         cutoff: frequency (cycles per full-resolution pixel) below which; None: 1 / beam width.
         cap: largest factor.
     """
 
-    batch_size: int = BATCH
+    batch_size: int | None = None
     probe_floor: float = 0.02
     precondition: bool = True
     cutoff: float | None = None
@@ -221,7 +221,8 @@ def coarse_solution(
     cutoff = 2 * (recipe.cutoff or 1 / max(width(probe), 2.0))
     cropped = crop_centre(amplitude, half)
     cropped = cropped.contiguous() if take is None else cropped[take]
-    as_large = replace(recipe, batch_size=4 * recipe.batch_size)  # in bytes
+    at_once = recipe.batch_size or usual_batch(amplitude.device)
+    as_large = replace(recipe, batch_size=4 * at_once)  # in bytes
     solver = Solver(experiment, cropped, small, as_large, min(cutoff, 0.5))
     flat = torch.ones(small, dtype=probe.dtype, device=probe.device)
     return upsample(solver.run(flat, iterations, on_iteration=on_iteration))

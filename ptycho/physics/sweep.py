@@ -23,8 +23,12 @@ Returns the misfit, summed, and the factor ``(b, y, x)`` by which the predicted 
 multiplied before it travels back; it may overwrite the expected photons.
 """
 
-BATCH = 48
-"""Patterns at once: few enough for a CPU's cache, many enough to outweigh the calls."""
+_ON_CPU, _ON_GPU = 48, 512
+
+
+def usual_batch(device: torch.device) -> int:
+    """Patterns at once: few enough for a CPU's cache, enough to keep a GPU busy."""
+    return _ON_CPU if device.type == "cpu" else _ON_GPU
 
 
 def sweep(
@@ -34,7 +38,7 @@ def sweep(
     judge: Judge,
     *,
     take: Tensor | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Predict all patterns of an experiment, compare, propagate back and add.
 
@@ -44,7 +48,7 @@ def sweep(
         amplitude: measured ``(n, y, x)``; the k-th belongs to the k-th position.
         judge: how to compare.
         take: numbers ``(m,)`` of the amplitudes that belong to the positions, where not all do.
-        batch_size: patterns each thread computes at once.
+        batch_size: patterns each thread computes at once; None: :func:`usual_batch`.
 
     Returns:
         ``sum_j add_j(conj(P) IFFT(factor_j psi_j))``, complex ``(H, W)``, and the misfits of
@@ -59,7 +63,8 @@ def sweep(
             misfits.append(_add(experiment, obj, measured, judge, frames, asked))
         return asked, torch.stack(misfits)
 
-    batches = _shares(len(experiment.row), batch_size, obj.device)
+    at_once = batch_size or usual_batch(obj.device)
+    batches = _shares(len(experiment.row), at_once, obj.device)
     canvases, misfits = zip(*in_parallel(add, batches), strict=True)
     return sum(canvases), torch.cat(misfits)
 
