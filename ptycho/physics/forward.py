@@ -8,7 +8,7 @@ from ptycho.physics.patches import add_patches_, extract_patches, split_position
 from ptycho.physics.probe import as_modes, centring, photons, shifted_probes
 
 
-def matched_scale(probe: Tensor, amplitude: Tensor) -> float:
+def matched_scale(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) -> float:
     """The one scale between data and model, in closed form.
 
     A probe multiplied by it carries, in front of an empty object, as many photons as the
@@ -17,8 +17,10 @@ def matched_scale(probe: Tensor, amplitude: Tensor) -> float:
     Args:
         probe: complex ``(mode, y, x)`` in any unit.
         amplitude: measured ``(n, y, x)``.
+        take: numbers ``(m,)`` of the patterns to look at; all when None.
     """
-    measured = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).cpu().double().square().mean()
+    each = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).cpu().double()
+    measured = (each if take is None else each[take]).square().mean()
     # double before squaring: a probe may come in any unit
     return float((measured / photons(probe.cpu().to(torch.complex128))).sqrt())
 

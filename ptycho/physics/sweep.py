@@ -56,7 +56,7 @@ def sweep(
     """
 
     def add(share: Sequence[slice]) -> tuple[Tensor, Tensor]:
-        asked = torch.zeros_like(obj)
+        asked = torch.zeros_like(obj, memory_format=torch.contiguous_format)
         misfits = []
         for frames in share:
             measured = amplitude[frames] if take is None else amplitude[take[frames]]

@@ -25,12 +25,13 @@ def in_parallel(work: Callable[[Item], Result], items: Sequence[Item]) -> list[R
     Returns:
         The results in the order of the items, whichever came first.
     """
+    work = torch.no_grad()(work)
     if len(items) < 2:
         return [work(item) for item in items]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return list(_pool(len(items)).map(torch.no_grad()(work), items))
+        return list(_pool(len(items)).map(work, items))
     finally:
         torch.set_num_threads(threads)
 

@@ -15,6 +15,7 @@ from ptycho.data.holdout import hold_out
 from ptycho.data.reconstruction import Complex, Reconstruction, Stage
 from ptycho.data.scan import DataError, Scan
 from ptycho.nn.object_net import STRIDE
+from ptycho.physics.detector import intensity
 from ptycho.physics.forward import Experiment, matched_scale
 from ptycho.physics.probe import reach, width
 from ptycho.physics.solver import Recipe, Solver, coarse_solution
@@ -79,6 +80,14 @@ class Problem:
         size = np.minimum(np.ceil((high - low) / STRIDE) * STRIDE, self.shape).astype(int)
         top, left = low.clip(0, self.shape - size).astype(int)
         return slice(top, top + size[0]), slice(left, left + size[1])
+
+    def holding_out(self, numbers: NDArray[np.int64]) -> "Problem":
+        """The same problem with just these patterns never fitted, not even their photons."""
+        if np.array_equal(numbers, self.held_out):
+            return self
+        kept = np.setdiff1d(np.arange(len(self.scan)), numbers)
+        fitted = torch.from_numpy(kept) if len(numbers) else None
+        return _lit(self.scan, self.positions, self.shape, self.offset, self.device, fitted)
 
     def flat(self) -> Tensor:
         """An empty object, complex ``(H, W)``."""
@@ -165,36 +174,47 @@ def pose(scan: Scan, device: torch.device, holdout_fraction: float = 0.0) -> Pro
             "more than a canvas can hold; positions must be in pixels of the object."
         )
     height, width_ = (int(-(-side // STRIDE) * STRIDE) for side in np.ceil(sides))
-    probe = torch.from_numpy(scan.probe)
-    amplitude = torch.from_numpy(scan.amplitude)
-    scale = matched_scale(probe, amplitude)
+    problem = _lit(scan, torch.from_numpy(positions), (height, width_), offset, device)
+    return problem.holding_out(_judges(problem, holdout_fraction))
+
+
+def _lit(
+    scan: Scan,
+    positions: Tensor,
+    shape: tuple[int, int],
+    offset: NDArray[np.int64],
+    device: torch.device,
+    fitted: Tensor | None = None,
+) -> Problem:
+    """The problem with its probe in photons, as the patterns that may be fitted tell them."""
+    probe, amplitude = torch.from_numpy(scan.probe), torch.from_numpy(scan.amplitude)
+    scale = matched_scale(probe, amplitude, fitted)
     if not (np.isfinite(scale) and scale > 0):
         raise DataError(
             f"{scan.label}: probe or patterns are too large or too small for single precision "
             f"({scan.photons:.3g} photons a pattern); rescale them."
         )
-    on_canvas = torch.from_numpy(positions)
     probe = (probe.to(torch.complex128) * scale).to(torch.complex64)
-    problem = Problem(
+    return Problem(
         scan=scan,
         probe=probe.to(device),
-        positions=on_canvas,
-        shape=(height, width_),
+        positions=positions,
+        shape=shape,
         offset=offset,
         scale=scale,
-        experiment=Experiment(probe, on_canvas).to(device),
+        experiment=Experiment(probe, positions).to(device),
         amplitude=amplitude.to(device),
+        fitted=None if fitted is None else fitted.to(device),
     )
-    return _holding_out(problem, holdout_fraction)
 
 
-def _holding_out(problem: Problem, fraction: float) -> Problem:
-    """Keep some patterns from being fitted, so that they can judge."""
+def _judges(problem: Problem, fraction: float) -> NDArray[np.int64]:
+    """Numbers of the patterns to hold out."""
     wanted = round(fraction * len(problem.scan))
     if wanted == 0:
-        return problem
+        return problem.held_out
     experiment = problem.experiment
-    beams = experiment.table.abs().square().sum(1).cpu().numpy()
+    beams = intensity(experiment.table).cpu().numpy()
     light = experiment.illumination(problem.shape).cpu().numpy()
     corners, row = experiment.corners.cpu().numpy(), experiment.row.cpu().numpy()
     chosen = hold_out(light, beams, row, corners, wanted)
@@ -203,8 +223,7 @@ def _holding_out(problem: Problem, fraction: float) -> Problem:
             "%s: %d of %d patterns held out: the others must light the same places",
             problem.scan.label, len(chosen), wanted,
         )  # fmt: skip
-    kept = np.setdiff1d(np.arange(len(problem.scan)), chosen)
-    return replace(problem, fitted=torch.from_numpy(kept).to(problem.device))
+    return chosen
 
 
 def with_a_dose(scan: Scan) -> Scan:

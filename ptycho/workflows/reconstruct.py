@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,6 +11,7 @@ from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted
 from ptycho.physics.solver import Recipe
 from ptycho.report.bundle import Bundle, BundleError
+from ptycho.report.environment import scan_hash
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages
 from ptycho.workflows.problem import Problem
@@ -19,7 +21,7 @@ from ptycho.workflows.session import Session
 def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     """Reconstruct the scan of ``data`` with the network of a bundle."""
     run = session.run
-    problem = session.pose(build.make_scan(run.data, run.model.N or 0))
+    problem = _unseen(bundle, session.pose(build.make_scan(run.data, run.model.N or 0)))
     session.describe(problem)
     network = _network_of(bundle, session)
     height, width = bundle.params["tile"]
@@ -85,6 +87,13 @@ def _network_of(bundle: Bundle, session: Session) -> nn.Module:
             f"{session.run.model.architecture} as its config.json describes it."
         ) from error
     return network_on(network, session.device)
+
+
+def _unseen(bundle: Bundle, problem: Problem) -> Problem:
+    """Hold nothing out that the network was trained on, where it meets its own scan again."""
+    if bundle.params.get("data_sha256") != scan_hash(problem.scan):
+        return problem
+    return problem.holding_out(np.intersect1d(problem.held_out, bundle.params["held_out"]))
 
 
 def _lift_recipe(bundle: Bundle, solver: SolverConfig) -> Recipe:

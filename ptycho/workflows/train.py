@@ -14,6 +14,7 @@ from ptycho.data.module import ScanModule
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.report.bundle import NAME, Bundle, save_bundle
+from ptycho.report.environment import scan_hash
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
@@ -205,7 +206,13 @@ def _save(session: Session, problem: Problem, network: nn.Module, tile: tuple[in
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
         config=plain_config(session.run),
-        params={**legacy.cfg, "intensity_scale": problem.scale, "tile": list(tile)},
+        params={
+            **legacy.cfg,
+            "intensity_scale": problem.scale,
+            "tile": list(tile),
+            "data_sha256": scan_hash(problem.scan),
+            "held_out": problem.held_out.tolist(),
+        },
     )
     save_bundle(session.path(NAME), bundle)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho.workflows.problem import pose
-from tests.runs import CPU, tiny_scan
+from tests.runs import CPU, lifted, tiny_scan
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +49,23 @@ def test_patterns_that_do_not_overlap_are_all_kept(scan, caplog):
     problem = pose(replace(apart, truth=None), CPU, 0.1)
     assert len(problem.held_out) == 0
     assert "0 of 40 patterns held out" in caplog.text
+
+
+def test_nothing_of_what_is_held_out_reaches_the_fit(scan):
+    """Not even the scale of the probe: garbage in the held-out patterns changes no bit."""
+    problem = pose(scan, CPU, 0.1)
+    amplitude = scan.amplitude.copy()
+    amplitude[problem.held_out] = 1000 * np.abs(np.random.default_rng(0).normal(size=(40, 32, 32)))
+    other = pose(replace(scan, amplitude=amplitude), CPU, 0.1)
+    assert np.array_equal(other.held_out, problem.held_out)
+    assert other.scale == problem.scale
+    first, second = (lifted(one) for one in (problem, other))
+    assert np.array_equal(first.obj.numpy(), second.obj.numpy())
+    assert np.array_equal(first.pull.numpy(), second.pull.numpy())
+
+
+def test_others_can_be_held_out_afterwards(scan):
+    problem = pose(scan, CPU, 0.1)
+    fewer = problem.holding_out(problem.held_out[:7])
+    assert np.array_equal(fewer.held_out, problem.held_out[:7])
+    assert fewer.holding_out(problem.held_out[:0]).fitted is None

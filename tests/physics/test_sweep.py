@@ -89,3 +89,10 @@ def test_what_is_given_is_left_alone(experiment, amplitude):
     sweep(experiment, obj, amplitude, poisson_misfit)
     for was, now in zip(before, (obj, amplitude, experiment.table), strict=True):
         assert torch.equal(was, now)
+
+
+def test_the_layout_of_the_object_in_memory_does_not_matter(experiment, amplitude):
+    obj = complex_noise(*SHAPE)
+    plain, _ = sweep(experiment, obj, amplitude, poisson_misfit)
+    turned, _ = sweep(experiment, obj.t().contiguous().t(), amplitude, poisson_misfit)
+    torch.testing.assert_close(turned, plain)

@@ -314,6 +314,16 @@ class TestLaunching:
         assert same(run / "reconstruction.npz", folder / "reconstruction.npz")
         assert state(folder)["state"] == "finished"
 
+    def test_nothing_the_network_was_trained_on_is_held_out_later(
+        self, tmp_path: Path, run: Path
+    ) -> None:
+        folder = launched(
+            tmp_path / "run", task="reconstruct", bundle=str(run / "wts.h5.zip"),
+            data__holdout_fraction=0.3,
+        )  # fmt: skip
+        held = arrays(folder / "reconstruction.npz")["held_out"]
+        assert np.array_equal(held, arrays(run / "reconstruction.npz")["held_out"])
+
     def test_bundle_says_which_network_and_how_to_lift(self, tmp_path: Path) -> None:
         trained = launched(
             tmp_path / "a", trainer__nepochs=1, model__n_filters_scale=2,
