@@ -25,9 +25,9 @@ from ptycho.workflows.factory import execution_config
 from ptycho.workflows.problem import Problem, pose
 
 PATHS = (
-    *((coarse, 0, 0) for coarse in (2, 4, 6, 10, 15, 20, 30)),
-    *((30, full, 0) for full in (1, 2, 3, 5, 8, 12, 20, 40)),
-    (30, 40, 8),
+    *((coarse, 0, 0) for coarse in (2, 4, 6, 10, 20, 30)),
+    *((30, full, 0) for full in (1, 2, 3, 5)),
+    *((30, full, 8) for full in (2, 5, 10, 20)),
 )
 """Coarse, full and Poisson iterations of the solver's runs, each from a flat start."""
 
@@ -108,7 +108,7 @@ def settings(epochs: int) -> RunConfig:
 
 def snapshots(epochs: int) -> list[int]:
     """Epochs at which the network reconstructs: about evenly on a logarithmic axis."""
-    wanted = np.geomspace(1, epochs, min(6, epochs)).round().astype(int)
+    wanted = np.geomspace(1, epochs, min(5, epochs)).round().astype(int)
     return [0, *sorted(set(wanted.tolist()))]
 
 

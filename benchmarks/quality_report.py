@@ -271,14 +271,15 @@ _WORDS = {
 
 _OURS_IN_WORDS = {
     "solver": (
-        "`task=solve`: 30 iterations at half resolution, up to 40 at full resolution, 8 on the "
-        "Poisson likelihood, all other settings at their defaults. Only the last point has the "
-        "Poisson iterations."
+        "`task=solve` with its defaults: 30 iterations at half resolution, 20 at full resolution, "
+        "8 on the Poisson likelihood is the last point. Earlier ones do less: fewer coarse "
+        "iterations and nothing else, then up to 5 full ones, then 2, 5 and 10 full ones with "
+        "the Poisson iterations."
     ),
     methods.NETWORK: (
-        "`task=train` with its defaults: lift of 20 coarse and 2 full iterations, unsupervised "
-        "training on this very scan, no pretraining. The learning rate falls over all epochs, so "
-        "early points are worse than a training of that length would be."
+        "`task=train` with its defaults but fewer epochs: lift of 20 coarse and 2 full "
+        "iterations, unsupervised training on this very scan, no pretraining. The learning rate "
+        "falls over all epochs, so early points are worse than a training of that length would be."
     ),
     methods.REFINED: (
         "The same, each point followed by 20 full and 8 Poisson iterations of the solver."
