@@ -109,7 +109,7 @@ def settings(epochs: int) -> RunConfig:
 
 def snapshots(epochs: int) -> list[int]:
     """Epochs at which the network reconstructs: about evenly on a logarithmic axis."""
-    wanted = np.geomspace(1, epochs, min(6, epochs)).round().astype(int)
+    wanted = np.geomspace(1, epochs, min(5, epochs)).round().astype(int)
     return [0, *sorted(set(wanted.tolist()))]
 
 

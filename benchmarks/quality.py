@@ -90,7 +90,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="CPU seconds of every peer; by default 100 on chip_1e6, less elsewhere",
+        help="CPU seconds of every peer; by default 80 on chip_1e6, less elsewhere",
     )
     parser.add_argument("--quick", action="store_true", help="small scans, a few seconds each")
     parser.add_argument("--fresh", action="store_true", help="run again what is there already")

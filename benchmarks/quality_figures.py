@@ -28,6 +28,7 @@ _STYLES = {
     "ptychi": ("#1f5fa8", "v", 1.6),
     "cdtools": ("#2c8a57", "^", 1.6),
     "ptyrad": ("#8a4fa3", "P", 1.6),
+    "ptyrad_poisson": ("#d16ba5", "X", 1.6),
 }
 _OTHER = ("#555555", "x", 1.6)
 _INK, _COLUMNS = "#333333", 3

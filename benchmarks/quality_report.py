@@ -279,8 +279,8 @@ _OURS_IN_WORDS = {
         "defaults."
     ),
     methods.NETWORK: (
-        f"`task=train` with its defaults: lift of {_MODEL.lift_coarse_iterations} coarse and "
-        f"{_MODEL.lift_iterations} full iterations, unsupervised training on this very scan, no "
+        "`task=train` with its defaults but fewer epochs: lift of "
+        f"{_MODEL.lift_coarse_iterations} coarse and {_MODEL.lift_iterations} full iterations, unsupervised training on this very scan, no "
         "pretraining. The learning rate falls over all epochs, so early points are worse than a "
         "training of that length would be."
     ),

@@ -1,8 +1,8 @@
 """Build the peers' environments, one each, under ``.venv-peers``.
 
-    python -m benchmarks.peers.build [PEER ...] [-- PIP ARGUMENTS]
+    python -m benchmarks.peers.build [PACKAGE ...] [--pip-args="PIP ARGUMENTS"]
 
-Exact versions from ``benchmarks/peers/PEER.txt``. What is built stays until its versions
+Exact versions from ``benchmarks/peers/PACKAGE.txt``. What is built stays until its versions
 change. What cannot be built is said, and left out of the benchmark.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.peers import HERE, PEERS, Peer
+from benchmarks.peers import HERE, PACKAGES, Peer
 
 _STAMP = ".requirements"
 
@@ -24,16 +24,20 @@ _STAMP = ".requirements"
 def main(arguments: list[str] | None = None) -> int:
     """Build; 0 when at least one environment is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("peers", nargs="*", help=f"of {', '.join(PEERS)}; all when none is named")
+    parser.add_argument(
+        "peers", nargs="*", help=f"of {', '.join(PACKAGES)}; all when none is named"
+    )
     parser.add_argument("--pip-args", default="", help="handed to pip, for instance an index")
     options = parser.parse_args(arguments)
-    if unknown := set(options.peers) - set(PEERS):
-        parser.error(f"there is no peer {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    if unknown := set(options.peers) - set(PACKAGES):
+        parser.error(
+            f"there is no package {', '.join(sorted(unknown))}; there are {', '.join(PACKAGES)}"
+        )
     terminal = Console(soft_wrap=True)
     ready = 0
-    for name in options.peers or PEERS:
+    for name in options.peers or PACKAGES:
         with terminal.status(f"{name}: building"):
-            problem = build(PEERS[name], options.pip_args.split())
+            problem = build(PACKAGES[name], options.pip_args.split())
         ready += problem is None
         terminal.print(f"{name}: {problem or 'ready'}", markup=False, highlight=False)
     return 0 if ready else 1

@@ -57,6 +57,12 @@ def test_versions_are_exact_and_the_script_is_there(peer):
     assert peer.words
 
 
+def test_two_ways_to_run_a_package_share_its_environment():
+    first, second = peers.PEERS["ptyrad"], peers.PEERS["ptyrad_poisson"]
+    assert first.environment == second.environment
+    assert sorted(peers.PACKAGES) == ["cdtools", "ptychi", "ptyrad"]
+
+
 @pytest.fixture
 def workshop(tmp_path, monkeypatch):
     """Environments in a temporary folder; commands are noted, not run."""
@@ -115,7 +121,7 @@ def test_a_peer_without_its_python_is_left_out(workshop, monkeypatch):
 
 def test_one_failure_does_not_end_the_build(workshop, monkeypatch, capsys):
     sentences = {"cdtools": None, "ptychi": "cannot be built: no", "ptyrad": "left out."}
-    monkeypatch.setattr(build, "build", lambda peer, _: sentences[peer.name])
+    monkeypatch.setattr(build, "build", lambda peer, _: sentences[peer.package])
     assert build.main([]) == 0
     said = capsys.readouterr().out
     assert "cdtools: ready" in said
