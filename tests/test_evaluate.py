@@ -384,6 +384,39 @@ class TestRefusals:
         (said,) = refusals(capsys, *arguments)
         assert words in said
 
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (("--json", "truth.npz"), "--json: truth.npz is FILE itself; write to another place."),
+            (("--json", "./here/../scan.npz"), "/scan.npz is --data itself; write to another"),
+            (("--json", "linked.npz"), "--json: linked.npz is --truth itself; write to another"),
+            (
+                ("--out", "here", "--json", "here/evaluation.png"),
+                "--json: here/evaluation.png is where the picture goes; name another file.",
+            ),
+        ],
+    )
+    def test_nothing_that_was_given_is_overwritten(
+        self, folder: Path, scan: Scan, capsys, options, words
+    ):
+        write_result(folder / "other.npz", scan)
+        Path("linked.npz").symlink_to("other.npz")
+        Path("here").mkdir()
+        before = {path: path.read_bytes() for path in folder.glob("*.npz")}
+        (said,) = refusals(
+            capsys, "truth.npz", "--truth", "other.npz", "--data", "scan.npz", *options
+        )
+        assert words in said
+        assert {path: path.read_bytes() for path in folder.glob("*.npz")} == before
+        assert list(Path("here").iterdir()) == []
+
+    def test_a_picture_that_would_overwrite_what_is_judged(self, folder: Path, scan: Scan, capsys):
+        Path("here").mkdir()
+        with Path("here/evaluation.png").open("wb") as file:
+            np.save(file, scan.truth)
+        (said,) = refusals(capsys, "here/evaluation.png", "--truth", "scan.npz", "--out", "here")
+        assert said == "--out: here/evaluation.png is FILE itself; write to another place."
+
     def test_files_that_cannot_be_used(self, folder: Path, scan: Scan, capsys):
         Path("text.npz").write_text("hello")
         np.savez("flat.npz", object=np.abs(scan.truth))
