@@ -86,8 +86,10 @@ class TestAgainstATruth:
             quick / "moved.npz", scan, object=obj, ycoords=there[:, 0], xcoords=there[:, 1]
         )
         found = evaluated("moved.npz", "--truth", "scan.npz")
-        assert found["notes"][0] == "the two objects were placed by their positions, -9 and -3 " \
-            "pixels (y, x) apart"  # fmt: skip
+        assert (
+            "the two objects were placed by their positions, -9 and -3 pixels (y, x) apart"
+            in found["notes"]
+        )
         figures = found["against_truth"]["figures"]
         assert figures["phase_psnr"] > 80  # the ramp is found in single precision
         assert figures["amplitude_psnr"] > 80
@@ -132,6 +134,13 @@ class TestAgainstATruth:
                 assert found[figure] == pytest.approx(usual[figure], abs=1e-3), (name, figure)
             # in the units of the truth
             assert found["amplitude_mae"] == pytest.approx(true * usual["amplitude_mae"], rel=1e-3)
+
+    def test_what_the_truth_is_is_told(self, quick: Path):
+        notes = evaluated("truth.npz", "--truth", "scan.npz")["notes"]
+        assert any(
+            note.startswith("--truth: the object is the ") and note.endswith("shipped with a scan")
+            for note in notes
+        )
 
     def test_a_typed_pixel_size_wins(self, quick: Path):
         found = evaluated("truth.npz", "--truth", "scan.npz", "--pixel-size-nm", "5")

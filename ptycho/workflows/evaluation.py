@@ -78,7 +78,7 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
             max_shift=question.max_shift,
             twin=question.twin,
         )
-        notes += [*placed.notes, who]
+        notes += [*(f"--truth: {note}" for note in truth.notes), *placed.notes, who]
     if evidence is not None:
         notes += [*evidence.notes, other_convention(evidence)]
     return Verdict(
