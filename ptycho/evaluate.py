@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -132,8 +133,26 @@ def _check(given: argparse.Namespace) -> None:
             faults.append(f"{option}: {there} is a file, not a folder.")
     if given.json and given.json.is_dir():
         faults.append(f"--json: {given.json} is a folder; name a file in it.")
+    faults += _overwritten(given)
     if faults:
         raise UserError(*faults)
+
+
+def _overwritten(given: argparse.Namespace) -> Iterator[str]:
+    """A sentence for every result that would take the place of another file of this command."""
+    picture = _folder(given) / "evaluation.png"
+    numbers = given.json or _folder(given) / "evaluation.json"
+    read = {"FILE": given.file, "--truth": given.truth, "--data": given.data}
+    for result, option in ((picture, "--out"), (numbers, "--json" if given.json else "--out")):
+        for name, path in read.items():
+            if path and path.is_file() and _same_file(result, path):
+                yield f"{option}: {result} is {name} itself; write to another place."
+    if _same_file(numbers, picture):
+        yield f"--json: {numbers} is where the picture goes; name another file."
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
 
 
 def _file_fault(name: str, path: Path) -> str | None:

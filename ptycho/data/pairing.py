@@ -1,6 +1,6 @@
 """Which pattern of a scan belongs to which position of a reconstruction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,22 +32,33 @@ def pair(product: Product, scan: Scan) -> Pairing:
 
     By number where the reconstruction keeps numbers (as ptychodus does: several positions of
     one pattern are averaged, patterns without a position are left out), else in order. An
-    object without positions is taken to lie on the scan's own grid.
+    object without positions is taken to lie on the scan's own grid. Positions that are not
+    those of the scan are used all the same, and it is said by how much they differ.
 
     Raises:
         DataError: nothing says which belongs to which.
     """
     if product.positions is None:
         return _on_the_scans_grid(product, scan)
+    found = _paired(product, product.positions, scan)
+    theirs = scan.positions[found.patterns]
+    if _agree(found.positions, theirs):
+        return found
+    apart = np.hypot(*_beyond_a_shift(found.positions, theirs).T).max()
+    note = f"FILE's positions differ from the scan's by up to {apart:.1f} px, a common shift aside"
+    return replace(found, notes=(*found.notes, note))
+
+
+def _paired(product: Product, positions: Positions, scan: Scan) -> Pairing:
     if product.indexes is not None:
-        return _by_number(product, product.positions, product.indexes, scan)
-    n = len(product.positions)
-    if n == len(scan) or (n < len(scan) and _agree(product.positions, scan.positions[:n])):
+        return _by_number(product, positions, product.indexes, scan)
+    n = len(positions)
+    if n == len(scan) or (n < len(scan) and _agree(positions, scan.positions[:n])):
         left = len(scan) - n
         notes = (f"the last {left} patterns have no position in FILE and are left out",) * bool(
             left
         )
-        return Pairing(np.arange(n), product.positions, product.held_out, notes)
+        return Pairing(np.arange(n), positions, product.held_out, notes)
     raise DataError(
         f"{product.label} has {n} positions and {scan.label} {len(scan)} patterns, and nothing "
         "says which belong together; give the scan that was reconstructed, or keep the numbers "
@@ -103,5 +114,10 @@ def _by_number(product: Product, positions: Positions, numbers: Indices, scan: S
 
 
 def _agree(a: Positions, b: Positions) -> bool:
+    return bool((np.abs(_beyond_a_shift(a, b)) <= _SAME).all())
+
+
+def _beyond_a_shift(a: Positions, b: Positions) -> Positions:
+    """Differences of two lists of positions, less the usual one."""
     difference = a - b
-    return bool((np.abs(difference - np.median(difference, axis=0)) <= _SAME).all())
+    return np.asarray(difference - np.median(difference, axis=0))

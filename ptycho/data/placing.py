@@ -91,7 +91,7 @@ def with_margin(obj: Complex, positions: Positions, size: int) -> tuple[Complex,
 def _displacement(product: Product, truth: Product) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Whole pixels (y, x) from the object's grid to the truth's."""
     same = product.obj.shape == truth.obj.shape
-    pairs = _common_positions(product, truth)
+    pairs, unlike = _common_positions(product, truth), ""
     if pairs is not None:
         difference = pairs[1] - pairs[0]
         median = np.median(difference, axis=0)
@@ -106,8 +106,12 @@ def _displacement(product: Product, truth: Product) -> tuple[NDArray[np.int64], 
                 f"shift ({rest:.1f} pixels), so that they do not say where one object lies on the "
                 "other; are both of the same scan, and in pixels of the same size?"
             )
+        unlike = (
+            f"the positions of both differ by more than a common shift ({rest:.1f} pixels), but "
+        )
     if same:
-        return np.zeros(2, np.int64), ("both objects have the same shape: the same grid is meant",)
+        same_grid = "both objects have the same shape: the same grid is meant"
+        return np.zeros(2, np.int64), (unlike + same_grid,)
     raise DataError(
         f"{product.label} is {_size(product)} and {truth.label} {_size(truth)}, and "
         f"{_without_positions(product, truth)}, so that nothing says where one lies on the other; "

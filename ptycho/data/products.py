@@ -306,7 +306,8 @@ def _indexes(archive: Archive, n: int) -> Indices | None:
 
 
 def _held_out(archive: Archive, positions: NDArray[np.float64] | None) -> Indices:
-    if not archive.has_optional("held_out"):
+    # whatever the dtype: an empty list is saved as float64
+    if not archive.has_optional("held_out") or 0 in archive.header("held_out")[0]:
         return np.zeros(0, np.int64)
     rows = archive.read("held_out", "iu", "numbers of patterns").ravel().astype(np.int64)
     n = 0 if positions is None else len(positions)

@@ -12,6 +12,7 @@ from ptycho.report.align import ComplexImage, soft_edges
 Curve = NDArray[np.float64]
 
 _FIRST_RINGS = 3  # rings within which a curve must rise to count at all
+_COARSEST = 8  # periods that fit into the image, at least: fewer may agree by chance
 _HIGHEST = 0.5  # cycles per pixel that a pixel grid can carry
 
 
@@ -49,9 +50,9 @@ def half_bit_threshold(n: Curve) -> Curve:
 def resolution(frequency: Curve, curve: Curve, threshold: Curve) -> float:
     """Period in pixels at which a curve first falls below its threshold; at least 2.
 
-    NaN when the curve is not above it in any of the first rings. Those hold few pixels, so
-    that unrelated images may rise there by chance: a period of a tenth of the image or more
-    resolves nothing.
+    NaN when the curve is not above it in any of the first rings, and when it falls below it
+    within those of a period beyond an eighth of the image. They hold few pixels, so that
+    unrelated images may rise there by chance: that resolves nothing.
     """
     above = curve > threshold
     if not above[:_FIRST_RINGS].any():
@@ -62,6 +63,8 @@ def resolution(frequency: Curve, curve: Curve, threshold: Curve) -> float:
     below = start + int((~above[start:]).argmax())
     left, right = (curve - threshold)[below - 1 : below + 1]
     crossing = np.interp(left / (left - right), [0, 1], frequency[below - 1 : below + 1])
+    if crossing < _COARSEST * frequency[0]:
+        return math.nan
     return max(2.0, float(1 / crossing))
 
 

@@ -45,7 +45,8 @@ _ROWS = (
 def verdict_table(verdict: Verdict) -> Table:
     """A line per figure: the object, a flat object, what the photons allow.
 
-    Lines and columns in which nothing is known are left out.
+    Lines and columns in which nothing is known are left out. A figure that has no meaning for
+    the object stays as a dash, since "resolved nothing" is a finding.
     """
     sections = [*_sections(verdict)]
     with_noise = any(scores.noise for _, scores in sections)
@@ -58,7 +59,7 @@ def verdict_table(verdict: Verdict) -> Table:
         table.add_row(f"[bold]{title}[/bold]")
         columns = (scores.figures, scores.flat, scores.noise)[: 3 if with_noise else 2]
         for row in _ROWS:
-            if math.isfinite(scores.figures.get(row.key, math.nan)):
+            if any(math.isfinite(figures.get(row.key, math.nan)) for figures in columns):
                 words = f"  {row.words}" + (f" ({row.unit})" if row.unit else "")
                 table.add_row(words, *(_cell(figures, row) for figures in columns))
     return table

@@ -17,7 +17,7 @@ from ptycho.report.verdict_figure import save_verdict
 from ptycho.report.verdict_table import verdict_table
 from ptycho.workflows.evidence import Evidence, against_data, beneath, gather, other_convention
 from ptycho.workflows.halves import check_halves, correlate_halves
-from ptycho.workflows.likeness import against_truth, light_on
+from ptycho.workflows.likeness import against_truth, light_on, of_rms_one
 from ptycho.workflows.problem import with_a_dose
 
 
@@ -67,8 +67,9 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
     notes: list[str | None] = [*product.notes]
     likeness, best = None, None
     if truth is not None and placed is not None:
-        best = evidence and beneath(evidence, truth, placed.moved)
-        light, who = light_on(placed, product, truth, evidence)
+        level = of_rms_one(truth, placed)
+        best = evidence and beneath(evidence, level, placed.moved)
+        light, who = light_on(placed, product, level, best)
         likeness = against_truth(
             placed,
             light,
@@ -77,7 +78,7 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
             max_shift=question.max_shift,
             twin=question.twin,
         )
-        notes += [*placed.notes, who]
+        notes += [*(f"--truth: {note}" for note in truth.notes), *placed.notes, who]
     if evidence is not None:
         notes += [*evidence.notes, other_convention(evidence)]
     return Verdict(

@@ -1,5 +1,6 @@
 """A reconstruction held against the object it should be."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from ptycho.data.placing import Placed, with_margin
 from ptycho.data.products import Product
+from ptycho.data.scan import DataError
 from ptycho.physics.forward import Experiment
 from ptycho.report.align import align, remove_ramp
 from ptycho.report.correlation import frc
@@ -33,7 +35,7 @@ def against_truth(
 
     Args:
         placed: the same area of both.
-        light: photons that fell on each of its pixels, when known.
+        light: photons on each of its pixels if its rms amplitude is 1, see :func:`light_on`.
         source: where the truth came from.
         pixel_size_m: side of a pixel in metres, when known.
         max_shift: largest shift that is undone, in pixels.
@@ -43,7 +45,9 @@ def against_truth(
     aligned = align(placed.obj, target, max_shift=max_shift, twin=twin)
     noise = {}
     if light is not None:
-        noise = compare(noisy(placed.truth, light, seed=0), placed.truth, pixel_size_m)
+        size = _rms(placed.truth)
+        seen = size * noisy(placed.truth / np.float64(size), light, seed=0)
+        noise = compare(seen, placed.truth, pixel_size_m)
     return AgainstTruth(
         source=source,
         scores=Between(
@@ -57,31 +61,54 @@ def against_truth(
     )
 
 
-def light_on(
-    placed: Placed, product: Product, truth: Product, evidence: Evidence | None
-) -> tuple[Light | None, str | None]:
-    """Photons that fell on each pixel of the area judged, and a sentence on who says so.
+def of_rms_one(truth: Product, placed: Placed) -> Product:
+    """The true object with an rms amplitude of 1 over the area judged.
 
-    The patterns know best. Without them the probe may be in square roots of photons, as ours
-    are; one that carries too few to be a dose says nothing.
+    Diffraction does not know the scale of an object, so that no floor may depend on it.
+
+    Raises:
+        DataError: there is nothing but zeros in that area.
     """
-    shape = placed.truth.shape
-    first = np.array(placed.corner) - placed.moved  # of the area, on the object's own grid
-    if evidence is not None:
-        return _cut(evidence.photons, first + evidence.margin, shape), None
-    for one, moved in ((product, (0, 0)), (truth, placed.moved)):
+    size = _rms(placed.truth)
+    if size == 0:
+        raise DataError(f"{truth.label}: no light comes through this object; is it empty?")
+    return replace(truth, obj=(truth.obj / np.complex128(size)).astype(np.complex64))
+
+
+def light_on(
+    placed: Placed, product: Product, truth: Product, best: Evidence | None
+) -> tuple[Light | None, str | None]:
+    """Photons on each pixel of the area judged, and a sentence on who says so.
+
+    The patterns know best. Without them a probe may be in square roots of photons, as ours
+    are; one that carries too few to be a dose says nothing. FILE's object has no say.
+
+    Args:
+        placed: the area judged.
+        product: the reconstruction.
+        truth: what it should be, of rms amplitude 1 (see :func:`of_rms_one`).
+        best: the patterns of the scan on that truth, when there are any.
+    """
+    shape, corner = placed.truth.shape, np.array(placed.corner)
+    if best is not None:
+        return _cut(best.photons, corner + best.margin, shape), None
+    for one, moved in ((truth, (0, 0)), (product, placed.moved)):
         if one.probe is None or one.positions is None:
             continue
         photons = float(np.square(np.abs(one.probe), dtype=np.float64).sum())
         if _FEWEST_PHOTONS <= photons < np.inf:
-            positions, size = one.positions - moved, one.probe.shape[-1]
-            canvas, there, _ = with_margin(np.ones_like(product.obj), positions, size)
+            positions, size = one.positions + moved, one.probe.shape[-1]
+            canvas, there, _ = with_margin(truth.obj, positions, size)
             margin = np.rint(there[0] - positions[0]).astype(np.int64)
             experiment = Experiment(torch.from_numpy(one.probe), torch.from_numpy(there))
             light = experiment.illumination((canvas.shape[0], canvas.shape[1]))
             note = f"noise floor for {photons:.3g} photons a pattern, as the probe has them"
-            return _cut(light.double().numpy(), first + margin, shape), note
+            return _cut(light.double().numpy(), corner + margin, shape), note
     return None, "no noise floor without a dose: --data would tell it"
+
+
+def _rms(obj: NDArray[np.complex64]) -> float:
+    return float(np.sqrt(np.square(np.abs(obj).astype(np.float64)).mean()))
 
 
 def _cut(image: Light, corner: NDArray[Any], shape: tuple[int, ...]) -> Light:

@@ -86,6 +86,17 @@ def test_the_first_patterns_of_a_scan_are_known_by_their_positions(scan):
     assert found.notes == ("the last 4 patterns have no position in FILE and are left out",)
 
 
+@pytest.mark.parametrize("numbers", [None, np.arange(N)])
+def test_positions_that_are_not_those_of_the_scan_are_told(scan, numbers):
+    moved = POSITIONS.copy()
+    moved[3] += [3, 4]
+    found = pair(product(moved, indexes=numbers), scan)
+    np.testing.assert_array_equal(found.positions, moved)
+    assert found.notes == (
+        "FILE's positions differ from the scan's by up to 5.0 px, a common shift aside",
+    )
+
+
 def test_without_positions_the_scans_are_used(scan):
     inside = replace(scan, positions=POSITIONS)
     found = pair(product(None), inside)

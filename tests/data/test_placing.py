@@ -1,5 +1,6 @@
 """One object on the other: by positions, by shape, or with a sentence why not."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,18 @@ def test_the_same_shape_is_the_same_grid():
     assert placed.notes == (
         "both objects have the same shape: the same grid is meant",
         "nothing says which area was scanned: the whole image is judged",
+    )
+
+
+def test_positions_that_disagree_are_told_when_the_shape_decides():
+    wrong = POSITIONS[::-1].copy()
+    placed = place(cut(0, 0, 120, 130, positions=wrong), cut(0, 0, 120, 130))
+    assert placed.moved == (0, 0)
+    (note,) = placed.notes
+    assert re.fullmatch(
+        r"the positions of both differ by more than a common shift \(\d+\.\d pixels\), but both "
+        "objects have the same shape: the same grid is meant",
+        note,
     )
 
 

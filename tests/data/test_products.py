@@ -38,6 +38,12 @@ def test_our_own_result(tmp_path):
     assert list(read.held_out) == [1, 3]
 
 
+@pytest.mark.parametrize("nobody", [[], np.zeros((0, 1), bool), np.zeros(0, np.int32)])
+def test_an_empty_list_means_that_nothing_was_held_out(tmp_path, nobody):
+    np.savez(tmp_path / "r.npz", **(GOOD | {"held_out": nobody}))
+    assert read_product(tmp_path / "r.npz").held_out.shape == (0,)
+
+
 def test_a_result_is_called_like_its_run(tmp_path):
     (tmp_path / "night_shift").mkdir()
     path = write_result(tmp_path / "night_shift" / "reconstruction.npz", tiny_scan())

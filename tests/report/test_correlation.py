@@ -106,9 +106,25 @@ def test_half_bit_threshold_is_the_published_curve():
 
 
 def test_resolution_at_the_first_crossing():
-    frequency = np.arange(1, 9) / 16
-    threshold = np.full(8, 0.5)
-    curve = np.array([1, 1, 0.75, 0.25, 0.9, 0.9, 0.9, 0.9])
-    assert resolution(frequency, curve, threshold) == pytest.approx(16 / 3.5)
-    assert resolution(frequency, np.ones(8), threshold) == 2.0
-    assert math.isnan(resolution(frequency, np.zeros(8), threshold))
+    frequency = np.arange(1, 33) / 64
+    threshold = np.full(32, 0.5)
+    curve = np.array([*[1] * 10, 0.75, 0.25, *[0.9] * 20])
+    assert resolution(frequency, curve, threshold) == pytest.approx(64 / 11.5)
+    assert resolution(frequency, np.ones(32), threshold) == 2.0
+    assert math.isnan(resolution(frequency, np.zeros(32), threshold))
+
+
+@pytest.mark.parametrize("side", [32, 64, 200])
+def test_a_period_beyond_an_eighth_of_the_image_resolves_nothing(side):
+    frequency = np.arange(1, side // 2 + 1) / side
+    threshold = np.full_like(frequency, 0.5)
+    for rings in range(1, 12):  # that agree; the crossing lies halfway to the next
+        found = resolution(frequency, np.where(np.arange(side // 2) < rings, 1.0, 0.0), threshold)
+        period = side / (rings + 0.5)
+        assert math.isnan(found) if period > side / 8 else found == pytest.approx(period)
+
+
+def test_what_agrees_by_chance_resolves_nothing():
+    for seed in range(8):
+        frequency, curve, half_bit = frc(white(seed, (96, 96)), white(seed + 100, (96, 96)))
+        assert math.isnan(resolution(frequency, curve, half_bit))

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,13 @@ def test_the_table_without_a_noise_floor():
     Console(file=printed, width=90).print(verdict_table(Verdict("f", "f", alone.obj, truth=known)))
     assert "noise floor" not in printed.getvalue()
     assert " C " not in printed.getvalue()  # a figure that nobody knows
+
+
+def test_a_figure_that_only_the_object_lacks_is_a_dash():
+    printed = io.StringIO()
+    known = verdict(parts="truth").truth
+    nothing = Between({"frc_half_bit_px": float("nan")}, {}, {"frc_half_bit_px": 2.5})
+    table = verdict_table(replace(verdict(parts="truth"), truth=replace(known, scores=nothing)))
+    Console(file=printed, width=90).print(table)
+    lines = [line.split() for line in printed.getvalue().splitlines()]
+    assert ["FRC", "1/2-bit", "(px)", "-", "-", "2.50"] in lines
