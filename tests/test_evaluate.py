@@ -63,6 +63,17 @@ def refusals(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     return [line.removeprefix("ptycho: ") for line in printed.err.splitlines()]
 
 
+def unwritten(capsys: pytest.CaptureFixture[str], *options: str) -> list[str]:
+    """The sentences of a command that printed its table and could not write its files."""
+    with pytest.raises(SystemExit) as ended:
+        main(["truth.npz", "--truth", "scan.npz", *options])
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    for words in ("phase PSNR (dB)", "note: "):
+        assert words in printed.out
+    return [line.removeprefix("ptycho: ") for line in printed.err.splitlines()]
+
+
 class TestAgainstATruth:
     def test_the_truth_itself_is_perfect(self, quick: Path):
         found = evaluated("truth.npz", "--truth", "scan.npz")["against_truth"]
@@ -458,9 +469,22 @@ class TestRefusals:
             raise OSError(28, "No space left on device", "here/evaluation.png")
 
         monkeypatch.setattr("ptycho.report.figures.Figure.savefig", full)
-        (said,) = refusals(capsys, "truth.npz", "--truth", "scan.npz", "--out", "here")
-        assert said == "here/evaluation.png: No space left on device."
-        assert list(Path("here").iterdir()) == []
+        (said,) = unwritten(capsys, "--out", "here")
+        assert said == (
+            "here cannot be written (No space left on device); name another place with --out."
+        )
+        assert [path.name for path in Path("here").iterdir()] == ["evaluation.json"]
+
+    def test_numbers_that_cannot_be_written(self, folder: Path, capsys, monkeypatch):
+        def closed(*_: Any) -> None:
+            raise PermissionError(13, "Permission denied", "there/.numbers.json.1.part.json")
+
+        monkeypatch.setattr("ptycho.workflows.evaluation.write_json", closed)
+        (said,) = unwritten(capsys, "--out", "here", "--json", "there/numbers.json")
+        assert said == (
+            "there/numbers.json cannot be written (Permission denied); name another place with "
+            "--json."
+        )
 
     def test_an_interruption(self, folder: Path, capsys, monkeypatch):
         def stop(*_: Any) -> None:

@@ -35,6 +35,7 @@ Indices = NDArray[np.int64]
 _RESULTS = ("object", "obj")
 _OBJECTS = (*_RESULTS, "objectGuess")
 _LARGEST = 2**28  # pixels of an object or a probe: 2 GiB of complex64
+_FAINTEST = 1e-30  # amplitude below which single precision runs out of digits
 _SQUARE = 1e-3  # relative difference of the sides up to which a pixel is square
 _READABLE = (
     "a reconstruction.npz of a run, a scan NPZ with objectGuess, a ptychodus product "
@@ -156,6 +157,7 @@ def _estimate_of_scan(archive: Archive) -> Product:
         raise archive.fault("objectGuess", "has no structure: this scan holds no estimate")
     if obj.ndim != 2:
         raise archive.fault("objectGuess", f"must be (H, W), got {obj.shape}")
+    obj = _seen_through(path, "objectGuess", obj, float(np.abs(obj).max()))
     kind = "true one" if metadata.get("object_is_truth") is True else "estimate"
     return Product(
         obj=obj,
@@ -245,6 +247,20 @@ def _object(
         obj = array.reshape(shape[-2:]).astype(np.complex64)
     if not np.isfinite(obj).all():
         raise DataError(f"{path}: {key} reaches values too large for single precision; rescale it.")
+    return _seen_through(path, key, obj, float(np.abs(array).max()))
+
+
+def _seen_through(
+    path: Path, key: str, obj: NDArray[np.complex64], peak: float
+) -> NDArray[np.complex64]:
+    """The object, unless its largest amplitude ``peak`` is nothing or next to nothing."""
+    if peak == 0:
+        raise DataError(f"{path}: {key}: no light comes through this object; is it empty?")
+    if peak < _FAINTEST:
+        raise DataError(
+            f"{path}: {key} reaches no more than {peak:.3g}, too little for single precision; "
+            "rescale it."
+        )
     return obj
 
 

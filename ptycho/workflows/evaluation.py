@@ -1,10 +1,13 @@
 """Judging a reconstruction that anybody made: by a truth, by the patterns, by two halves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
+from ptycho.config.config import UserError
 from ptycho.data.npz import read_npz
 from ptycho.data.placing import place
 from ptycho.data.products import Product, read_product
@@ -97,18 +100,32 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
 def report(verdict: Verdict, folder: Path, json: Path | None, terminal: Console) -> None:
     """Print the table of an evaluation and write its picture and its numbers.
 
+    Printed first, so that nothing is lost with a full disk; written even when nobody reads on.
+
     Args:
         verdict: what was found.
         folder: where ``evaluation.png`` and ``evaluation.json`` go; made if need be.
         json: another place for the numbers.
         terminal: where to print.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     numbers, picture = json or folder / "evaluation.json", folder / "evaluation.png"
-    for file in (numbers, picture):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(picture) as temporary:
-        save_verdict(verdict, temporary)
-    write_json(numbers, verdict.plain())
+    try:
+        _print(verdict, terminal)
+    finally:
+        with _told("--json" if json else "--out", json or folder):
+            numbers.parent.mkdir(parents=True, exist_ok=True)
+            write_json(numbers, verdict.plain())
+        with _told("--out", folder):
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(picture) as temporary:
+                save_verdict(verdict, temporary)
+    terminal.print(f"  {picture}\n  {numbers}", markup=False)
+
+
+def _print(verdict: Verdict, terminal: Console) -> None:
     terminal.print(f"{verdict.label} ({verdict.source})", markup=False)
     terminal.print(verdict_table(verdict))
     for note in verdict.notes:
@@ -116,7 +133,18 @@ def report(verdict: Verdict, folder: Path, json: Path | None, terminal: Console)
     if verdict.data is not None:
         worst = ", ".join(f"{one.number} ({one.residual:.3f})" for one in verdict.data.worst)
         terminal.print(f"worst patterns, with their R: {worst}", markup=False)
-    terminal.print(f"  {picture}\n  {numbers}", markup=False)
+
+
+@contextmanager
+def _told(option: str, place: Path) -> Iterator[None]:
+    """Name the place as it was typed, not a file within it that nobody asked for."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(
+            f"{place} cannot be written ({why}); name another place with {option}."
+        ) from error
 
 
 def _with_pixel_size(

@@ -147,6 +147,9 @@ GOOD = {
             {"object": OBJECT.astype(complex) * 1e60},
             "object reaches values too large",
         ),
+        ({"object": 0 * OBJECT}, "object: no light comes through this object; is it empty"),
+        ({"object": OBJECT.astype(complex) * 1e-40}, "too little for single precision; rescale"),
+        ({"object": OBJECT * np.float32(1e-34)}, "object reaches no more than .*e-34, too little"),
         ({"probe": probe(16)[:, 1:]}, r"probe must be \(N, N\) or \(modes, N, N\)"),
         ({"probe": 0 * probe(16)}, "probe is zero everywhere"),
         ({"probe": probe(16)[None] * 0}, "probe is zero everywhere"),
@@ -245,3 +248,9 @@ def test_a_file_cut_short(tmp_path, write, share):
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(DataError, match=r"p\.npz: not an (HDF5|NPZ) file, or cut short"):
         read_product(path)
+
+
+def test_a_bare_array_of_zeros(tmp_path):
+    np.save(tmp_path / "dark.npy", 0 * OBJECT)
+    with pytest.raises(DataError, match=r"dark\.npy: the array: no light comes through"):
+        read_product(tmp_path / "dark.npy")
