@@ -281,8 +281,8 @@ _OURS_IN_WORDS = {
     methods.NETWORK: (
         "`task=train` with its defaults but fewer epochs: lift of "
         f"{_MODEL.lift_coarse_iterations} coarse and {_MODEL.lift_iterations} full iterations, "
-        "unsupervised training on this very scan, no pretraining. The learning rate falls over all epochs, so early points are worse than a "
-        "training of that length would be."
+        "unsupervised training on this very scan, no pretraining. The learning rate falls over "
+        "all epochs, so early points are worse than a training of that length would be."
     ),
     methods.REFINED: (
         f"The same, each point followed by {_REFINE.iterations} full and "
