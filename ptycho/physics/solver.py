@@ -229,11 +229,11 @@ def coarse_solution(
 
 
 def upsample(obj: Tensor) -> Tensor:
-    """Double the pixels of ``(h, w)``, linearly; pixel ``i`` becomes pixel ``2 i``."""
+    """Double the pixels of ``(h, w)``, cubically; pixel ``i`` becomes pixel ``2 i``."""
     planes = torch.view_as_real(obj).permute(2, 0, 1)[None]
     height, width_ = obj.shape
     fine = functional.interpolate(
-        planes, size=(2 * height - 1, 2 * width_ - 1), mode="bilinear", align_corners=True
+        planes, size=(2 * height - 1, 2 * width_ - 1), mode="bicubic", align_corners=True
     )
     fine = functional.pad(fine, (0, 1, 0, 1), mode="replicate")[0]
     return torch.complex(fine[0], fine[1])
