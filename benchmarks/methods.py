@@ -8,6 +8,7 @@ See :mod:`benchmarks.peers.protocol` for what is written and what the clock coun
 import argparse
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers import protocol
+from ptycho.config.choices import Accelerator
 from ptycho.config.config import RunConfig
 from ptycho.data.npz import read_npz
 from ptycho.data.tiles import TileDataset
@@ -68,7 +70,7 @@ def train(problem: Problem, out: Path, epochs: int) -> None:
         folder.mkdir(parents=True)
     recipe, network = build.make_recipe(run.solver), build.make_network(run.model)
     bars = progress(False, console(quiet=True))
-    trainer = _Trainer(run, problem, network)
+    fit = prepared(run, problem, network)
     from ptycho.workflows.train import tiles as cut  # Lightning is loaded by now
 
     at_once = run.execution.inference_batch_size
@@ -93,13 +95,13 @@ def train(problem: Problem, out: Path, epochs: int) -> None:
         clock.resume()
 
     snapshot(0)
-    trainer.fit(tiles, snapshot)
+    fit(tiles, snapshot)
 
 
 def settings(epochs: int) -> RunConfig:
     """The defaults, on one CPU thread, without files."""
     run = RunConfig()
-    run.trainer.accelerator = type(run.trainer.accelerator).cpu
+    run.trainer.accelerator = Accelerator.cpu
     run.trainer.nepochs = epochs
     run.execution.threads = 1
     run.execution.enable_progress_bar = False
@@ -113,46 +115,49 @@ def snapshots(epochs: int) -> list[int]:
     return [0, *sorted(set(wanted.tolist()))]
 
 
-class _Trainer:
-    """Lightning, as ``task=train`` sets it up; made before the clock starts."""
+def prepared(
+    run: RunConfig, problem: Problem, network: nn.Module
+) -> Callable[[TileDataset, Callable[[int], None]], None]:
+    """Lightning, as ``task=train`` sets it up, imported and ready before the clock starts.
 
-    def __init__(self, run: RunConfig, problem: Problem, network: nn.Module) -> None:
-        import torch._dynamo  # noqa: F401  # optimisers import it when they first step
-        from lightning.pytorch import Trainer
+    Returns:
+        A function that trains on tiles and calls another after every epoch.
+    """
+    import torch._dynamo  # noqa: F401  # optimisers would import it when they first step
+    from lightning.pytorch import Trainer
 
-        from ptycho.data.module import ScanModule
-        from ptycho.training.callbacks import PictureEvery
-        from ptycho.training.module import ObjectTraining
-        from ptycho.training.schedules import adamw, schedule
+    from ptycho.data.module import ScanModule
+    from ptycho.training.callbacks import PictureEvery
+    from ptycho.training.module import ObjectTraining
+    from ptycho.training.schedules import adamw, schedule
 
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", module="lightning")
-        how, execution = run.trainer, execution_config(run)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    how, execution = run.trainer, execution_config(run)
 
-        def optimiser(module: ObjectTraining) -> object:
-            chosen = adamw(network.parameters(), how.learning_rate, how.weight_decay)
-            steps = int(module.trainer.estimated_stepping_batches)
-            moving = schedule(
-                how.scheduler, chosen, steps=steps, epochs=how.nepochs,
-                warmup_steps=how.warmup_steps,
-            )  # fmt: skip
-            return {"optimizer": chosen, "lr_scheduler": moving} if moving else chosen
+    def optimiser(module: ObjectTraining) -> object:
+        chosen = adamw(network.parameters(), how.learning_rate, how.weight_decay)
+        steps = int(module.trainer.estimated_stepping_batches)
+        moving = schedule(
+            how.scheduler, chosen, steps=steps, epochs=how.nepochs, warmup_steps=how.warmup_steps
+        )
+        return {"optimizer": chosen, "lr_scheduler": moving} if moving else chosen
 
-        judge = build.make_judge(how.torch_loss_mode)
-        module = ObjectTraining(network, problem.experiment, judge, optimiser)
+    judge = build.make_judge(how.torch_loss_mode)
+    module = ObjectTraining(network, problem.experiment, judge, optimiser)
 
-        def fit(tiles: TileDataset, after_epoch) -> None:
-            Trainer(
-                **build.trainer_arguments(run, execution),
-                callbacks=[PictureEvery(1, after_epoch)],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                use_distributed_sampler=False,
-            ).fit(module, ScanModule(tiles, run.seed, **build.loader_arguments(execution)))
+    def fit(tiles: TileDataset, after_epoch: Callable[[int], None]) -> None:
+        Trainer(
+            **build.trainer_arguments(run, execution),
+            callbacks=[PictureEvery(1, after_epoch)],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        ).fit(module, ScanModule(tiles, run.seed, **build.loader_arguments(execution)))
 
-        self.fit = fit
+    return fit
 
 
 def _save(

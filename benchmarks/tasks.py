@@ -16,8 +16,8 @@ OURS = {"solver": ("solver",), "network": (methods.NETWORK, methods.REFINED)}
 """Our processes, and the curves that each gives."""
 RUNNERS = (*OURS, *peers.PEERS)
 
-BUDGETS = {"chip_1e6": 80.0, f"chip_1e6{scans.WRONG}": 50.0, "siemens_star": 12.0}
-OTHER_BUDGET = 35.0
+BUDGETS = {"chip_1e6": 80.0, f"chip_1e6{scans.WRONG}": 45.0, "siemens_star": 12.0}
+OTHER_BUDGET = 30.0
 """CPU seconds of every peer."""
 QUICK_PATTERNS, QUICK_BUDGET, QUICK_EPOCHS = 400, 5.0, 4
 
