@@ -32,7 +32,13 @@ class Judged:
     correlation: Vector
     """Correlation of model and data, the mean frames removed."""
     deviance: Vector
-    """Mean over the detector of the Poisson deviance, the overall scale fitted."""
+    """Poisson deviance: what the model leaves unexplained, in units of noise.
+
+    The mean over the detector of ``2 (n ln(n / m) - n + m)`` (McCullagh & Nelder 1989,
+    Generalized Linear Models, section 2.3, doi:10.1201/9780203753736), with 0.05 counts of
+    background on both sides and the overall scale fitted by the total counts of all frames.
+    Photon noise alone gives about 1 where many photons are counted, less in the dark.
+    """
 
     @property
     def residual(self) -> Vector:
@@ -57,61 +63,6 @@ def misfit(
     are all alike.
     """
     return judge(measured_frames(experiment, obj, amplitude, batch_size)).misfit
-
-
-def frame_misfit(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
-) -> tuple[Vector, Vector]:
-    """R and C frame by frame: where on the scan the model fails.
-
-    Args:
-        experiment: probe and positions on the canvas of ``obj``.
-        obj: complex ``(H, W)``.
-        amplitude: measured ``(n, N, N)``.
-        batch_size: frames held at once.
-
-    Returns:
-        Residual ``(n,)``, ``sum|model - data| / sum(data)`` of each frame under the one
-        overall scale (NaN for a frame without light), and correlation ``(n,)`` with the mean
-        frames removed, whose mean is C.
-    """
-    judged = judge(measured_frames(experiment, obj, amplitude, batch_size))
-    return judged.residual, judged.correlation
-
-
-@torch.no_grad()
-def deviance(
-    experiment: Experiment,
-    obj: Tensor,
-    amplitude: Tensor,
-    which: Tensor,
-    batch_size: int = 256,
-) -> float:
-    """Poisson deviance of some frames: what the model leaves unexplained, in units of noise.
-
-    The mean over detector pixels of ``2 (n ln(n / m) - n + m)`` (McCullagh & Nelder 1989,
-    Generalized Linear Models, section 2.3, doi:10.1201/9780203753736), with 0.05 counts of
-    background on both sides. Photon noise alone gives about 1 where many photons are
-    counted, less in the dark.
-
-    Args:
-        experiment: probe and positions on the canvas of ``obj``.
-        obj: complex ``(H, W)``.
-        amplitude: measured ``(n, N, N)`` of all frames, in square roots of counts.
-        which: numbers ``(k,)`` of the frames judged. The overall scale is fitted on all
-            frames, by their total counts.
-        batch_size: frames held at once.
-
-    Returns:
-        The mean; NaN for no frames.
-    """
-    if not len(which):
-        return float("nan")
-    scale = photon_scale(experiment, obj, amplitude, batch_size)
-    total = 0.0
-    for expected, data in _frames(experiment, obj, amplitude, batch_size, which.cpu()):
-        total += float(_unit_deviance(scale * expected, data).sum(dtype=torch.float64))
-    return total / len(which)
 
 
 def photon_scale(
@@ -204,18 +155,14 @@ def _totals(frames: Frames) -> _Totals:
 
 
 def _frames(
-    experiment: Experiment,
-    obj: Tensor,
-    amplitude: Tensor,
-    batch_size: int,
-    which: Tensor | None = None,
+    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Expected photons and measured amplitudes, on the device of the experiment."""
     device = experiment.row.device
     obj = obj.to(device)
-    numbers = torch.arange(len(amplitude)) if which is None else which
-    for some in numbers.split(batch_size):
-        yield experiment(obj, some.to(device)), amplitude[some.to(amplitude.device)].to(device)
+    for start in range(0, len(amplitude), batch_size):
+        data = amplitude[start : start + batch_size].to(device)
+        yield experiment(obj, torch.arange(start, start + len(data), device=device)), data
 
 
 def _simulated(

@@ -18,7 +18,7 @@ from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
 from ptycho.report.align import ComplexImage, align, remove_ramp
 from ptycho.report.correlation import frc, frc_area, resolution
-from ptycho.report.frames import Frames, judge, measured_frames, photon_scale, simulated_frames
+from ptycho.report.frames import Judged, judge, measured_frames, photon_scale, simulated_frames
 
 Figures = dict[str, float]
 Image = NDArray[np.float64]
@@ -190,7 +190,7 @@ def score(
     def row(obj: ComplexImage) -> Figures:
         frames = measured_frames(experiment, _canvas(obj), amplitude)
         likeness = _likeness_to_truth(reconstruction, obj)
-        return frame_figures(frames, reconstruction.held_out) | likeness
+        return frame_figures(judge(frames), reconstruction.held_out) | likeness
 
     stages = {
         stage.name: {"seconds": float(stage.seconds)} | row(stage.obj)
@@ -200,18 +200,17 @@ def score(
     return stages | {FLAT: flat, NOISE: noise_floor(reconstruction, experiment, amplitude)}
 
 
-def frame_figures(frames: Frames, held_out: NDArray[np.int64]) -> Figures:
+def frame_figures(judged: Judged, held_out: NDArray[np.int64]) -> Figures:
     """What frames say about an object.
 
     Args:
-        frames: predicted and measured, see :func:`ptycho.report.frames.measured_frames`.
+        judged: what each says, see :func:`ptycho.report.frames.judge`.
         held_out: numbers of the frames that were never fitted.
 
     Returns:
         ``R`` and ``C`` over all frames, ``C_held_out`` and ``deviance`` over those held out,
         ``deviance_fitted`` over the others; means of no frames are left out.
     """
-    judged = judge(frames)
     r, c = judged.misfit
     unseen = np.zeros(len(judged.deviance), dtype=bool)
     unseen[held_out] = True
@@ -247,7 +246,7 @@ def noise_floor(
     canvas = _canvas(obj)
     scale = photon_scale(experiment, canvas, amplitude)
     frames = simulated_frames(experiment, canvas, scale, seed)
-    row = frame_figures(frames, reconstruction.held_out)
+    row = frame_figures(judge(frames), reconstruction.held_out)
     if truth is None:
         return row
     photons = scale * experiment.illumination((obj.shape[0], obj.shape[1])).cpu().double().numpy()

@@ -16,7 +16,7 @@ from ptycho.data.reconstruction import Complex, scanned_area
 from ptycho.data.scan import DataError, Scan
 from ptycho.physics.forward import Experiment, matched_scale
 from ptycho.report.frames import (
-    frame_misfit,
+    judge,
     measured_frames,
     misfit,
     photon_scale,
@@ -165,12 +165,13 @@ def against_data(evidence: Evidence, source: str, best: Evidence | None = None) 
     measured = measured_frames(experiment, canvas, amplitude)
     flat = measured_frames(experiment, torch.ones_like(canvas), amplitude)
     perfect = simulated_frames(best.experiment, best.canvas, best.scale, seed=0)
-    residual, _ = frame_misfit(experiment, canvas, amplitude)
+    judged = [judge(frames) for frames in (measured, flat, perfect)]
+    residual = judged[0].residual
     # an empty pattern has no relative residual, and is worth looking at first
     order = np.argsort(-np.nan_to_num(residual, nan=np.inf), kind="stable")
     return AgainstData(
         source=source,
-        scores=Between(*(frame_figures(frames, held_out) for frames in (measured, flat, perfect))),
+        scores=Between(*(frame_figures(one, held_out) for one in judged)),
         numbers=evidence.pairing.patterns,
         positions=evidence.pairing.positions,
         residual=residual,

@@ -16,7 +16,7 @@ from ptycho.data.reconstruction import Complex, Stage
 from ptycho.nn.object_net import ObjectNet
 from ptycho.physics.forward import Experiment
 from ptycho.physics.solver import Recipe
-from ptycho.report.frames import measured_frames
+from ptycho.report.frames import judge, measured_frames
 from ptycho.report.metrics import FLAT, NOISE, Figures, compare, frame_figures, score
 from ptycho.workflows.problem import Problem
 from tests.runs import tiny_problem
@@ -181,7 +181,7 @@ def test_chance_stays_well_below_the_limit(scene):
     for _ in range(8):
         amplitude = problem.amplitude[torch.from_numpy(rng.permutation(576))]
         frames = measured_frames(problem.experiment, truth, amplitude)
-        shuffles.append(frame_figures(frames, np.arange(0, 576, 3)))
+        shuffles.append(frame_figures(judge(frames), np.arange(0, 576, 3)))
     for name in LIKENESSES:
         rows = shuffles if name in ON_FRAMES else rolls
         places = [on_scale(name, scene.rows, row) for row in rows]
