@@ -23,19 +23,6 @@ def poisson_nll(predicted: Tensor, measured: Tensor, eps: float = 0.05) -> Tenso
     return excess.sum() / counted.sum()
 
 
-def amplitude_error(predicted: Tensor, measured: Tensor) -> Tensor:
-    """Squared amplitude error, the Gaussian approximation of the Poisson likelihood.
-
-    ``2 sum((sqrt(I) - sqrt(n))^2) / sum(n)``: the Taylor expansion of :func:`poisson_nll`
-    for many photons, so both losses have the same size near the solution.
-
-    Args:
-        predicted: amplitude ``sqrt(I)``, real, any shape.
-        measured: amplitude ``sqrt(n)``, same shape.
-    """
-    return 2 * (predicted - measured).square().sum() / measured.square().sum()
-
-
 def photons(amplitude: Tensor, eps: float = 0.05) -> Tensor:
     """Photons measured, with ``eps`` of background per pixel: what a misfit is divided by."""
     return amplitude.square().sum() + eps * amplitude.numel()
@@ -60,7 +47,10 @@ def poisson_misfit(expected: Tensor, amplitude: Tensor, eps: float = 0.05) -> tu
 def amplitude_misfit(
     expected: Tensor, amplitude: Tensor, eps: float = 1e-6
 ) -> tuple[Tensor, Tensor]:
-    """Numerator of :func:`amplitude_error` and minus its derivative, ``2 (A / sqrt(I) - 1)``.
+    """Squared amplitude error, the Gaussian approximation of the Poisson likelihood.
+
+    ``2 sum((sqrt(I) - A)^2)``, the Taylor expansion of :func:`poisson_misfit` for many photons,
+    and minus its derivative, ``2 (A / sqrt(I) - 1)``.
 
     Args:
         expected: photons ``(b, y, x)``; overwritten.
