@@ -22,7 +22,6 @@ from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.npz import write_npz
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
-from ptycho.report.environment import scan_hash
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import build, reconstruct, session, stages
 from ptycho.workflows import train as train_
@@ -62,7 +61,7 @@ def digest(*arrays: Any) -> str:
 
 def the_scan(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
-    return scan_hash(scan), scan.label
+    return scan.sha256, scan.label
 
 
 def the_held_out(run: RunConfig, folder: Path) -> Any:

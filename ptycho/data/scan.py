@@ -1,6 +1,8 @@
 """One ptychographic scan in the one convention used inside; it checks itself."""
 
+import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +81,15 @@ class Scan:
         # buffered: the squares in double precision would be twice the scan
         total = np.einsum("nyx,nyx->", self.amplitude, self.amplitude, dtype=np.float64)
         return float(total / max(len(self), 1))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of patterns, positions and probe, whatever file they came from."""
+        digest = hashlib.sha256()
+        for array in (self.amplitude, self.positions, self.probe):
+            digest.update(str((array.shape, array.dtype.str)).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def first(self, n: int | None) -> "Scan":
         """The first ``n`` patterns in scan order; all when ``n`` is None."""

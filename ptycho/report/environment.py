@@ -8,11 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ptycho import __version__
-from ptycho.data.scan import Scan
 
 _PACKAGES = (
     "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy",
@@ -47,15 +45,6 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         "dirty": bool(_git(folder, "status", "--porcelain")),
         "diff_sha256": hashlib.sha256(difference.encode()).hexdigest() if difference else None,
     }
-
-
-def scan_hash(scan: Scan) -> str:
-    """SHA-256 of patterns, positions and probe, whatever file they came from."""
-    digest = hashlib.sha256()
-    for array in (scan.amplitude, scan.positions, scan.probe):
-        digest.update(str((array.shape, array.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

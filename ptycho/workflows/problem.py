@@ -87,7 +87,14 @@ class Problem:
             return self
         kept = np.setdiff1d(np.arange(len(self.scan)), numbers)
         fitted = torch.from_numpy(kept) if len(numbers) else None
-        return _lit(self.scan, self.positions, self.shape, self.offset, self.device, fitted)
+        probe, scale = _in_photons(self.scan, fitted)
+        return replace(
+            self,
+            probe=probe.to(self.device),
+            scale=scale,
+            experiment=Experiment(probe, self.positions).to(self.device),
+            fitted=None if fitted is None else fitted.to(self.device),
+        )
 
     def flat(self) -> Tensor:
         """An empty object, complex ``(H, W)``."""
@@ -174,38 +181,31 @@ def pose(scan: Scan, device: torch.device, holdout_fraction: float = 0.0) -> Pro
             "more than a canvas can hold; positions must be in pixels of the object."
         )
     height, width_ = (int(-(-side // STRIDE) * STRIDE) for side in np.ceil(sides))
-    problem = _lit(scan, torch.from_numpy(positions), (height, width_), offset, device)
+    probe, scale = _in_photons(scan)
+    on_canvas = torch.from_numpy(positions)
+    problem = Problem(
+        scan=scan,
+        probe=probe.to(device),
+        positions=on_canvas,
+        shape=(height, width_),
+        offset=offset,
+        scale=scale,
+        experiment=Experiment(probe, on_canvas).to(device),
+        amplitude=torch.from_numpy(scan.amplitude).to(device),
+    )
     return problem.holding_out(_judges(problem, holdout_fraction))
 
 
-def _lit(
-    scan: Scan,
-    positions: Tensor,
-    shape: tuple[int, int],
-    offset: NDArray[np.int64],
-    device: torch.device,
-    fitted: Tensor | None = None,
-) -> Problem:
-    """The problem with its probe in photons, as the patterns that may be fitted tell them."""
-    probe, amplitude = torch.from_numpy(scan.probe), torch.from_numpy(scan.amplitude)
-    scale = matched_scale(probe, amplitude, fitted)
+def _in_photons(scan: Scan, fitted: Tensor | None = None) -> tuple[Tensor, float]:
+    """The probe in photons, as the patterns that may be fitted tell them, and its factor."""
+    probe = torch.from_numpy(scan.probe)
+    scale = matched_scale(probe, torch.from_numpy(scan.amplitude), fitted)
     if not (np.isfinite(scale) and scale > 0):
         raise DataError(
             f"{scan.label}: probe or patterns are too large or too small for single precision "
             f"({scan.photons:.3g} photons a pattern); rescale them."
         )
-    probe = (probe.to(torch.complex128) * scale).to(torch.complex64)
-    return Problem(
-        scan=scan,
-        probe=probe.to(device),
-        positions=positions,
-        shape=shape,
-        offset=offset,
-        scale=scale,
-        experiment=Experiment(probe, positions).to(device),
-        amplitude=amplitude.to(device),
-        fitted=None if fitted is None else fitted.to(device),
-    )
+    return (probe.to(torch.complex128) * scale).to(torch.complex64), scale
 
 
 def _judges(problem: Problem, fraction: float) -> NDArray[np.int64]:

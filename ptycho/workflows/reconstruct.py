@@ -11,7 +11,6 @@ from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted
 from ptycho.physics.solver import Recipe
 from ptycho.report.bundle import Bundle, BundleError
-from ptycho.report.environment import scan_hash
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages
 from ptycho.workflows.problem import Problem
@@ -91,7 +90,7 @@ def _network_of(bundle: Bundle, session: Session) -> nn.Module:
 
 def _unseen(bundle: Bundle, problem: Problem) -> Problem:
     """Hold nothing out that the network was trained on, where it meets its own scan again."""
-    if bundle.params.get("data_sha256") != scan_hash(problem.scan):
+    if bundle.params.get("data_sha256") != problem.scan.sha256:
         return problem
     return problem.holding_out(np.intersect1d(problem.held_out, bundle.params["held_out"]))
 

@@ -23,7 +23,7 @@ from ptycho.config.validate import leaves
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.scan import Scan
 from ptycho.report.console import console, progress, put_away
-from ptycho.report.environment import environment, scan_hash
+from ptycho.report.environment import environment
 from ptycho.report.figures import save_picture
 from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
 from ptycho.report.metrics import FLOORS, Figures, score
@@ -68,7 +68,7 @@ class Session:
         """Record what the run works on and with, before the long work."""
         scan, size = problem.scan, problem.scan.patch_size
         content = self.surroundings | {
-            "data_sha256": scan_hash(scan),
+            "data_sha256": scan.sha256,
             "data": {"label": scan.label, "patterns": len(scan), "N": scan.patch_size,
                      "modes": len(scan.probe), "photons": scan.photons,
                      "held_out": len(problem.held_out), **scan.notes},

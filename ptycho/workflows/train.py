@@ -14,7 +14,6 @@ from ptycho.data.module import ScanModule
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.report.bundle import NAME, Bundle, save_bundle
-from ptycho.report.environment import scan_hash
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
@@ -210,7 +209,7 @@ def _save(session: Session, problem: Problem, network: nn.Module, tile: tuple[in
             **legacy.cfg,
             "intensity_scale": problem.scale,
             "tile": list(tile),
-            "data_sha256": scan_hash(problem.scan),
+            "data_sha256": problem.scan.sha256,
             "held_out": problem.held_out.tolist(),
         },
     )

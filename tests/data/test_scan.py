@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho.data.scan import DataError, Scan
+from tests.runs import tiny_scan
 
 
 @pytest.fixture
@@ -80,3 +81,30 @@ def with_nan(shape, dtype=np.float32):
 def test_what_is_impossible_is_refused_in_a_sentence(scan, change, words):
     with pytest.raises(DataError, match=r"^star: .*" + words):
         replace(scan, **change)
+
+
+def test_hash_is_that_of_the_numbers() -> None:
+    scan = tiny_scan()
+    assert scan.sha256 == tiny_scan().sha256
+    assert scan.sha256 == replace(scan, label="other", truth=None).sha256
+    fortran = replace(scan, amplitude=np.asfortranarray(scan.amplitude))
+    assert fortran.sha256 == scan.sha256
+
+
+@pytest.mark.parametrize("what", ["amplitude", "positions", "probe"])
+def test_hash_changes_with_a_single_number(what: str) -> None:
+    scan = tiny_scan()
+    array = getattr(scan, what).copy()
+    array.flat[0] += 1
+    assert replace(scan, **{what: array}).sha256 != scan.sha256
+
+
+def test_hash_changes_with_the_number_of_patterns() -> None:
+    scan = tiny_scan()
+    assert scan.first(63).sha256 != scan.sha256
+
+
+def test_hash_sees_where_one_array_ends() -> None:
+    scan = tiny_scan()
+    modes = replace(scan, probe=np.concatenate([scan.probe, 0 * scan.probe]))
+    assert modes.sha256 != scan.sha256

@@ -1,40 +1,11 @@
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from ptycho.report.environment import environment, git_state, scan_hash
-from tests.runs import CPU, tiny_scan
-
-
-def test_hash_is_that_of_the_numbers() -> None:
-    scan = tiny_scan()
-    assert scan_hash(scan) == scan_hash(tiny_scan())
-    assert scan_hash(scan) == scan_hash(replace(scan, label="other", truth=None))
-    fortran = replace(scan, amplitude=np.asfortranarray(scan.amplitude))
-    assert scan_hash(fortran) == scan_hash(scan)
-
-
-@pytest.mark.parametrize("what", ["amplitude", "positions", "probe"])
-def test_hash_changes_with_a_single_number(what: str) -> None:
-    scan = tiny_scan()
-    array = getattr(scan, what).copy()
-    array.flat[0] += 1
-    assert scan_hash(replace(scan, **{what: array})) != scan_hash(scan)
-
-
-def test_hash_changes_with_the_number_of_patterns() -> None:
-    scan = tiny_scan()
-    assert scan_hash(scan.first(63)) != scan_hash(scan)
-
-
-def test_hash_sees_where_one_array_ends() -> None:
-    scan = tiny_scan()
-    modes = replace(scan, probe=np.concatenate([scan.probe, 0 * scan.probe]))
-    assert scan_hash(modes) != scan_hash(scan)
+from ptycho.report.environment import environment, git_state
+from tests.runs import CPU
 
 
 def test_process_is_described() -> None:
