@@ -26,11 +26,11 @@ from ptycho.workflows.factory import execution_config
 from ptycho.workflows.problem import Problem, pose
 
 PATHS = (
-    *((coarse, 0, 0) for coarse in (1, 2, 4, 6, 8, 12, 16)),
-    *((16, full, 0) for full in (1, 2, 5)),
-    *((16, 5, poisson) for poisson in (2, 5, 10)),
-    (16, 10, 10),
-    (16, 20, 20),
+    *((coarse, 0, 0) for coarse in (1, 2, 3, 4, 6, 8)),
+    *((8, full, 0) for full in (1, 2, 5)),
+    *((8, 5, poisson) for poisson in (2, 5, 10)),
+    (8, 10, 10),
+    (8, 20, 20),
 )
 """Coarse, full and Poisson iterations of the solver's runs, each from a flat start."""
 

@@ -356,6 +356,7 @@ TABLE: dict[str, Flip] = {
     "solver.precondition": Flip(False, the_solution),
     "solver.cutoff": Flip(0.2, the_solution),
     "solver.cap": Flip(2.0, the_solution),
+    "solver.subsets": Flip(1, the_solution),
     "refine.iterations": Flip(3, the_refinement),
     "refine.poisson_iterations": Flip(2, the_refinement),
     "logger.backend": Flip("csv", the_files),

@@ -98,7 +98,7 @@ class ModelConfig:
     """Patterns per group side; only 1 for ``object_pinn``, which sees the whole object."""
     n_filters_scale: int = setting(1, at_least=1, at_most=16)
     """Multiplies the channels of every layer."""
-    lift_coarse_iterations: int = setting(8, at_least=0)
+    lift_coarse_iterations: int = setting(6, at_least=0)
     """Half-resolution solver iterations that prepare the network's input."""
     lift_iterations: int = setting(0, at_least=0)
     """Full-resolution solver iterations that prepare the network's input."""
@@ -226,7 +226,7 @@ class PyTorchExecutionConfig(HardwareConfig, OptimiserConfig, ExecutionConfig):
 class SolverConfig:
     """The physics solver of ``task=solve``, of the lift and of ``refine``."""
 
-    coarse_iterations: int = setting(16, at_least=0)
+    coarse_iterations: int = setting(8, at_least=0)
     """Half-resolution iterations of ``task=solve``."""
     iterations: int = setting(5, at_least=0)
     """Full-resolution iterations of ``task=solve``."""
@@ -242,6 +242,8 @@ class SolverConfig:
     """Frequency (cycles per pixel) below which they are strengthened; empty: 1/probe width."""
     cap: float = setting(50.0, at_least=1, at_most=1e6)
     """Largest factor by which a low frequency is strengthened."""
+    subsets: int = setting(2, at_least=1, at_most=64)
+    """Steps of an iteration, each with its share of the patterns; the Poisson ones take all."""
 
 
 @dataclass(kw_only=True)

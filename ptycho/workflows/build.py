@@ -61,6 +61,7 @@ def make_recipe(solver: SolverConfig) -> Recipe:
         precondition=solver.precondition,
         cutoff=solver.cutoff,
         cap=solver.cap,
+        subsets=solver.subsets,
     )
 
 

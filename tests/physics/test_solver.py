@@ -153,6 +153,53 @@ def test_momentum_beats_single_steps(clean):
     assert solver.back_projection(fast)[1] < 0.6 * solver.back_projection(plain)[1]
 
 
+def test_alternating_subsets_get_there_sooner(clean):
+    one, two = (
+        clean.solver().back_projection(clean.solver(subsets=subsets).run(clean.flat, 4))[1]
+        for subsets in (1, 2)
+    )
+    assert two < 0.6 * one
+
+
+def test_subsets_do_not_run_in_circles(bright):
+    """Noise pulls every subset elsewhere: in the end they have to step together."""
+    whole = bright.solver(subsets=1)
+    alone, alternating = (
+        whole.back_projection(bright.solver(subsets=subsets).run(bright.flat, 40))[1]
+        for subsets in (1, 4)
+    )
+    assert alternating < 1.001 * alone
+
+
+@pytest.mark.parametrize("take", [None, torch.arange(0, 256, 3)])
+def test_subsets_ask_together_for_what_all_ask(bright, take):
+    some = bright.experiment if take is None else bright.experiment.of(take)
+    cutoff, obj = 1 / width(bright.probe), bright.truth * bright.truth.abs()
+
+    def solver(subsets):
+        recipe = Recipe(probe_floor=1.0, subsets=subsets)
+        return Solver(some, bright.amplitude, bright.shape, recipe, cutoff, take)
+
+    one, three = solver(1), solver(3)
+    torch.testing.assert_close(three.illumination, one.illumination)
+    together, error = one.back_projection(obj)
+    # a floor of 1 leaves one common step, which undoes the average
+    asked = [
+        three._pull(subset, obj, poisson=False)[0] * subset.damped for subset in three._subsets
+    ]
+    torch.testing.assert_close(
+        sum(asked) / one.illumination.max(), together, atol=1e-4 * together.abs().max(), rtol=0
+    )
+    assert three.back_projection(obj)[1] == pytest.approx(error)
+
+
+def test_more_subsets_than_patterns(bright):
+    few = torch.arange(3)
+    recipe, cutoff = Recipe(subsets=8), 1 / width(bright.probe)
+    solver = Solver(bright.experiment.of(few), bright.amplitude[:3], bright.shape, recipe, cutoff)
+    assert solver.back_projection(solver.run(bright.flat, 30))[1] < 0.1
+
+
 def test_no_iterations_change_nothing(bright):
     assert bright.solver().run(bright.truth, 0) is bright.truth
 
