@@ -36,14 +36,6 @@ def from_detector(detector_wave: Tensor) -> Tensor:
     return wave
 
 
-def frequency_grid(
-    shape: tuple[int, int], device: torch.device | None = None, dtype: torch.dtype | None = None
-) -> Tensor:
-    """Frequencies ``(2, y, x)`` in cycles per pixel, zero first, as ``fft2`` orders them."""
-    y, x = (torch.fft.fftfreq(n, device=device, dtype=dtype) for n in shape)
-    return torch.stack(torch.meshgrid(y, x, indexing="ij"))
-
-
 def fourier_shift(field: Tensor, shift: Tensor) -> Tensor:
     """Shift complex fields by a fraction of a pixel (periodic, unitary).
 
@@ -56,9 +48,12 @@ def fourier_shift(field: Tensor, shift: Tensor) -> Tensor:
     Returns:
         Shifted fields, complex ``(..., y, x)``.
     """
-    ky, kx = frequency_grid((field.shape[-2], field.shape[-1]), field.device, shift.dtype)
-    phase = -2 * torch.pi * (ky * shift[..., 0, None, None] + kx * shift[..., 1, None, None])
-    ramp = torch.polar(torch.ones_like(phase), phase).to(field.dtype)
+    ramps = []
+    for axis in (0, 1):  # two short ramps: their product is the plane's, for less
+        k = torch.fft.fftfreq(field.shape[axis - 2], device=field.device, dtype=shift.dtype)
+        phase = -2 * torch.pi * k * shift[..., axis, None]
+        ramps.append(torch.polar(torch.ones_like(phase), phase).to(field.dtype))
+    ramp = ramps[0][..., :, None] * ramps[1][..., None, :]
     shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(field) * ramp)
     return shifted
 
