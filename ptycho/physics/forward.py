@@ -1,11 +1,14 @@
 """The experiment as a module: measurement of propagation of interaction."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ptycho.physics.detector import intensity
 from ptycho.physics.patches import add_patches_, extract_patches, split_positions
 from ptycho.physics.probe import as_modes, centring, photons, shifted_probes
+from ptycho.physics.threads import in_parallel, shares
 
 
 def matched_scale(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) -> float:
@@ -90,8 +93,12 @@ class Experiment(nn.Module):
     def illumination(self, shape: tuple[int, int], batch: int = 48) -> Tensor:
         """Photons that fell on each object pixel, ``(H, W)``."""
         beams = intensity(self.table)
-        total = torch.zeros(shape, device=beams.device, dtype=beams.dtype)
-        for start in range(0, len(self.row), batch):
-            some = slice(start, start + batch)
-            add_patches_(total, beams[self.row[some]], self.corners[some])
-        return total
+
+        def add(share: Sequence[slice]) -> Tensor:
+            light = torch.zeros(shape, device=beams.device, dtype=beams.dtype)
+            for some in share:
+                add_patches_(light, beams[self.row[some]], self.corners[some])
+            return light
+
+        lights = in_parallel(add, shares(len(self.row), batch, beams.device))
+        return sum(lights[1:], lights[0])

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from ptycho.physics.fourier import fourier_shift
 
-_SMALL = 32  # pixels; the side up to which a window costs more than an index per pixel
-
 
 def split_positions(positions: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Split patch centres into whole-pixel corners and a sub-pixel rest.
@@ -45,8 +43,7 @@ class _Extract(torch.autograd.Function):
     def forward(ctx: Any, obj: Tensor, corners: Tensor, size: int) -> Tensor:
         ctx.save_for_backward(corners)
         ctx.shape = obj.shape
-        windows = obj.unfold(0, size, 1).unfold(1, size, 1)
-        return windows[corners[:, 0], corners[:, 1]]
+        return _cut(obj, corners, size)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -65,8 +62,19 @@ def extract_patches(obj: Tensor, corners: Tensor, size: int) -> Tensor:
     Returns:
         ``(n, size, size)``; gradients flow back by :func:`add_patches`.
     """
+    if not (obj.requires_grad and torch.is_grad_enabled()):
+        return _cut(obj, corners, size)
     patches: Tensor = _Extract.apply(obj, corners, size)  # type: ignore[no-untyped-call]
     return patches
+
+
+def _cut(obj: Tensor, corners: Tensor, size: int) -> Tensor:
+    return _windows(obj, size)[corners[:, 0], corners[:, 1]]
+
+
+def _windows(canvas: Tensor, size: int) -> Tensor:
+    """All patches of a canvas as a view; its first axes are their corners."""
+    return canvas.unfold(0, size, 1).unfold(1, size, 1)
 
 
 def add_patches(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -89,14 +97,17 @@ def add_patches(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Ten
 
 def add_patches_(canvas: Tensor, patches: Tensor, corners: Tensor) -> None:
     """:func:`add_patches` onto a contiguous canvas ``(H, W)`` that already holds something."""
-    size, width = patches.shape[-1], canvas.shape[-1]
-    if canvas.device.type == "cpu" and size > _SMALL:
-        # one after the other into windows: whole rows at once, where an index costs per pixel
-        corner = corners.tolist()
-        windows = [canvas.as_strided((size, size), (width, 1), y * width + x) for y, x in corner]
-        torch._foreach_add_(windows, patches.unbind(0))
-        return
-    index = window_index(corners, size, width)
+    if canvas.device.type == "cpu":
+        # one after the other, whole rows at once, in a single operation
+        windows = _windows(canvas, patches.shape[-1])
+        windows.index_put_((corners[:, 0], corners[:, 1]), patches, accumulate=True)
+    else:
+        add_by_index_(canvas, patches, corners)
+
+
+def add_by_index_(canvas: Tensor, patches: Tensor, corners: Tensor) -> None:
+    """:func:`add_patches_` pixel by pixel, all at once: for devices of many threads."""
+    index = window_index(corners, patches.shape[-1], canvas.shape[-1])
     canvas.view(-1).index_add_(0, index.reshape(-1), patches.reshape(-1))
 
 

@@ -5,7 +5,6 @@ time stands here once: predict, compare, propagate the difference back, add.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from ptycho.physics.detector import intensity
 from ptycho.physics.forward import Experiment
 from ptycho.physics.patches import add_patches_, extract_patches
-from ptycho.physics.threads import in_parallel
+from ptycho.physics.threads import in_parallel, shares
 
 Judge = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Compares expected photons with measured amplitudes, both ``(b, y, x)``.
@@ -64,7 +63,7 @@ def sweep(
         return asked, torch.stack(misfits)
 
     at_once = batch_size or usual_batch(obj.device)
-    batches = _shares(len(experiment.row), at_once, obj.device)
+    batches = shares(len(experiment.row), at_once, obj.device)
     canvases, misfits = zip(*in_parallel(add, batches), strict=True)
     return sum(canvases), torch.cat(misfits)
 
@@ -88,14 +87,6 @@ def _add(
     for mode in back.unbind(1):
         add_patches_(asked, mode, corners)
     return misfit
-
-
-def _shares(n: int, batch_size: int, device: torch.device) -> list[list[slice]]:
-    """Batches of neighbouring patterns: as many contiguous shares as the CPU has threads."""
-    frames = [slice(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-    threads = min(torch.get_num_threads() if device.type == "cpu" else 1, len(frames))
-    bounds = [len(frames) * i // threads for i in range(threads + 1)]
-    return [frames[a:b] for a, b in pairwise(bounds)]
 
 
 class _Misfit(torch.autograd.Function):

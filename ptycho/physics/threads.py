@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -26,14 +27,21 @@ def in_parallel(work: Callable[[Item], Result], items: Sequence[Item]) -> list[R
         The results in the order of the items, whichever came first.
     """
     work = torch.no_grad()(work)
-    if len(items) < 2:
-        return [work(item) for item in items]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return list(_pool(len(items)).map(work, items))
+        run = _pool(len(items)).map if len(items) > 1 else map
+        return list(run(work, items))
     finally:
         torch.set_num_threads(threads)
+
+
+def shares(n: int, batch_size: int, device: torch.device) -> list[list[slice]]:
+    """Batches of neighbouring patterns: as many contiguous shares as the CPU has threads."""
+    frames = [slice(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    threads = min(torch.get_num_threads() if device.type == "cpu" else 1, len(frames))
+    bounds = [len(frames) * i // threads for i in range(threads + 1)]
+    return [frames[a:b] for a, b in pairwise(bounds)]
 
 
 @cache

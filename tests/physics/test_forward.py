@@ -122,6 +122,19 @@ def test_illumination_is_the_probe_at_every_position():
     torch.testing.assert_close(illumination.sum(), len(positions) * photons(probe))
 
 
+def test_illumination_is_the_same_to_the_last_digit_every_time():
+    """Threads that added to one canvas would add in any order."""
+    positions = 40 + 30 * torch.rand(500, 2, dtype=torch.float64)
+    experiment = Experiment(complex_noise(1, 32, 32).to(torch.complex64), positions)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, *others = (experiment.illumination((96, 96)) for _ in range(5))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(first, other) for other in others)
+
+
 def test_scale_is_inverse_to_the_probe_and_proportional_to_the_amplitude():
     probe, amplitude = complex_noise(2, 8, 8), torch.rand(5, 8, 8).double()
     scale = matched_scale(probe, amplitude)

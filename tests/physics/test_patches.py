@@ -5,6 +5,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ptycho.physics.patches import (
     add_at,
+    add_by_index_,
     add_patches,
     add_patches_,
     extract_at,
@@ -108,6 +109,16 @@ def test_adding_keeps_what_the_canvas_holds():
     expected = canvas + add_patches(patches, CORNERS, CANVAS)
     add_patches_(canvas, patches, CORNERS)
     torch.testing.assert_close(canvas, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float32])
+def test_adding_by_index_is_the_same(dtype):
+    """What devices of many threads do, done here."""
+    patches = complex_noise(len(CORNERS), SIZE, SIZE).real.to(dtype)
+    one, other = torch.ones(2, *CANVAS, dtype=dtype)
+    add_patches_(one, patches, CORNERS)
+    add_by_index_(other, patches, CORNERS)
+    torch.testing.assert_close(one, other)
 
 
 def test_gradient_of_cutting():

@@ -21,6 +21,7 @@ def test_torch_rests_meanwhile_and_goes_on_as_before():
     torch.set_num_threads(2)
     try:
         assert in_parallel(lambda _: torch.get_num_threads(), [0, 1]) == [1, 1]
+        assert in_parallel(lambda _: torch.get_num_threads(), [0]) == [1]
         assert torch.get_num_threads() == 2
         with pytest.raises(ZeroDivisionError):
             in_parallel(lambda number: 1 / number, [1, 0])
