@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ptycho.physics.forward import Experiment
 from ptycho.report.frames import misfit
-from ptycho.report.metrics import compare
+from ptycho.report.metrics import compare, noise_floor
 from ptycho.workflows.problem import Problem
 
 Complex = NDArray[np.complex64]
@@ -42,6 +42,8 @@ class Curve:
     """In order of time; empty when the method failed."""
     floor: Figures = field(default_factory=dict)
     """What an object without structure scores."""
+    noise: Figures = field(default_factory=dict)
+    """What the photon noise allows, where that is known."""
     picture: Complex | None = None
     """``(H, W)``: the last object in the scanned area."""
     truth: Complex | None = None
@@ -97,6 +99,7 @@ class Judge:
         self.scanned = frame.scanned
         known = frame.truth_is_known and frame.truth is not None
         self.truth = frame.truth[self.scanned] if known and frame.truth is not None else None
+        self.probe_is_known = probe_is_known
         self.by_patterns = self.truth is None and probe_is_known
 
     def score(self, obj: Complex) -> Figures:
@@ -115,6 +118,14 @@ class Judge:
     def floor(self) -> Figures:
         """Figures of an object without structure."""
         return self.score(np.ones(self.problem.shape, dtype=np.complex64))
+
+    @cached_property
+    def noise(self) -> Figures:
+        """Figures that the photon noise allows; none without the truth or the right probe."""
+        if self.truth is None or not self.probe_is_known:
+            return {}
+        problem = self.problem
+        return noise_floor(problem.reconstruction([]), problem.experiment, problem.amplitude)
 
     def on_canvas(self, obj: Complex, origin: NDArray[np.int64]) -> Complex:
         """An object whose first pixel is the scan's pixel ``origin``, laid on the canvas."""

@@ -73,6 +73,8 @@ def _curves(axes: Axes, here: Sequence[Curve], threshold: float) -> dict[str, ob
             color=colour, marker=marker, ms=4.5, lw=width, mec="white", mew=0.5,
         )  # fmt: skip
     lines["flat object"] = axes.axhline(floor[figure], color=_INK, ls="--", lw=1.2)
+    if here[0].noise:
+        lines["photon noise"] = axes.axhline(here[0].noise[figure], color=_INK, ls=":", lw=1.2)
     if figure == "phase_psnr":
         axes.axhline(threshold, color="#bbbbbb", lw=0.8, zorder=0)
     axes.set_xscale("log")

@@ -40,7 +40,7 @@ def write(found: Sequence[Curve], out: Path, docs: Path | None) -> list[Path]:
         The files in ``out``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / name for name in ("quality.csv", "quality.png", "pictures.png", "quality.md")]
+    files = [out / name for name in ("quality.csv", "quality.png", "pictures.jpg", "quality.md")]
     _write_csv(found, files[0])
     save_curves(found, files[1], THRESHOLDS[-1])
     save_pictures(found, files[2])
@@ -53,13 +53,13 @@ def write(found: Sequence[Curve], out: Path, docs: Path | None) -> list[Path]:
 
 
 def _write_csv(found: Iterable[Curve], path: Path) -> None:
-    """One row per scan, method, snapshot and figure; the flat object is a method at 0 s."""
+    """One row per scan, method, snapshot and figure; ``flat`` and ``noise`` are there at 0 s."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("scan", "method", "cpu_s", "wall_s", "iteration", "figure", "value"))
-        floors = {curve.scan: curve.floor for curve in found}
-        for scan, floor in floors.items():
-            rows.writerows((scan, "flat", 0, 0, 0, name, value) for name, value in floor.items())
+        for curve in {curve.scan: curve for curve in found}.values():
+            for method, figures in (("flat", curve.floor), ("noise", curve.noise)):
+                rows.writerows((curve.scan, method, 0, 0, 0, *one) for one in figures.items())
         for curve in found:
             for point in curve.points:
                 at = f"{point.cpu:.4f}", f"{point.wall:.4f}", f"{point.iteration:g}"
@@ -169,8 +169,12 @@ def _section(found: Sequence[Curve], scan: str) -> str:
         row += [_number(curve.last(name), digits) for name, (_, digits) in extra.items()]
         last = curve.points[-1]
         rows.append([*row, f"{last.cpu:.1f} ({last.wall:.1f})"])
-    flat = ["flat object", *(["", "", _number(floor[PSNR], 1)] if judged else [])]
-    rows.append([*flat, *(_number(floor[name], digits) for name, (_, digits) in extra.items()), ""])
+    yardsticks = {"flat object": floor, "photon noise": here[0].noise}
+    for words, figures in yardsticks.items():
+        if figures:
+            first = ["", "", _number(figures[PSNR], 1)] if judged else []
+            others = [_number(figures[name], digits) for name, (_, digits) in extra.items()]
+            rows.append([words, *first, *others, ""])
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     words = f"{_WORDS.get(scan, '')}\n\n" if scan in _WORDS else ""
     return f"## {scan}\n\n{words}{lines}"
@@ -226,13 +230,14 @@ _HEAD = """# Quality against seconds
 Made by `make bench-peers && python -m benchmarks.quality`; every point is in
 `outputs/benchmarks/quality/quality.csv`. Same scans, same scorer
 ([how results are judged](../results.md)), one thread each, one after another. A dash: never
-reached, or without meaning."""
+reached, or without meaning. *Flat object* is worth nothing; *photon noise* is about as good as the
+counted photons allow (a yardstick, not a wall)."""
 
 _PICTURES = """## Curves and pictures
 
 ![Phase PSNR against CPU seconds](quality.png)
 
-![Phases at the end of every method](pictures.png)"""
+![Phases at the end of every method](pictures.jpg)"""
 
 _COUNTED = """## What is counted
 
@@ -240,7 +245,8 @@ CPU seconds of the process (`time.process_time`) and wall seconds while it itera
 counted, for all alike: imports, reading, preparing the data, building the problem (probes at
 sub-pixel positions, batches, optimisers), keeping and scoring snapshots. Counted: every
 iteration with all that happens in it. The solver's points are separate runs from a flat start,
-since a run cut into pieces would lose its momentum; the network's count the lift, the training
+since a run cut into pieces would lose its momentum; the first of them also pays what every process
+pays once, and may take longer than the next. The network's count the lift, the training
 so far and one reconstruction, and with refinement that as well. Seconds to a threshold are
 interpolated between snapshots, the first of them from the flat object at 0 s."""
 

@@ -141,7 +141,7 @@ def curves(task: Task, judge: Judge, folder: Path, *, fresh: bool, note: Note) -
         kept, the next benchmark tries again.
     """
     place = folder / f"{task.scan}-{task.runner}-{task.key()}"
-    bare = [Curve(task.scan, name, floor=judge.floor) for name in task.methods]
+    bare = [Curve(task.scan, name, (), judge.floor, judge.noise) for name in task.methods]
     try:
         if fresh or not place.is_dir():
             partial = place.with_suffix(".part")

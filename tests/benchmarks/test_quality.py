@@ -77,6 +77,8 @@ def test_the_truth_scores_perfectly_and_a_flat_object_at_its_floor(problem):
     judge = Judge(problem, probe_is_known=True)
     truth = problem.reconstruction([]).truth
     assert judge.score(truth)["phase_psnr"] == 200
+    assert judge.floor["phase_psnr"] + 5 < judge.noise["phase_psnr"] < 60
+    assert Judge(problem, probe_is_known=False).noise == {}
     assert judge.floor["phase_ssim"] < 0.2
     assert "C" not in judge.floor  # a truth says more than the patterns
 
@@ -296,14 +298,15 @@ def made_up(scan="chip_1e6", psnr=(20.0, 30.0, 46.0), method="solver", speed=1.0
     field = np.exp(1j * RNG.uniform(0, 1, (40, 44))).astype(np.complex64)
     about = {"versions": {"numpy": "2"}, "python": "3.11", "threads": 1, "settings": {"step": 1}}
     floor = {"phase_psnr": 10.0, "phase_ssim": 0.0}
-    return Curve(scan, method, points, floor, field, field, about, **more)
+    noise = {"phase_psnr": 47.0, "phase_ssim": 0.99, "deviance": 1.0}
+    return Curve(scan, method, points, floor, noise, field, field, about, **more)
 
 
-FAILED = Curve("chip_1e6", "ptyrad", (), {"phase_psnr": 10.0, "phase_ssim": 0.0},
+FAILED = Curve("chip_1e6", "ptyrad", (), made_up().floor, made_up().noise,
                failure="not built; run `make bench-peers`")  # fmt: skip
 MEASURED = Curve(
     "siemens_star", "solver", (Point(1.0, 2.0, 3, {"R": 0.16, "C": 0.88}),), {"R": 0.27, "C": 0.0},
-    np.ones((30, 50), np.complex64), None, made_up().about,
+    {}, np.ones((30, 50), np.complex64), None, made_up().about,
 )  # fmt: skip
 FOUND = [
     made_up(),
@@ -324,7 +327,7 @@ def report(tmp_path_factory):
 def test_every_point_is_in_the_table(report):
     with (report / "out" / "quality.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["method"] for row in rows} == {"flat", "solver", "cdtools", "ptychi"}
+    assert {row["method"] for row in rows} == {"flat", "noise", "solver", "cdtools", "ptychi"}
     last = [r for r in rows if r["method"] == "cdtools" and r["figure"] == "phase_psnr"][-1]
     assert (float(last["cpu_s"]), float(last["wall_s"]), float(last["value"])) == (40, 80, 40)
     assert {r["figure"] for r in rows if r["scan"] == "siemens_star"} == {"R", "C"}
@@ -338,6 +341,8 @@ def test_the_page_has_a_row_per_method_and_a_reason_for_the_missing(report):
     assert "| PtyRAD Adam | not built; run `make bench-peers` |" in page
     assert "| our solver | 0.160 | 0.880 | 1.0 (2.0) |" in page
     assert "| flat object |  |  | 10.0 | 0.000 |  |" in page
+    assert page.count("| photon noise |") == 1  # not where there is no truth
+    assert "| photon noise |  |  | 47.0 | 0.990 |  |" in page
     widths = {
         len(re.findall(r"(?<!\\)\|", line))
         for line in page.splitlines()
@@ -363,7 +368,7 @@ def test_ratios_survive_peers_that_never_get_there():
 
 
 def test_pictures_are_drawn_and_copied(report):
-    for name in ("quality.png", "pictures.png"):
+    for name in ("quality.png", "pictures.jpg"):
         with Image.open(report / "out" / name) as image:
             assert min(image.size) > 300
             grey = np.asarray(image.convert("L"), dtype=float)
