@@ -64,12 +64,15 @@ class Curve:
     def seconds_to(self, figure: str, threshold: float) -> float:
         """CPU seconds until a figure first reaches a threshold; NaN when it never does.
 
-        Between snapshots, and between the flat start at 0 s and the first one, the figure is
-        taken to grow in proportion to the time.
+        Between snapshots the figure is taken to grow in proportion to the time. Where the
+        first one is beyond already, its own seconds: an upper bound.
         """
-        times = [0.0, *(point.cpu for point in self.points)]
-        values = [self.floor.get(figure, math.nan), *self.values(figure)]
-        return first_crossing(times, values, threshold)
+        times = [point.cpu for point in self.points]
+        return first_crossing(times, self.values(figure), threshold)
+
+    def starts_beyond(self, figure: str, threshold: float) -> bool:
+        """Whether the first snapshot has reached a threshold already."""
+        return bool(self.points) and self.values(figure)[0] >= threshold
 
 
 def first_crossing(times: Sequence[float], values: Sequence[float], threshold: float) -> float:

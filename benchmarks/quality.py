@@ -21,7 +21,7 @@ from benchmarks.curves import Curve, Judge
 from ptycho.config.config import UserError
 from ptycho.workflows.problem import pose
 
-FOLDER = scans.OUTPUTS / "quality"
+FOLDER, QUICK_FOLDER = scans.OUTPUTS / "quality", scans.OUTPUTS / "quality_quick"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,11 +94,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="small scans, a few seconds each")
     parser.add_argument("--fresh", action="store_true", help="run again what is there already")
-    parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR")
     parser.add_argument(
         "--docs", type=Path, metavar="DIR", help="copy the page and its pictures there, too"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.out = options.out or (QUICK_FOLDER if options.quick else FOLDER)
+    return options
 
 
 def _refuse_unknown(what: str, given: list[str], known: set[str]) -> None:

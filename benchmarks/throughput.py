@@ -4,7 +4,7 @@
 
 Measures what the package does by its default settings, against the machine's best convolution
 and Fourier transform and against the layout of the CNN that it descends from. Takes minutes;
-with --quick under one. The page is written to outputs/benchmarks/throughput.md.
+with --quick one or two. The page is written to outputs/benchmarks/throughput.md.
 """
 
 import argparse

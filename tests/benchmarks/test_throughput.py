@@ -141,11 +141,13 @@ class TestReport:
         assert [goal.reached for goal in worse.goals] == [False, True, False, False]
 
     def test_what_was_measured_otherwise_is_not_judged(self) -> None:
-        quick = report()
-        quick.options["patterns_in_memory"] = 2025
-        quick.machine["device"] = "cuda:0"
-        assert [goal.reached for goal in quick.goals] == [True, False, None, None]
-        assert [goal.reached for goal in replace(quick, rows=[]).goals] == [None] * 3
+        other = report()
+        other.options["patterns_in_memory"] = 2025
+        other.machine["device"] = "cuda:0"
+        assert [goal.reached for goal in other.goals] == [True, False, None, None]
+        assert [goal.reached for goal in replace(other, rows=[]).goals] == [None] * 3
+        other.options["quick"] = True
+        assert [goal.reached for goal in other.goals] == [None] * 4
 
     def test_goals_as_sentences(self) -> None:
         assert Goal("speed", 20, "x", 25.04).line() == "speed: 25 x (goal at least 20 x): reached"
