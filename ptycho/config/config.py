@@ -242,8 +242,8 @@ class SolverConfig:
     """Frequency (cycles per pixel) below which they are strengthened; empty: 1/probe width."""
     cap: float = setting(50.0, at_least=1, at_most=1e6)
     """Largest factor by which a low frequency is strengthened."""
-    subsets: int = setting(2, at_least=1, at_most=64)
-    """Steps of an iteration, each with its share of the patterns; the Poisson ones take all."""
+    subsets: int = setting(2, at_least=1, at_most=4)
+    """Steps of an iteration, each with its share of the patterns, where shares cover the scan."""
 
 
 @dataclass(kw_only=True)

@@ -97,7 +97,9 @@ def add_patches(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Ten
 
 def add_patches_(canvas: Tensor, patches: Tensor, corners: Tensor) -> None:
     """:func:`add_patches` onto a contiguous canvas ``(H, W)`` that already holds something."""
-    if canvas.device.type == "cpu":
+    # several threads would add single precision in any order, and never the same digits twice
+    alone = torch.get_num_threads() == 1 or patches.dtype != torch.float32
+    if canvas.device.type == "cpu" and alone:
         # one after the other, whole rows at once, in a single operation
         windows = _windows(canvas, patches.shape[-1])
         windows.index_put_((corners[:, 0], corners[:, 1]), patches, accumulate=True)

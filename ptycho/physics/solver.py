@@ -29,6 +29,7 @@ _LARGEST_TURN = 0.5  # radians of preconditioned phase per iteration
 # times the damped average of what the patterns ask for; with momentum, 4/3 is where it diverges
 _STEP = 1.2
 _MOMENTUM = 2  # of k / (k + this); smaller gathers speed sooner
+_COVERED = 0.85  # of the trusted pixels: subsets that cover less would guess in their holes
 _SLOW = 0.995  # of the misfit before: subsets that gain less would soon run in circles
 
 
@@ -43,7 +44,7 @@ class Recipe:
         cutoff: frequency (cycles per full-resolution pixel) below which; None: 1 / beam width.
         cap: largest factor.
         subsets: steps that an amplitude iteration takes, each along its own share of the
-            patterns; 1: a single step along all of them.
+            patterns; 1: a single step along all of them, as where a share leaves holes.
     """
 
     batch_size: int | None = None
@@ -64,6 +65,8 @@ class _Subset:
     """Numbers ``(m,)`` of the amplitudes that belong to the positions; None: all."""
     damped: Tensor
     """Their illumination ``(H, W)``, dim pixels lifted."""
+    trusted: Tensor
+    """``(H, W)``: 1 where they light the object well enough to tell its phase, else 0."""
 
 
 class Solver:
@@ -92,13 +95,15 @@ class Solver:
         parts = _interleaved(experiment, amplitude, take, recipe.subsets)
         lights = [part[0].illumination(shape) for part in parts]
         self.illumination = sum(lights[1:], lights[0])
-        self._all = _Subset(experiment, amplitude, take, self._lifted(self.illumination))
+        self._all = self._subset(experiment, amplitude, take, self.illumination)
         self._subsets = [
-            _Subset(*part, self._lifted(light)) for part, light in zip(parts, lights, strict=True)
+            self._subset(*part, light) for part, light in zip(parts, lights, strict=True)
         ]
-        brightest = self.illumination.max()
-        self._trusted = (self.illumination > _EDGE * brightest).to(brightest.dtype)
-        self._filter = low_frequency_filter(_padded(shape), cutoff, recipe.cap).to(brightest.device)
+        wanted = _COVERED * self._all.trusted.sum()
+        if any((subset.trusted * self._all.trusted).sum() < wanted for subset in self._subsets):
+            self._subsets = [self._all]
+        low = low_frequency_filter(_padded(shape), cutoff, recipe.cap)
+        self._filter = low.to(self.illumination.device)
         energy = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).square()
         self._energy = float((energy if take is None else energy[take]).cpu().double().sum())
 
@@ -128,7 +133,7 @@ class Solver:
         for iteration in range(iterations):
             for number, subset in enumerate(subsets):
                 pull, misfit = self._pull(subset, ahead, poisson)
-                stepped = self._advance(ahead, _STEP * pull)
+                stepped = self._advance(ahead, _STEP * pull, subset.trusted)
                 momentum = 0 if misfit > last[number] else momentum + 1
                 ahead = torch.lerp(previous, stepped, 1 + momentum / (momentum + _MOMENTUM))
                 previous, last[number] = stepped, misfit
@@ -160,16 +165,20 @@ class Solver:
         )
         return asked / subset.damped, float(misfits.cpu().double().sum())
 
-    def _lifted(self, illumination: Tensor) -> Tensor:
-        floor = self.recipe.probe_floor
-        return (1 - floor) * illumination + floor * illumination.max()
+    def _subset(
+        self, experiment: Experiment, amplitude: Tensor, take: Tensor | None, light: Tensor
+    ) -> _Subset:
+        floor, brightest = self.recipe.probe_floor, light.max()
+        damped = (1 - floor) * light + floor * brightest
+        trusted = (light > _EDGE * brightest).to(light.dtype)
+        return _Subset(experiment, amplitude, take, damped, trusted)
 
-    def _advance(self, obj: Tensor, pull: Tensor) -> Tensor:
+    def _advance(self, obj: Tensor, pull: Tensor, trusted: Tensor) -> Tensor:
         if not self.recipe.precondition:
             return obj + pull
         turn = (pull * obj.conj()).imag / (obj.real.square() + obj.imag.square() + 0.05)
-        turn *= self._trusted
-        turn -= turn.sum() / self._trusted.sum() * self._trusted
+        turn *= trusted
+        turn -= turn.sum() / trusted.sum() * trusted
         height, width_ = self.shape
         padded = _padded(self.shape)
         spectrum = torch.fft.rfft2(turn, s=padded) * self._filter

@@ -69,7 +69,7 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("solver.cutoff", 0.6, "at most 0.5"),
     ("solver.cap", 0.5, "at least 1"),
     ("solver.subsets", 0, "at least 1"),
-    ("solver.subsets", 65, "at most 64"),
+    ("solver.subsets", 5, "at most 4"),
     ("refine.iterations", -1, "at least 0"),
     ("refine.poisson_iterations", -1, "at least 0"),
 ]

@@ -121,6 +121,18 @@ def test_adding_by_index_is_the_same(dtype):
     torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_sums_are_the_same_to_the_last_digit_every_time(dtype):
+    patches, corners = torch.rand(300, 64, 64).to(dtype), torch.randint(0, 60, (300, 2))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, *others = (add_patches(patches, corners, (124, 124)) for _ in range(5))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(first, other) for other in others)
+
+
 def test_gradient_of_cutting():
     obj = complex_noise(6, 7).requires_grad_()
     corners = torch.tensor([[0, 0], [1, 3], [1, 3]])
