@@ -91,7 +91,7 @@ def save_pictures(found: Sequence[Curve], path: Path) -> None:
     """Phases at the end of every method, a row per scan, the truth first."""
     names = list(dict.fromkeys(curve.scan for curve in found))
     shown = list(dict.fromkeys(curve.method for curve in found))
-    figure = _page(2.75 * (len(shown) + 1), 3.15 * len(names))
+    figure = _page(2.45 * (len(shown) + 1), 2.8 * len(names))
     grid = figure.subplots(len(names), len(shown) + 1, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()

@@ -230,13 +230,13 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-_HEAD = """# Quality against seconds
+_HEAD = f"""# Quality against seconds
 
 Made by `make bench-peers && python -m benchmarks.quality`; every point is in
 `outputs/benchmarks/quality/quality.csv`. Same scans, same scorer
 ([how results are judged](../results.md)), one thread each, one after another. A dash: never
-reached, or without meaning. Simulated scans have 1,980 patterns of 64 x 64
-(`--quick`: 400). *Flat object* is worth nothing; *photon noise* is about as good as the
+reached, or without meaning. Simulated scans have {scans.PATTERNS:,} patterns of
+64 x 64 (`--quick`: fewer). *Flat object* is worth nothing; *photon noise* is about as good as the
 counted photons allow (a yardstick, not a wall)."""
 
 _PICTURES = """## Curves and pictures

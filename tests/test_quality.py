@@ -3,9 +3,10 @@
     python -m tests.test_quality        # writes the file anew, after a deliberate change
 
 Whole runs by the default settings, no times. With one thread and with two, the figures agreed to
-four digits; other processors round differently. The tolerances are half or less of what the
-solver loses by one full-resolution iteration fewer (0.5 dB on the chip), and far below what it
-loses without the Poisson finish or without the help for low frequencies (5 dB each).
+four digits; other processors round differently. The tolerances are less than what the
+solver loses by one full-resolution iteration fewer (0.3 dB on the chip), and far below what it
+loses by a single subset (2.6 dB), without the Poisson finish or without the help for low
+frequencies (5 dB each).
 """
 
 import json

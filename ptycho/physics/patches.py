@@ -108,7 +108,7 @@ def add_patches_(canvas: Tensor, patches: Tensor, corners: Tensor) -> None:
 
 
 def add_by_index_(canvas: Tensor, patches: Tensor, corners: Tensor) -> None:
-    """:func:`add_patches_` pixel by pixel, all at once: for devices of many threads."""
+    """The same, pixel by pixel through one list of indices: for devices of many threads."""
     index = window_index(corners, patches.shape[-1], canvas.shape[-1])
     canvas.view(-1).index_add_(0, index.reshape(-1), patches.reshape(-1))
 

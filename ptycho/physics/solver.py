@@ -190,7 +190,7 @@ class Solver:
 def _interleaved(
     experiment: Experiment, amplitude: Tensor, take: Tensor | None, subsets: int
 ) -> list[tuple[Experiment, Tensor, Tensor | None]]:
-    """Every k-th pattern: shares that each cover the whole scan."""
+    """Every k-th pattern: shares spread alike over the whole scan."""
     count = min(subsets, len(experiment.row))
     everything = torch.arange(len(experiment.row), device=experiment.row.device)
     shares = [slice(first, None, count) for first in range(count)]
