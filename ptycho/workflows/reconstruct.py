@@ -25,7 +25,10 @@ def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     network = _network_of(bundle, session)
     height, width = bundle.params["tile"]
     lift_recipe = _lift_recipe(bundle, run.solver)
-    found = reconstruct_with(session, problem, network, (height, width), lift_recipe=lift_recipe)
+    gain = float(bundle.params.get("intensity_gain", 1.0))
+    found = reconstruct_with(
+        session, problem, network, (height, width), lift_recipe=lift_recipe, gain=gain
+    )
     return session.report(problem, found)
 
 
@@ -37,6 +40,7 @@ def reconstruct_with(
     *,
     lifted: tuple[Lifted, float] | None = None,
     lift_recipe: Recipe | None = None,
+    gain: float = 1.0,
 ) -> Reconstruction:
     """Lift, correct and refine.
 
@@ -47,6 +51,8 @@ def reconstruct_with(
         tile: size of the tiles it was trained on.
         lifted: the lift and its seconds, when it was made before.
         lift_recipe: how to lift, when not as this session's settings say.
+        gain: what the training found the predicted photons should be multiplied by; it lifted
+            without.
     """
     run, device = session.run, session.device
     recipe = build.make_recipe(run.solver)
@@ -54,6 +60,7 @@ def reconstruct_with(
     if lifted is None:
         lifted = stages.timed(device, lambda: stages.lift(problem, run.model, how, session.bars))
     first, lift_seconds = lifted
+    problem = problem.brightened(gain)
     batch = session.execution.inference_batch_size
     corrected, network_seconds = stages.timed(
         device, lambda: stages.correct(problem, network, first, tile, batch)

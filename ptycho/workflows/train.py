@@ -10,9 +10,11 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from ptycho.config import legacy
+from ptycho.config.config import RunConfig
 from ptycho.data.module import ScanModule
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
+from ptycho.physics.sweep import Judge
 from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
@@ -49,14 +51,18 @@ def train(session: Session) -> dict[str, Figures]:
     history = fit(session, problem, network, cut, lifted)
     if not session.first:
         return {}
-    _save(session, problem, network, cut.tile)
-    found = reconstruct_with(session, problem, network, cut.tile, lifted=(lifted, lift_seconds))
+    gain = history.gain
+    legacy.set("intensity_scale", problem.brightened(gain).scale)
+    _save(session, problem.brightened(gain), network, cut.tile, gain)
+    found = reconstruct_with(
+        session, problem, network, cut.tile, lifted=(lifted, lift_seconds), gain=gain
+    )
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
     figures = session.report(problem, with_curves(found, {LOSS: curve}))
     _say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
-        found = reconstruct_with(session, test, network, cut.tile)
+        found = reconstruct_with(session, test, network, cut.tile, gain=gain)
         session.report(test, found, prefix="test_")
     return figures
 
@@ -69,8 +75,10 @@ def fit(
     module = ObjectTraining(
         network,
         problem.experiment,
-        build.make_judge(run.trainer.torch_loss_mode),
+        _judge(run, problem),
         _optimiser(session),
+        tv_weight=run.trainer.tv_weight,
+        intensity_scale_trainable=run.trainer.intensity_scale_trainable,
     )
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
@@ -102,13 +110,21 @@ def fit(
     if checkpoints and checkpoints[0].best_model_path:
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
+    if module.brightness is not None:
+        history.gain = module.brightness.gain
     return history
+
+
+def _judge(run: RunConfig, problem: Problem) -> Judge:
+    judge = build.make_judge(run.trainer, problem.amplitude)
+    assert judge is not None, "validate refuses a training without patterns"
+    return judge
 
 
 def tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
     """The patterns that may be learnt from, over the lifted object."""
     on_cpu = Lifted(lifted.obj.cpu(), lifted.pull.cpu(), lifted.light.cpu())
-    amplitude = torch.from_numpy(problem.scan.amplitude)
+    amplitude = problem.amplitude.cpu()
     numbers = None if problem.fitted is None else problem.fitted.cpu().numpy()
     return TileDataset(
         on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers
@@ -119,7 +135,7 @@ def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
     how = session.run.trainer
 
     def make(module: ObjectTraining) -> Any:
-        optimiser = adamw(module.network.parameters(), how.learning_rate, how.weight_decay)
+        optimiser = adamw(module.parameters(), how.learning_rate, how.weight_decay)
         moving = schedule(
             how.scheduler,
             optimiser,
@@ -200,7 +216,9 @@ def _profiler(session: Session) -> Any:
     return make(dirpath=session.folder, filename="profile")
 
 
-def _save(session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int]) -> None:
+def _save(
+    session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int], gain: float
+) -> None:
     bundle = Bundle(
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
@@ -208,6 +226,7 @@ def _save(session: Session, problem: Problem, network: nn.Module, tile: tuple[in
         params={
             **legacy.cfg,
             "intensity_scale": problem.scale,
+            "intensity_gain": gain,
             "tile": list(tile),
             "data_sha256": problem.scan.sha256,
             "held_out": problem.held_out.tolist(),
