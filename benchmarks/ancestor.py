@@ -130,7 +130,7 @@ def group(amplitude: Tensor, positions: Tensor, probe: Tensor) -> Groups:
     corners, rest = split_positions(positions, SIZE)
     inside = corners[members]
     inside = inside - inside.amin(1, keepdim=True)
-    probes, row = shifted_probes(probe, rest)
+    probes, row, _ = shifted_probes(probe, rest)
     return Groups(
         amplitude, members.to(device), inside.to(device), int(inside.max()) + SIZE,
         probes * centring(SIZE, device), row.to(device),

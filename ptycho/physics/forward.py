@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ptycho.physics.detector import intensity
+from ptycho.physics.fourier import fourier_shift
 from ptycho.physics.patches import add_patches_, extract_patches, split_positions
 from ptycho.physics.probe import as_modes, centring, photons, shifted_probes
 from ptycho.physics.threads import in_parallel, shares
@@ -29,28 +30,50 @@ def matched_scale(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) 
 
 
 class Experiment(nn.Module):
-    """A known probe stepped over an object: predicts the photons on the detector.
+    """A probe stepped over an object: predicts the photons on the detector.
 
     Args:
         probe: complex ``(mode, y, x)`` in square roots of photons.
         positions: patch centres ``(n, 2)`` as (y, x) in object pixels, float64.
         bins: sub-pixel shifts of the probe that are told apart, per pixel and axis.
+        flux: brightness of the beam at each position ``(n,)``, 1 being the probe's own.
+        background: photons ``(y, x)`` that every pattern holds besides, zero frequency at the
+            centre.
     """
 
     table: Tensor
+    shifts: Tensor
     row: Tensor
     corners: Tensor
+    gain: Tensor | None
+    background: Tensor | None
 
-    def __init__(self, probe: Tensor, positions: Tensor, bins: int = 16) -> None:
+    def __init__(
+        self,
+        probe: Tensor,
+        positions: Tensor,
+        bins: int = 16,
+        *,
+        flux: Tensor | None = None,
+        background: Tensor | None = None,
+    ) -> None:
         super().__init__()
         modes = as_modes(probe)
         corners, rest = split_positions(positions, modes.shape[-1])
-        table, row = shifted_probes(modes, rest, bins)
+        table, row, shifts = shifted_probes(modes, rest, bins)
+        device, real = table.device, table.real.dtype
         # the probe carries the detector's centring, so that no pattern needs a shift
-        centre = centring(modes.shape[-1], modes.device, modes.dtype)
-        self.register_buffer("table", table * centre, persistent=False)
-        self.register_buffer("row", row, persistent=False)
-        self.register_buffer("corners", corners.to(table.device), persistent=False)
+        centre = centring(modes.shape[-1], device, modes.dtype)
+        parts = {
+            "table": table * centre,
+            "shifts": shifts,
+            "row": row,
+            "corners": corners.to(device),
+            "gain": None if flux is None else flux.to(device, real).sqrt(),
+            "background": None if background is None else background.to(device, real),
+        }
+        for name, part in parts.items():
+            self.register_buffer(name, part, persistent=False)
 
     def of(self, which: Tensor, origin: Tensor | None = None) -> "Experiment":
         """Some of the patterns, over a tile of the object; the probes are shared.
@@ -62,11 +85,16 @@ class Experiment(nn.Module):
         some = Experiment.__new__(Experiment)
         nn.Module.__init__(some)
         corners = self.corners[which]
-        some.register_buffer("table", self.table, persistent=False)
-        some.register_buffer("row", self.row[which], persistent=False)
-        some.register_buffer(
-            "corners", corners if origin is None else corners - origin, persistent=False
-        )
+        parts = {
+            "table": self.table,
+            "shifts": self.shifts,
+            "row": self.row[which],
+            "corners": corners if origin is None else corners - origin,
+            "gain": None if self.gain is None else self.gain[which],
+            "background": self.background,
+        }
+        for name, part in parts.items():
+            some.register_buffer(name, part, persistent=False)
         return some
 
     @property
@@ -87,8 +115,30 @@ class Experiment(nn.Module):
         """
         some = self.of(which, origin)
         patches = extract_patches(obj, some.corners, self.size)
-        exit_waves = self.table[some.row] * patches[:, None]
-        return intensity(torch.fft.fft2(exit_waves, norm="ortho"))
+        exit_waves = some.beams(slice(None)) * patches[:, None]
+        return self.seen(torch.fft.fft2(exit_waves, norm="ortho"))
+
+    def beams(self, which: slice | Tensor) -> Tensor:
+        """The probe at some positions, complex ``(b, mode, y, x)``; a copy."""
+        beams = self.table.index_select(0, self.row[which])
+        return beams if self.gain is None else beams.mul_(self.gain[which, None, None, None])
+
+    def seen(self, wave: Tensor) -> Tensor:
+        """Photons ``(b, y, x)`` that detector waves ``(b, mode, y, x)`` bring; a copy."""
+        photons = intensity(wave)
+        return photons if self.background is None else photons.add_(self.background)
+
+    def gather(self, table: Tensor) -> Tensor:
+        """The adjoint of tabulating the probe, of which the beams are rows.
+
+        Args:
+            table: complex ``(k, mode, y, x)``, something for each row of the table.
+
+        Returns:
+            Complex ``(mode, y, x)``.
+        """
+        centre = centring(self.size, table.device, table.dtype).conj()
+        return fourier_shift(table * centre, -self.shifts[:, None]).sum(0)
 
     def illumination(self, shape: tuple[int, int], batch: int = 48) -> Tensor:
         """Photons that fell on each object pixel, ``(H, W)``."""
@@ -97,7 +147,10 @@ class Experiment(nn.Module):
         def add(share: Sequence[slice]) -> Tensor:
             light = torch.zeros(shape, device=beams.device, dtype=beams.dtype)
             for some in share:
-                add_patches_(light, beams[self.row[some]], self.corners[some])
+                lit = beams[self.row[some]]
+                if self.gain is not None:
+                    lit *= self.gain[some, None, None].square()
+                add_patches_(light, lit, self.corners[some])
             return light
 
         lights = in_parallel(add, shares(len(self.row), batch, beams.device))

@@ -78,3 +78,18 @@ def fourier_crop(field: Tensor, size: int) -> Tensor:
         Complex ``(..., size, size)``.
     """
     return from_detector(crop_centre(to_detector(field), size))
+
+
+def paste_spectrum(field: Tensor, coarse: Tensor) -> Tensor:
+    """A field whose low frequencies are those of a coarser one; undoes :func:`fourier_crop`.
+
+    Args:
+        field: complex ``(..., N, N)``.
+        coarse: complex ``(..., n, n)``, at most as large.
+
+    Returns:
+        Complex ``(..., N, N)``.
+    """
+    spectrum = to_detector(field)
+    crop_centre(spectrum, coarse.shape[-1])[:] = to_detector(coarse)
+    return from_detector(spectrum)

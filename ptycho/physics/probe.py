@@ -25,14 +25,19 @@ def width(probe: Tensor) -> float:
     <r^2> = f^2 / (4 ln 2); the diameter ``2 sqrt(2 <r^2>)`` describes both within 30 %.
     """
     intensity = as_modes(probe).abs().square().sum(0).cpu().double()
-    size = intensity.shape[-1]
-    axis = torch.arange(size, device=intensity.device, dtype=torch.float64)
-    total = intensity.sum()
+    axis = torch.arange(intensity.shape[-1], dtype=torch.float64)
     spread = 0.0
-    for marginal in (intensity.sum(0), intensity.sum(1)):
-        mean = (marginal * axis).sum() / total
-        spread += float((marginal * (axis - mean).square()).sum() / total)
+    for i, mean in enumerate(centre_of_light(probe)):
+        spread += float((intensity.sum(1 - i) * (axis - mean).square()).sum() / intensity.sum())
     return 2 * math.sqrt(2 * spread)
+
+
+def centre_of_light(probe: Tensor) -> Tensor:
+    """Where the light of a probe is on average, in pixels, float64 ``(2,)`` on the CPU."""
+    intensity = as_modes(probe).abs().square().sum(0).cpu().double()
+    axis = torch.arange(intensity.shape[-1], dtype=torch.float64)
+    total = intensity.sum()
+    return torch.stack([(intensity.sum(1 - i) * axis).sum() / total for i in (0, 1)])
 
 
 def reach(probe: Tensor, share: float = 0.99) -> float:
@@ -54,7 +59,7 @@ def reach(probe: Tensor, share: float = 0.99) -> float:
     return min(float(enough), size / 2)
 
 
-def shifted_probes(probe: Tensor, rest: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
+def shifted_probes(probe: Tensor, rest: Tensor, bins: int = 16) -> tuple[Tensor, Tensor, Tensor]:
     """Probe shifted by each sub-pixel rest, computed once per distinct shift.
 
     Illuminating the object between pixels equals shifting the probe: exact, and free once
@@ -66,12 +71,13 @@ def shifted_probes(probe: Tensor, rest: Tensor, bins: int = 16) -> tuple[Tensor,
         bins: distinct shifts per pixel and axis.
 
     Returns:
-        Table ``(k, mode, y, x)`` and the row ``(n,)`` of each position in it.
+        Table ``(k, mode, y, x)``, the row ``(n,)`` of each position in it, and the shifts
+        ``(k, 2)`` of its rows.
     """
     rounded = torch.round(rest.double() * bins).long()
     distinct, row = torch.unique(rounded, dim=0, return_inverse=True)
     shift = (distinct.double() / bins).to(probe.real.dtype).to(probe.device)
-    return fourier_shift(probe[None], shift[:, None]), row.to(probe.device)
+    return fourier_shift(probe[None], shift[:, None]), row.to(probe.device), shift
 
 
 def centring(

@@ -20,13 +20,13 @@ from torch.nn import functional
 from ptycho.physics.forward import Experiment
 from ptycho.physics.fourier import crop_centre, fourier_crop
 from ptycho.physics.mask import seeing
+from ptycho.physics.precondition import Preconditioner
 from ptycho.physics.probe import as_modes, width
 from ptycho.physics.sweep import sweep, usual_batch
 
 OnIteration = Callable[[int, float], None]
 
 _EDGE = 0.1  # share of the brightest illumination below which a phase is not trusted
-_LARGEST_TURN = 0.5  # radians of preconditioned phase per iteration
 # times the damped average of what the patterns ask for; with momentum, 4/3 is where it diverges
 _STEP = 1.2
 _MOMENTUM = 2  # of k / (k + this); smaller gathers speed sooner
@@ -103,8 +103,10 @@ class Solver:
         wanted = _COVERED * self._all.trusted.sum()
         if any((subset.trusted * self._all.trusted).sum() < wanted for subset in self._subsets):
             self._subsets = [self._all]
-        low = low_frequency_filter(_padded(shape), cutoff, recipe.cap)
-        self._filter = low.to(self.illumination.device)
+        device = self.illumination.device
+        self._conditioner = (
+            Preconditioner(shape, cutoff, recipe.cap, device) if recipe.precondition else None
+        )
         energy = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).square()
         self._energy = float((energy if take is None else energy[take]).cpu().double().sum())
 
@@ -166,6 +168,11 @@ class Solver:
         )
         return asked / subset.damped, float(misfits.cpu().double().sum())
 
+    def _advance(self, obj: Tensor, pull: Tensor, trusted: Tensor) -> Tensor:
+        if self._conditioner is None:
+            return obj + pull
+        return self._conditioner.step(obj, pull, trusted)
+
     def _subset(
         self, experiment: Experiment, amplitude: Tensor, take: Tensor | None, light: Tensor
     ) -> _Subset:
@@ -173,19 +180,6 @@ class Solver:
         damped = (1 - floor) * light + floor * brightest
         trusted = (light > _EDGE * brightest).to(light.dtype)
         return _Subset(experiment, amplitude, take, damped, trusted)
-
-    def _advance(self, obj: Tensor, pull: Tensor, trusted: Tensor) -> Tensor:
-        if not self.recipe.precondition:
-            return obj + pull
-        turn = (pull * obj.conj()).imag / (obj.real.square() + obj.imag.square() + 0.05)
-        turn *= trusted
-        turn -= turn.sum() / trusted.sum() * trusted
-        height, width_ = self.shape
-        padded = _padded(self.shape)
-        spectrum = torch.fft.rfft2(turn, s=padded) * self._filter
-        smooth = torch.fft.irfft2(spectrum, s=padded)[:height, :width_]
-        smooth = smooth.clamp(-_LARGEST_TURN, _LARGEST_TURN)
-        return (obj + pull) * torch.polar(torch.ones_like(smooth), smooth)
 
 
 def _interleaved(
@@ -226,22 +220,6 @@ def poisson_step(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
     return missing.square_().sum(), factor
 
 
-def low_frequency_filter(shape: tuple[int, int], cutoff: float, cap: float) -> Tensor:
-    """Gain ``min((k0 / k)^2, cap) exp(-k^2 / (8 k0^2))`` for ``rfft2``; zero at k = 0.
-
-    Args:
-        shape: ``(H, W)`` of the real array.
-        cutoff: ``k0`` in cycles per pixel, about 1 / beam width.
-        cap: largest gain.
-    """
-    ky, kx = torch.fft.fftfreq(shape[0]), torch.fft.rfftfreq(shape[1])
-    square = ky[:, None].square() + kx[None, :].square()
-    capped = (cutoff**2 / square.clamp_min(1e-12)).clamp_max(cap)
-    gain: Tensor = capped * torch.exp(-square / (8 * cutoff**2))
-    gain[0, 0] = 0
-    return gain
-
-
 def coarse_solution(
     probe: Tensor,
     positions: Tensor,
@@ -279,14 +257,27 @@ def coarse_solution(
     coarse_probe = fourier_crop(as_modes(probe), half)
     experiment = Experiment(coarse_probe.cpu(), positions / 2).to(probe.device)
     small = (shape[0] // 2, shape[1] // 2)
-    cutoff = 2 * (recipe.cutoff or 1 / max(width(probe), 2.0))
     cropped = crop_centre(amplitude, half)
     cropped = cropped.contiguous() if take is None else cropped[take]
-    at_once = recipe.batch_size or usual_batch(amplitude.device)
-    as_large = replace(recipe, batch_size=4 * at_once)  # in bytes
-    solver = Solver(experiment, cropped, small, as_large, min(cutoff, 0.5))
+    at_half = coarse_recipe(recipe, amplitude.device)
+    solver = Solver(experiment, cropped, small, at_half, coarse_cutoff(probe, recipe))
     flat = torch.ones(small, dtype=probe.dtype, device=probe.device)
     return upsample(solver.run(flat, iterations, on_iteration=on_iteration))
+
+
+def coarse_recipe(recipe: Recipe, device: torch.device) -> Recipe:
+    """The same for patterns of half the side: as many bytes at once."""
+    return replace(recipe, batch_size=4 * (recipe.batch_size or usual_batch(device)))
+
+
+def fine_cutoff(probe: Tensor, recipe: Recipe) -> float:
+    """Frequency in cycles per pixel below which phases are strengthened."""
+    return recipe.cutoff or 1 / max(width(probe), 2.0)
+
+
+def coarse_cutoff(probe: Tensor, recipe: Recipe) -> float:
+    """The same in cycles per pixel of half the resolution; the probe is the fine one."""
+    return min(2 * fine_cutoff(probe, recipe), 0.5)
 
 
 def upsample(obj: Tensor) -> Tensor:
@@ -298,20 +289,3 @@ def upsample(obj: Tensor) -> Tensor:
     )
     fine = functional.pad(fine, (0, 1, 0, 1), mode="replicate")[0]
     return torch.complex(fine[0], fine[1])
-
-
-def _padded(shape: tuple[int, int]) -> tuple[int, int]:
-    """Shape at least 1.15 times larger whose sides are quick to transform."""
-    return _fast_length(math.ceil(1.15 * shape[0])), _fast_length(math.ceil(1.15 * shape[1]))
-
-
-def _fast_length(at_least: int) -> int:
-    length = at_least
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 1

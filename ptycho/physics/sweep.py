@@ -5,7 +5,7 @@ time stands here once: predict, compare, propagate the difference back, add.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -78,15 +78,83 @@ def _add(
 ) -> Tensor:
     """Add what some patterns ask for; in place, since memory is what takes the time."""
     corners = experiment.corners[frames]
-    probes = experiment.table.index_select(0, experiment.row[frames])
+    probes = experiment.beams(frames)
     patches = extract_patches(obj, corners, experiment.size)[:, None]
-    wave = torch.fft.fft2(patches * probes, norm="ortho")
-    misfit, factor = judge(intensity(wave), measured)
-    back = torch.fft.ifft2(wave.mul_(factor[:, None]), norm="ortho")
+    misfit, back = _propagate_back(experiment, patches * probes, measured, judge)
     back.mul_(probes.conj_physical_())
     for mode in back.unbind(1):
         add_patches_(asked, mode, corners)
     return misfit
+
+
+def _propagate_back(
+    experiment: Experiment, exit_waves: Tensor, measured: Tensor, judge: Judge
+) -> tuple[Tensor, Tensor]:
+    """The misfit of some patterns, and what they ask of their exit waves."""
+    wave = torch.fft.fft2(exit_waves, norm="ortho")
+    misfit, factor = judge(experiment.seen(wave), measured)
+    return misfit, torch.fft.ifft2(wave.mul_(factor[:, None]), norm="ortho")
+
+
+class Asked(NamedTuple):
+    """What patterns ask of object and probe, and by how much light each has a say."""
+
+    obj: Tensor
+    """Complex ``(H, W)``."""
+    light: Tensor
+    """Real ``(H, W)``: photons of the probe on every pixel of the object."""
+    probe: Tensor
+    """Complex ``(mode, y, x)``."""
+    density: Tensor
+    """Real ``(y, x)``: ``|object|^2`` under every pixel of the probe, summed over positions."""
+    misfit: Tensor
+    """Scalar."""
+
+
+def sweep_both(
+    experiment: Experiment,
+    obj: Tensor,
+    amplitude: Tensor,
+    judge: Judge,
+    *,
+    take: Tensor | None = None,
+    batch_size: int | None = None,
+) -> Asked:
+    """:func:`sweep` that also asks the probe: both gradients from one pass over the patterns.
+
+    Sub-pixel shifts of the density are left out: it only sizes steps.
+    """
+    beams, table = intensity(experiment.table), experiment.table
+
+    def add(share: Sequence[slice]) -> Asked:
+        asked = Asked(
+            torch.zeros_like(obj, memory_format=torch.contiguous_format),
+            obj.real.new_zeros(obj.shape),
+            torch.zeros_like(table),
+            beams.new_zeros(beams.shape[1:]),
+            beams.new_zeros(()),
+        )
+        for frames in share:
+            measured = amplitude[frames] if take is None else amplitude[take[frames]]
+            corners, row = experiment.corners[frames], experiment.row[frames]
+            probes, light = experiment.beams(frames), beams[row]
+            patches = extract_patches(obj, corners, experiment.size)[:, None]
+            misfit, back = _propagate_back(experiment, patches * probes, measured, judge)
+            gain = None if experiment.gain is None else experiment.gain[frames, None, None]
+            if gain is not None:
+                light, patches = light * gain.square(), patches * gain[:, None]
+            asked.probe.index_add_(0, row, back * patches.conj())
+            asked.density.add_(intensity(patches).sum(0))
+            add_patches_(asked.light, light, corners)
+            for mode in back.mul_(probes.conj_physical_()).unbind(1):
+                add_patches_(asked.obj, mode, corners)
+            asked.misfit.add_(misfit)
+        return asked
+
+    at_once = batch_size or usual_batch(obj.device)
+    found = in_parallel(add, shares(len(experiment.row), at_once, obj.device))
+    total = Asked(*(torch.stack(parts).sum(0) for parts in zip(*found, strict=True)))
+    return total._replace(probe=experiment.gather(total.probe))
 
 
 class _Misfit(torch.autograd.Function):

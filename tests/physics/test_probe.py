@@ -48,7 +48,7 @@ def test_width_ignores_scale_place_and_phase():
 def test_table_holds_each_distinct_shift_once():
     probe = complex_noise(2, 8, 8)
     rest = torch.tensor([[0.25, 0], [0, 0], [0.25, 0], [0.251, -0.001]], dtype=torch.float64)
-    table, row = shifted_probes(probe, rest, bins=16)
+    table, row, _ = shifted_probes(probe, rest, bins=16)
     assert table.shape == (2, 2, 8, 8)
     assert row[0] == row[2] == row[3] != row[1]
     torch.testing.assert_close(table[row[0]], fourier_shift(probe, rest[0]))
@@ -59,7 +59,7 @@ def test_table_holds_each_distinct_shift_once():
 def test_shifts_are_within_half_a_bin(bins):
     probe = torch.exp(-(radius_from_centre(32) ** 2) / 20).to(torch.complex128)[None]
     rest = torch.rand(20, 2, dtype=torch.float64) - 0.5
-    table, row = shifted_probes(probe, rest, bins)
+    table, row, _ = shifted_probes(probe, rest, bins)
     for shift, shifted in zip(rest, table[row], strict=True):
         exact = fourier_shift(probe, shift)
         # the steepest slope of this probe is 0.2 a pixel, in two directions

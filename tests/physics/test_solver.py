@@ -14,7 +14,6 @@ from ptycho.physics.solver import (
     Recipe,
     Solver,
     coarse_solution,
-    low_frequency_filter,
     upsample,
 )
 from tests.operators import complex_noise
@@ -266,23 +265,6 @@ def test_several_modes_are_solved_together(bright):
     solved = modes.phase_correlation(modes.solver().run(modes.coarse(20), 30))
     assert solved > 0.99
     assert solved > alone.phase_correlation(alone.solver().run(alone.flat, 50))
-
-
-@pytest.mark.parametrize(("shape", "cutoff", "cap"), [((40, 36), 1 / 16, 20.0), ((31, 45), 0.2, 4)])
-def test_low_frequency_filter(shape, cutoff, cap):
-    gain = low_frequency_filter(shape, cutoff, cap)
-    assert gain.shape == torch.fft.rfft2(torch.zeros(shape)).shape
-    assert gain[0, 0] == 0  # the mean phase is nobody's business
-    assert ((gain >= 0) & (gain <= cap)).all()
-    falling = gain[0, 1:]
-    assert (falling.diff() <= 0).all()
-    assert gain[0, 1] > 0.9 * min(cap, (cutoff * shape[1]) ** 2)
-    torch.testing.assert_close(gain[1 : shape[0] // 2, 0], gain.flip(0)[: shape[0] // 2 - 1, 0])
-
-
-def test_low_frequency_filter_at_the_cutoff():
-    gain = low_frequency_filter((64, 64), 8 / 64, 20.0)
-    torch.testing.assert_close(gain[0, 8], torch.tensor(1 / 8).neg().exp())
 
 
 def test_upsampling_is_exact_for_linear_objects():

@@ -1,0 +1,201 @@
+"""Object and instrument found together; what was wrong at the start is told by name."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ptycho.data.simulate import simulate, zone_plate_probe
+from ptycho.physics.forward import Experiment
+from ptycho.physics.instrument import Freedom, Instrument, add_modes
+from ptycho.physics.joint import JointSolver, coarse_joint_solution, transformed
+from ptycho.physics.likelihood import amplitude_misfit, poisson_misfit
+from ptycho.physics.solver import Recipe, fine_cutoff
+from ptycho.physics.sweep import sweep, sweep_both
+from tests.operators import complex_noise
+
+ROOM = 8  # pixels around the outermost patches
+
+
+@pytest.fixture(scope="module")
+def scan():
+    made = simulate(
+        kind="chip", n_patterns=256, patch_size=32, photons=1e6, step=3.5, probe_radius=7.0
+    )
+    truth = torch.nn.functional.pad(torch.from_numpy(made.truth), (ROOM,) * 4, value=1)
+    known = Instrument(torch.from_numpy(made.probe), torch.from_numpy(made.positions) + ROOM)
+    return known, truth, torch.from_numpy(made.amplitude)
+
+
+def solve(start, amplitude, shape, freedom, iterations=(8, 8, 8)):
+    coarse, full, poisson = iterations
+    recipe = Recipe()
+    obj, found = coarse_joint_solution(start, amplitude, shape, coarse, recipe, freedom)
+    cutoff = fine_cutoff(start.probe, recipe)
+    solver = JointSolver(found, amplitude, shape, recipe, freedom, cutoff, home=start)
+    obj = solver.run(obj, full)
+    return solver.run(obj, poisson, poisson=True), solver.instrument
+
+
+def likeness(obj, truth, known):
+    """Complex correlation with the truth between the outermost positions."""
+    low, high = known.positions.amin(0).ceil().int(), known.positions.amax(0).floor().int()
+    middle = slice(low[0], high[0]), slice(low[1], high[1])
+    a, b = obj[middle] - obj[middle].mean(), truth[middle] - truth[middle].mean()
+    return float((a * b.conj()).sum().abs() / (a.norm() * b.norm()))
+
+
+def agreement(probe, other):
+    """1 for probes that differ by a phase."""
+    return float((probe.conj() * other).sum().abs() / (probe.norm() * other.norm()))
+
+
+def plain(start, amplitude, shape, iterations=(8, 8, 8)):
+    """The same with nothing free."""
+    return solve(start, amplitude, shape, Freedom(), iterations)[0]
+
+
+@pytest.mark.parametrize("judge", [poisson_misfit, amplitude_misfit])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_both_gradients_are_those_of_autograd(judge, threads):
+    probe, positions = complex_noise(2, 8, 8), 5 + 12 * torch.rand(9, 2).double()
+    known = Instrument(probe, positions, 0.5 + torch.rand(9).double(), torch.rand(8, 8).double())
+    obj, amplitude = complex_noise(24, 24), 0.5 + torch.rand(9, 8, 8).double()
+    free = [obj.clone().requires_grad_(), probe.clone().requires_grad_()]
+    model = Experiment(free[1], positions, flux=known.flux, background=known.background)
+    expected = model(free[0], torch.arange(9))
+    total, factor = judge(expected.detach().clone(), amplitude)
+    gradients = torch.autograd.grad(expected, free, -factor)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        asked = sweep_both(known.experiment(), obj, amplitude, judge, batch_size=2)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(asked.misfit, total)
+    torch.testing.assert_close(-2 * asked.obj, gradients[0])
+    torch.testing.assert_close(-2 * asked.probe, gradients[1])
+    torch.testing.assert_close(asked.light, known.experiment().illumination((24, 24)))
+    torch.testing.assert_close(
+        asked.obj, sweep(known.experiment(), obj, amplitude, judge)[0], msg="as the plain sweep"
+    )
+
+
+def wrong_probe(known):
+    beam = torch.from_numpy(zone_plate_probe(32, 1.25 * 7.0, 1.1 * 0.17))[None]
+    ramp = torch.exp(2j * math.pi * 0.25 * torch.arange(32)[:, None] / 32)
+    return replace(known, probe=beam * ramp * known.probe.norm() / beam.norm())
+
+
+def test_a_wrong_probe_is_found(scan):
+    known, truth, amplitude = scan
+    start = wrong_probe(known)
+    obj, found = solve(start, amplitude, truth.shape, Freedom(probe=True))
+    stuck = plain(start, amplitude, truth.shape)
+    assert likeness(stuck, truth, known) < 0.9
+    assert likeness(obj, truth, known) > 0.99
+    assert agreement(start.probe, known.probe) < 0.95
+    assert agreement(found.probe, known.probe) > 0.985
+    torch.testing.assert_close(found.probe.norm(), start.probe.norm(), rtol=1e-3, atol=0)
+    assert found.positions is start.positions or torch.equal(found.positions, start.positions)
+
+
+def test_wrong_positions_are_found(scan):
+    known, truth, amplitude = scan
+    torch.manual_seed(0)
+    off = torch.randn(256, 2).double()
+    start = replace(known, positions=known.positions + off - off.mean(0))
+    obj, found = solve(start, amplitude, truth.shape, Freedom(positions=True), (14, 13, 8))
+    assert likeness(plain(start, amplitude, truth.shape), truth, known) < 0.98
+    assert likeness(obj, truth, known) > 0.995
+    error = (found.positions - known.positions).norm(dim=1).median()
+    assert error < 0.2 * off.norm(dim=1).median()
+    torch.testing.assert_close(found.positions.mean(0), start.positions.mean(0))
+    torch.testing.assert_close(found.probe, start.probe)
+
+
+def test_a_wrong_scale_of_the_positions_is_found(scan):
+    known, truth, amplitude = scan
+    centre = known.positions.mean(0)
+    start = replace(known, positions=centre + 1.02 * (known.positions - centre))
+    _, found = solve(start, amplitude, truth.shape, Freedom(positions=True), (8, 25, 13))
+    away = known.positions - centre
+    spread = torch.linalg.lstsq(away, found.positions - centre).solution.diagonal() - 1
+    assert spread.abs().max() < 0.005
+
+
+def test_no_position_goes_farther_than_allowed(scan):
+    known, truth, amplitude = scan
+    start = replace(known, positions=known.positions + 2 * torch.randn(256, 2).double())
+    freedom = Freedom(positions=True, max_shift=0.5)
+    _, found = solve(start, amplitude, truth.shape, freedom, (6, 6, 0))
+    moved = (found.positions - start.positions).abs().max()
+    assert 0.25 < moved <= 0.5 + 1e-9
+
+
+def test_flux_and_background_are_found(scan):
+    known, truth, _ = scan
+    flux = 1 + 0.05 * torch.randn(256)
+    background = torch.full((32, 32), 4.0)
+    real = replace(known, flux=flux, background=background)
+    counts = torch.poisson(real.experiment()(truth, torch.arange(256)))
+    amplitude = counts.sqrt()
+    obj, found = solve(known, amplitude, truth.shape, Freedom(flux=True, background=True))
+    assert likeness(obj, truth, known) > likeness(
+        plain(known, amplitude, truth.shape), truth, known
+    )
+    assert torch.corrcoef(torch.stack([found.flux, flux]))[0, 1] > 0.99
+    assert found.flux.mean() == pytest.approx(1, abs=1e-4)
+    assert (found.background >= 0).all()
+    assert found.background.mean() == pytest.approx(4, rel=0.25)
+
+
+def test_a_second_mode_is_found(scan):
+    known, truth, _ = scan
+    both = add_modes(known.probe, 2, share=0.2)
+    real = replace(known, probe=both)
+    amplitude = torch.poisson(real.experiment()(truth, torch.arange(256))).sqrt()
+    one = replace(known, probe=both[:1] * both.norm() / both[:1].norm())
+    two = replace(one, probe=add_modes(one.probe, 2))
+    found = [solve(start, amplitude, truth.shape, Freedom(probe=True))[0] for start in (one, two)]
+    likenesses = [likeness(obj, truth, known) for obj in found]
+    assert likenesses[1] > likenesses[0] + 0.003
+    assert likenesses[1] > 0.99
+
+
+def test_patterns_held_out_only_say_where_they_were_taken(scan):
+    known, truth, amplitude = scan
+    take = torch.arange(0, 256, 2)
+    other = amplitude.clone()
+    other[1::2] = other[1::2].flip(0)
+    recipe, freedom = Recipe(), Freedom(probe=True, positions=True)
+    found = []
+    for measured in (amplitude, other):
+        solver = JointSolver(
+            known, measured, truth.shape, recipe, freedom, 0.05, take, spread=False
+        )
+        found.append((solver.run(torch.ones_like(truth), 4, wait=9), solver.instrument))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=0)
+    torch.testing.assert_close(found[0][1].probe, found[1][1].probe, rtol=0, atol=0)
+
+
+def test_calibration_leaves_the_object(scan):
+    known, truth, amplitude = scan
+    start = wrong_probe(known)
+    solver = JointSolver(start, amplitude, truth.shape, Recipe(), Freedom(probe=True), 0.05)
+    kept = truth.clone()
+    solver.calibrate(truth, 10)
+    assert torch.equal(truth, kept)
+    assert agreement(solver.instrument.probe, known.probe) > 0.985
+    assert agreement(start.probe, known.probe) < 0.95
+
+
+def test_transformed_moves_points():
+    obj = torch.ones(40, 40, dtype=torch.complex64)
+    obj[10, 30] = 5
+    centre = torch.tensor([20.0, 20.0]).double()
+    mapping = torch.tensor([[0.5, 0], [0, 0.5]]).double()
+    found = transformed(obj, mapping, centre)
+    assert found.abs().argmax() == 15 * 40 + 25
+    torch.testing.assert_close(transformed(obj, torch.eye(2).double(), centre), obj)
