@@ -1,6 +1,7 @@
 """``task=reconstruct``: a trained bundle meets a scan."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from ptycho.data.tiles import Lifted
 from ptycho.physics.solver import Recipe
 from ptycho.report.bundle import Bundle, BundleError
 from ptycho.report.metrics import Figures
-from ptycho.workflows import build, stages
+from ptycho.workflows import build, stages, uncertainty
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.session import Session
 
@@ -25,8 +26,10 @@ def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     network = _network_of(bundle, session)
     height, width = bundle.params["tile"]
     lift_recipe = _lift_recipe(bundle, run.solver)
-    found = reconstruct_with(session, problem, network, (height, width), lift_recipe=lift_recipe)
-    return session.report(problem, found)
+    again = partial(
+        reconstruct_with, network=network, tile=(height, width), lift_recipe=lift_recipe
+    )
+    return uncertainty.report(session, problem, again(session, problem), again)
 
 
 def reconstruct_with(

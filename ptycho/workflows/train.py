@@ -1,6 +1,7 @@
 """``task=train``: lift, learn, reconstruct, refine, score."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
 from ptycho.training.module import ObjectTraining
 from ptycho.training.schedules import adamw, schedule
-from ptycho.workflows import build, stages
+from ptycho.workflows import build, stages, uncertainty
 from ptycho.workflows.loggers import make_loggers
 from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
@@ -50,14 +51,14 @@ def train(session: Session) -> dict[str, Figures]:
     if not session.first:
         return {}
     _save(session, problem, network, cut.tile)
-    found = reconstruct_with(session, problem, network, cut.tile, lifted=(lifted, lift_seconds))
+    again = partial(reconstruct_with, network=network, tile=cut.tile)
+    found = again(session, problem, lifted=(lifted, lift_seconds))
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
-    figures = session.report(problem, with_curves(found, {LOSS: curve}))
+    figures = uncertainty.report(session, problem, with_curves(found, {LOSS: curve}), again)
     _say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
-        found = reconstruct_with(session, test, network, cut.tile)
-        session.report(test, found, prefix="test_")
+        uncertainty.report(session, test, again(session, test), again, prefix="test_")
     return figures
 
 

@@ -1,0 +1,247 @@
+"""How uncertain each pixel of a result is.
+
+``bootstrap`` takes the result for the truth, draws scans from it with photon noise (a
+parametric bootstrap: Efron & Tibshirani 1993, chapter 6.5, ISBN 978-0-412-04231-7) and
+reconstructs each in the way the result was made. How far these come out from the result is
+how far the result is from the truth: its noise and what the method always gets wrong. What
+neither shows because photons were too few, :mod:`ptycho.report.unresolved` adds.
+
+``halves`` reconstructs two halves of the measured patterns. Half their difference is the
+noise of the mean and, other than above, what is wrong with the model: a probe or positions
+that are not true disturb each half in its own way.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ptycho.config.choices import UncertaintyMethod
+from ptycho.config.config import UncertaintyConfig
+from ptycho.data.halves import split_halves
+from ptycho.data.reconstruction import Complex, Reconstruction, Uncertainty
+from ptycho.data.scan import DataError
+from ptycho.physics.detector import intensity
+from ptycho.physics.fourier import to_detector
+from ptycho.report.calibration import Calibration, calibrate
+from ptycho.report.console import console, progress, ticking
+from ptycho.report.excess import Excess, excess
+from ptycho.report.frames import measured_frames, photon_scale, simulated_frames
+from ptycho.report.metrics import Figures
+from ptycho.report.spread import Maps, differences, errors, mean_square, photon_variance
+from ptycho.report.uncertainty_figure import save_uncertainty
+from ptycho.report.unresolved import missing_energy, missing_variance, transfer
+from ptycho.workflows.problem import Problem
+from ptycho.workflows.session import Session
+
+Again = Callable[[Session, Problem], Reconstruction]
+"""Reconstructs a problem in the way the result was made."""
+OnceMore = Callable[[Problem], Complex]
+"""The same, told to the progress bar; the object on its canvas."""
+
+MISFIT = 2.0
+"""Times the expected distance of held-out patterns from which a model is called wrong."""
+
+_FEWEST = 16  # patterns of which two halves can be made
+_NAMES = ("phase", "amplitude")
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    variance: Maps
+    """``(2, H, W)`` over the scanned area."""
+    misfit: float = np.nan
+    """Distance of the held-out patterns from the model, over that in scans drawn from it."""
+
+
+def check_uncertainty(settings: UncertaintyConfig, problem: Problem) -> None:
+    """Refuse, before the long work, a scan of which no two halves can be made."""
+    patterns = len(problem.scan) - len(problem.held_out)
+    if settings.method.splits and patterns < _FEWEST:
+        raise DataError(
+            f"{problem.scan.label}: uncertainty.method={settings.method} reconstructs two halves "
+            f"of the patterns and needs at least {_FEWEST}, got {patterns} without those held out; "
+            "use uncertainty.method=bootstrap."
+        )
+
+
+def report(
+    session: Session, problem: Problem, found: Reconstruction, again: Again, prefix: str = ""
+) -> dict[str, Figures]:
+    """Estimate the uncertainty, if it is asked for, and report the reconstruction.
+
+    When that is interrupted, the reconstruction is reported without it.
+    """
+    settings = session.run.uncertainty
+    if settings.method == UncertaintyMethod.none:
+        return session.report(problem, found, prefix)
+    began = time.perf_counter()
+    try:
+        estimate = _estimate(session, problem, found, again)
+    except (KeyboardInterrupt, SystemExit):
+        session.report(problem, found, prefix)
+        session.finish()
+        raise
+    seconds = time.perf_counter() - began
+    found = replace(found, uncertainty=_on_canvas(estimate.variance, found, settings.method))
+    figures = session.report(problem, found, prefix)
+    calibrations = calibrate_result(found)
+    save_uncertainty(found, calibrations, session.path(f"{prefix}uncertainty.png"))
+    _tell(session, found, calibrations, estimate.misfit, seconds, prefix)
+    return figures
+
+
+def calibrate_result(found: Reconstruction) -> dict[str, Calibration]:
+    """Phase and amplitude of a result held against a known truth; empty without one."""
+    known = found.uncertainty
+    if known is None or found.truth is None or not found.truth_is_known:
+        return {}
+    inside = found.scanned
+    error = errors(found.obj[inside], found.truth[inside])
+    sigma = known.phase[inside], known.amplitude[inside]
+    return {
+        name: calibrate(*pair)
+        for name, pair in zip(_NAMES, zip(error, sigma, strict=True), strict=True)
+    }
+
+
+def _estimate(session: Session, problem: Problem, found: Reconstruction, again: Again) -> _Estimate:
+    settings = session.run.uncertainty
+    method = settings.method
+    if method == UncertaintyMethod.fisher:
+        return _Estimate(_fisher(problem, found))
+    blind = replace(problem, scan=replace(problem.scan, truth=None))
+    quiet = replace(session, bars=progress(False, console(quiet=True)))
+    with ticking(
+        session.bars, "members", settings.members * method.draws + 2 * method.splits
+    ) as tick:
+
+        def once_more(changed: Problem) -> Complex:
+            obj = again(quiet, changed).obj
+            tick()
+            return obj
+
+        if not method.draws:
+            return _Estimate(_halves(blind, found, once_more))
+        drawn = _bootstrap(settings, blind, found, once_more)
+        if not method.splits:
+            return drawn
+        return replace(drawn, variance=np.maximum(drawn.variance, _halves(blind, found, once_more)))
+
+
+def _fisher(problem: Problem, found: Reconstruction) -> Maps:
+    """The photons that fell on each pixel, and nothing else."""
+    experiment = problem.experiment
+    canvas = torch.from_numpy(found.obj).to(problem.device)
+    scale = photon_scale(experiment, canvas, problem.amplitude)
+    used = experiment if problem.fitted is None else experiment.of(problem.fitted)
+    photons = scale * used.illumination(problem.shape).cpu().numpy()
+    return photon_variance(found.obj[found.scanned], photons[found.scanned])
+
+
+def _halves(problem: Problem, found: Reconstruction, once_more: OnceMore) -> Maps:
+    """Half of the difference of two half scans: the deviation of their mean."""
+    numbers = torch.arange(len(problem.scan)) if problem.fitted is None else problem.fitted.cpu()
+    halves = [
+        once_more(replace(problem, fitted=numbers[some].to(problem.device)))[found.scanned]
+        for some in map(torch.from_numpy, split_halves(problem.positions[numbers].numpy()))
+    ]
+    return mean_square([differences(*halves) / 2])
+
+
+def _bootstrap(
+    settings: UncertaintyConfig, problem: Problem, found: Reconstruction, once_more: OnceMore
+) -> _Estimate:
+    """Scans drawn from the result, reconstructed and held against it."""
+    inside, experiment = found.scanned, problem.experiment
+    canvas = torch.from_numpy(found.obj).to(problem.device)
+    scale = photon_scale(experiment, canvas, problem.amplitude)
+    members, misfits = [], []
+    for number in range(settings.members):
+        seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
+        frames = simulated_frames(experiment, canvas, scale, seed)
+        drawn = replace(problem, amplitude=torch.cat([amplitude for _, amplitude in frames()]))
+        member = once_more(drawn)
+        members.append(member[inside])
+        misfits.append(_excess(drawn, member).misfit)
+    result = found.obj[inside]
+    measured = _excess(problem, found.obj)
+    through = transfer(result, members)
+    energy = missing_energy(measured.light, _pupil(problem), through)
+    spread = mean_square([differences(member, result) for member in members])
+    return _Estimate(
+        spread + missing_variance(result, energy, through),
+        _times(measured.misfit, float(np.mean(misfits))),
+    )
+
+
+def _excess(problem: Problem, obj: Complex) -> Excess:
+    canvas = torch.from_numpy(obj).to(problem.device)
+    scale = photon_scale(problem.experiment, canvas, problem.amplitude)
+    frames = measured_frames(problem.experiment, canvas, problem.amplitude)
+    return excess(frames, scale, problem.held_out)
+
+
+def _pupil(problem: Problem) -> NDArray[np.float64]:
+    return np.asarray(intensity(to_detector(problem.probe)).cpu().double().numpy())
+
+
+def _times(measured: float, drawn: float) -> float:
+    """Ratio of two distances, from their squares; NaN when noise hides the smaller one."""
+    return float(np.sqrt(max(measured, 0.0) / drawn)) if drawn > 0 else np.nan
+
+
+def _on_canvas(variance: Maps, found: Reconstruction, method: UncertaintyMethod) -> Uncertainty:
+    maps = np.full((2, *found.obj.shape), np.nan, np.float32)
+    maps[(slice(None), *found.scanned)] = np.sqrt(variance)
+    return Uncertainty(phase=maps[0], amplitude=maps[1], method=method.value)
+
+
+def _tell(
+    session: Session,
+    found: Reconstruction,
+    calibrations: dict[str, Calibration],
+    misfit: float,
+    seconds: float,
+    prefix: str,
+) -> None:
+    """Metrics and a few lines for the terminal."""
+    known = found.uncertainty
+    assert known is not None
+    content: dict[str, Any] = {"method": known.method, "seconds": seconds}
+    said = []
+    for name, unit in zip(_NAMES, (" rad", ""), strict=True):
+        sigma = getattr(known, name)[found.scanned]
+        content[name] = {"rms_sigma": float(np.sqrt(np.square(sigma, dtype=np.float64).mean()))}
+        words = f"{name} ±{content[name]['rms_sigma']:.2g}{unit}"
+        if name in calibrations:
+            content[name] = calibrations[name].figures()
+            words += (
+                f" (error {calibrations[name].rms_error:.2g}, "
+                f"calibration error {calibrations[name].calibration_error:.1%})"
+            )
+        said.append(words)
+    if np.isfinite(misfit):
+        content["misfit"] = misfit
+    session.metrics[f"{prefix}uncertainty"] = content
+    session.terminal.print(
+        f"uncertainty ({known.method}, {seconds:.1f} s): {', '.join(said)}", markup=False
+    )
+    if misfit > MISFIT and known.method == UncertaintyMethod.bootstrap:
+        session.terminal.print(
+            f"patterns held out are {misfit:.1f} times as far from the model as photon noise "
+            "explains: probe, positions or background are not as assumed, and the uncertainty "
+            "is too small; use uncertainty.method=combined",
+            style="yellow", markup=False,
+        )  # fmt: skip
+    if session.dashboard is not None:
+        flat = {
+            f"{prefix}uncertainty/{name}/{figure}": value
+            for name in _NAMES
+            for figure, value in content[name].items()
+        }
+        session.dashboard.log_metrics(flat)
