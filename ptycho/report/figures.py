@@ -190,6 +190,8 @@ def _wide(
     others = [
         panels.Panel(partial(panels.draw_probe, probe=reconstruction.probe), modes, weight=0.3)
     ]
+    if reconstruction.uncertainty is not None:
+        others.append(image(partial(draw_uncertainty, reconstruction=reconstruction), right=_BAR))
     if reconstruction.curves:
         draw = partial(panels.draw_curves, curves=reconstruction.curves)
         others.append(panels.Panel(draw, 1.5, left=0.65, below=0.5, stretches=True, weight=0.3))
@@ -258,7 +260,10 @@ def _evidence(
         elif name == "stages":
             _stages(part, reconstruction, figures, views, scale)
         else:
-            left, right = part.subplots(1, 2)
+            sure = reconstruction.uncertainty is not None
+            left, *middle, right = part.subplots(1, 3 if sure else 2)
+            for axes in middle:
+                draw_uncertainty(axes, reconstruction)
             if true_view is None:
                 _illumination(left, reconstruction)
             else:
@@ -273,6 +278,15 @@ def draw_error(axes: Axes, view: panels.View, true_view: panels.View, known: boo
     what = "phase error" if known else "phase, difference from the estimate"
     title = f"{what}, MAE {np.abs(error).mean():.3f} rad"
     drawn = panels.draw_image(axes, error, title, panels.ERROR, (-most, most))
+    panels.colour_bar(axes, drawn)
+
+
+def draw_uncertainty(axes: Axes, reconstruction: Reconstruction) -> None:
+    """Draw the standard deviation of the phase over the scanned area."""
+    assert reconstruction.uncertainty is not None
+    sigma = reconstruction.uncertainty.phase[reconstruction.scanned]
+    most = max(float(np.percentile(sigma, 99)), 1e-9)
+    drawn = panels.draw_image(axes, sigma, "phase uncertainty (rad)", panels.SIGMA, (0, most))
     panels.colour_bar(axes, drawn)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.report import panels
@@ -13,7 +14,6 @@ from ptycho.report.calibration import LEVELS, Calibration
 from ptycho.report.figures import STRIP, head, new_page, save_page
 from ptycho.report.spread import errors
 
-SURE = "inferno"
 _BAR = 0.75  # room for a colour bar and its labels, in units of 100 pixels
 _UNITS = {"phase": " (rad)", "amplitude": ""}
 
@@ -54,7 +54,7 @@ def save_uncertainty(
         )
     if calibrations:
         curve = partial(panels.Panel, aspect=1.0, left=0.65, below=0.5)
-        rows[0].append(curve(partial(_reliability, calibrations=calibrations)))
+        rows[0].append(curve(partial(draw_reliability, curves=calibrations)))
         rows[1].append(curve(partial(_binned, calibrations=calibrations)))
     else:
         rows = [[*rows[0], *rows[1]]]
@@ -86,12 +86,8 @@ def _said(found: Reconstruction, calibrations: Mapping[str, Calibration]) -> str
 
 
 def _map(axes: Axes, picture: panels.Image, title: str, most: float) -> None:
-    drawn = panels.draw_image(axes, picture, title, SURE, (0.0, max(most, 1e-9)))
+    drawn = panels.draw_image(axes, picture, title, panels.SIGMA, (0.0, max(most, 1e-9)))
     panels.colour_bar(axes, drawn)
-
-
-def _reliability(axes: Axes, calibrations: Mapping[str, Calibration]) -> None:
-    draw_reliability(axes, calibrations)
 
 
 def draw_reliability(axes: Axes, curves: Mapping[str, Calibration]) -> None:
@@ -117,6 +113,10 @@ def _binned(axes: Axes, calibrations: Mapping[str, Calibration]) -> None:
     ends = 0.8 * max(min(values), 1e-9), 1.25 * max(values)
     axes.plot(ends, ends, color="#999999", lw=1, ls="--")
     axes.set(xlim=ends, ylim=ends, xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
     axes.set_title("tenths of the pixels, from sure to unsure", loc="left", fontsize=11)
     axes.set_xlabel("stated, rms", fontsize=10, color=panels.INK)
     axes.set_ylabel("error, rms", fontsize=10, color=panels.INK)

@@ -4,7 +4,7 @@ Few photons leave fine detail unresolved: the solver stops before it has grown. 
 from such a result lack the detail, too, so a bootstrap does not see that it is missing. The
 detector does: outside the light cone of the probe it counts photons that only the object can
 have sent there, more of them than the result predicts. Their energy is that of the missing
-detail (as in dark-field imaging), and it is likely where the finest resolved detail is.
+detail (as in dark-field imaging), and it is likely at the edges that are resolved.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Image = NDArray[np.float64]
 _RINGS = 24  # of frequency, each 1/48 cycle per pixel wide; what lies beyond is in the last
 _HALF = 0.5  # of a detail's strength: finer detail than this is unresolved
 _BLUR = 6.0  # pixels: coarser than the detail that is looked at
-_NEAR = 2.0  # pixels around the finest resolved detail in which finer detail is likely
+_NEAR = 1.0  # pixels around a steep place in which finer detail is likely
 _CONE = 0.99  # share of the probe's light that makes its cone
 _BEYOND = 1.1  # radii of the cone at which no light of the probe is left
 _TINY = 1e-30
@@ -92,20 +92,20 @@ def missing_energy(excess: Image, pupil: Image, through: Transfer) -> float:
 
 
 def missing_variance(result: ComplexImage, energy: float, through: Transfer) -> Maps:
-    """Where unresolved detail of some energy is likely: where the finest resolved detail is.
+    """Where unresolved detail of some energy is likely: at the edges that are resolved.
 
-    Edges reach through all scales, so that each octave is found where the one below it is.
+    An edge reaches through all scales, so that what an octave lacks is where the octave below
+    it has its steep places. Phase and amplitude share the energy as they share these.
 
     Args:
         result: complex ``(H, W)``.
         energy: see :func:`missing_energy`.
-        through: tells which octave is the finest that is resolved.
+        through: tells what is resolved.
     """
-    frequency = _frequencies(result.shape)
-    middle = max(through.cutoff, 1 / _RINGS) / np.sqrt(2)
-    octave = np.exp(-2 * np.square(np.log2(np.maximum(frequency, 1e-9) / middle)))
-    fine = np.fft.ifft2(np.fft.fft2(detail(result)) * octave).real
-    likely = smooth(np.square(fine), _NEAR)
+    blur = np.sqrt(2) / (2 * np.pi * max(through.cutoff, 0.5 / _RINGS))
+    slopes = ndimage.gaussian_filter(detail(result), (0, blur, blur), mode="nearest")
+    steep = sum(np.square(np.gradient(slopes, axis=axis)) for axis in (1, 2))
+    likely = smooth(np.asarray(steep), _NEAR)
     share = likely / max(likely.mean((1, 2)).sum(), _TINY)
     brightness = np.square(np.abs(result), dtype=np.float64)
     return np.asarray(energy * share * np.stack([np.ones_like(brightness), brightness]))
