@@ -268,6 +268,8 @@ class UncertaintyConfig:
     """Scans drawn and reconstructed (``bootstrap`` and ``combined``)."""
     seed: int = setting(0, at_least=0, at_most=2**32 - 1)
     """Seed of the scans drawn (``bootstrap`` and ``combined``)."""
+    retrain: bool = False
+    """Let every member train a network of its own (``task=train``); takes as long as that."""
 
 
 @dataclass(kw_only=True)

@@ -216,6 +216,21 @@ def _uncertainty_faults(run: RunConfig) -> Iterator[str]:
                 f"uncertainty.{name} is for uncertainty.method=bootstrap or combined, "
                 f"and uncertainty.method is {wanted.method}; leave one of them out."
             )
+    if wanted.retrain:
+        yield from _retraining_faults(run)
+
+
+def _retraining_faults(run: RunConfig) -> Iterator[str]:
+    method = run.uncertainty.method
+    if not (method.draws or method.splits):
+        yield (
+            "uncertainty.retrain is for uncertainty.method=bootstrap, halves or combined, "
+            f"and uncertainty.method is {method}."
+        )
+    if run.task != Task.train:
+        yield f"uncertainty.retrain trains networks, which only task=train does, got {run.task}."
+    if run.trainer.strategy == "ddp":
+        yield "uncertainty.retrain needs trainer.strategy=auto, got ddp."
 
 
 def _path_faults(run: RunConfig) -> Iterator[str]:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Complex = NDArray[np.complex64]
 
+NETWORK = "network"
+"""Name of the stage that a network left."""
+
 
 @dataclass(frozen=True)
 class Stage:

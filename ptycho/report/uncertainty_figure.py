@@ -1,6 +1,6 @@
 """The picture of an uncertainty: where it is large, where the errors are, whether they agree."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -53,8 +53,9 @@ def save_uncertainty(
             ]
         )
     if calibrations:
+        observed = {name: one.observed.tolist() for name, one in calibrations.items()}
         curve = partial(panels.Panel, aspect=1.0, left=0.65, below=0.5)
-        rows[0].append(curve(partial(draw_reliability, curves=calibrations)))
+        rows[0].append(curve(partial(draw_reliability, curves=observed)))
         rows[1].append(curve(partial(_binned, calibrations=calibrations)))
     else:
         rows = [[*rows[0], *rows[1]]]
@@ -90,13 +91,18 @@ def _map(axes: Axes, picture: panels.Image, title: str, most: float) -> None:
     panels.colour_bar(axes, drawn)
 
 
-def draw_reliability(axes: Axes, curves: Mapping[str, Calibration]) -> None:
-    """Share of the pixels within the interval of each share, by name; the diagonal is right."""
+def draw_reliability(axes: Axes, curves: Mapping[str, Sequence[float]]) -> None:
+    """Share of the pixels within the interval of each share, by name; the diagonal is right.
+
+    Args:
+        axes: where to draw.
+        curves: observed shares ``(99,)`` at :data:`ptycho.report.calibration.LEVELS`.
+    """
     axes.plot((0, 1), (0, 1), color="#999999", lw=1, ls="--")
-    for index, (name, one) in enumerate(curves.items()):
+    for index, (name, observed) in enumerate(curves.items()):
         colour = panels.COLOURS[index % len(panels.COLOURS)]
-        label = f"{name}: {one.calibration_error:.1%} off"
-        axes.plot(LEVELS, one.observed, color=colour, lw=1.8, label=label)
+        label = f"{name}: {np.abs(np.asarray(observed) - LEVELS).mean():.1%} off"
+        axes.plot(LEVELS, observed, color=colour, lw=1.8, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_title("reliability: pixels within their interval", loc="left", fontsize=11)
     axes.set_xlabel("share expected", fontsize=10, color=panels.INK)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ptycho.config.config import SolverConfig
-from ptycho.data.reconstruction import Reconstruction
+from ptycho.data.reconstruction import NETWORK, Reconstruction
 from ptycho.data.tiles import Lifted
 from ptycho.physics.solver import Recipe
 from ptycho.report.bundle import Bundle, BundleError
@@ -63,7 +63,7 @@ def reconstruct_with(
     )
     steps = [
         stages.as_stage("lift", first.obj, lift_seconds),
-        stages.as_stage("network", corrected, network_seconds),
+        stages.as_stage(NETWORK, corrected, network_seconds),
     ]
     if run.refine.iterations:
         refined, seconds = stages.timed(

@@ -1,6 +1,7 @@
 """``task=train``: lift, learn, reconstruct, refine, score."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from ptycho.config import legacy
+from ptycho.config.choices import LoggerBackend
+from ptycho.config.config import LoggerConfig
 from ptycho.data.module import ScanModule
+from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.report.bundle import NAME, Bundle, save_bundle
@@ -54,12 +58,41 @@ def train(session: Session) -> dict[str, Figures]:
     again = partial(reconstruct_with, network=network, tile=cut.tile)
     found = again(session, problem, lifted=(lifted, lift_seconds))
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
-    figures = uncertainty.report(session, problem, with_curves(found, {LOSS: curve}), again)
+    found = with_curves(found, {LOSS: curve})
+    member = train_again if run.uncertainty.retrain else again
+    figures = uncertainty.report(session, problem, found, member)
     _say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
         uncertainty.report(session, test, again(session, test), again, prefix="test_")
     return figures
+
+
+def train_again(session: Session, problem: Problem) -> Reconstruction:
+    """Train another network, without saving or showing it, and reconstruct with it.
+
+    Args:
+        session: its folder receives the losses; its seed is the network's.
+        problem: what to learn from.
+    """
+    run = replace(session.run, logger=LoggerConfig(backend=LoggerBackend.none))
+    execution = replace(
+        session.execution,
+        logger_backend=LoggerBackend.none,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        recon_log_every_n_epochs=None,
+        profiler=None,
+    )
+    alone = replace(session, run=run, execution=execution, dashboard=None)
+    alone.folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(run.seed)
+    recipe = build.make_recipe(run.solver)
+    lifted = stages.lift(problem, run.model, recipe, alone.bars)
+    network = network_on(build.make_network(run.model), alone.device)
+    cut = tiles(problem, lifted, run.trainer.batch_size)
+    fit(alone, problem, network, cut, lifted)
+    return reconstruct_with(alone, problem, network, cut.tile, lifted=(lifted, 0.0))
 
 
 def fit(

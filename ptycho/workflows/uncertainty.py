@@ -6,11 +6,16 @@ reconstructs each in the way the result was made. How far these come out from th
 how far the result is from the truth: its noise and what the method always gets wrong. What
 neither shows because photons were too few, :mod:`ptycho.report.unresolved` adds.
 
+A network that nobody refined is wrong in ways that its members share. Patterns held out tell:
+the phase's uncertainty is multiplied by how much farther they are from the result than from
+the members those that are held out of the scans drawn.
+
 ``halves`` reconstructs two halves of the measured patterns. Half their difference is the
 noise of the mean and, other than above, what is wrong with the model: a probe or positions
 that are not true disturb each half in its own way.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,11 +25,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptycho.config.choices import UncertaintyMethod
-from ptycho.config.config import UncertaintyConfig
+from ptycho.config.choices import Task, UncertaintyMethod
+from ptycho.config.config import UncertaintyConfig, UserError
 from ptycho.data.halves import split_halves
-from ptycho.data.reconstruction import Complex, Reconstruction, Uncertainty
-from ptycho.data.scan import DataError
+from ptycho.data.reconstruction import NETWORK, Complex, Reconstruction, Uncertainty
 from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import to_detector
 from ptycho.report.calibration import Calibration, calibrate
@@ -46,7 +50,6 @@ OnceMore = Callable[[Problem], Complex]
 MISFIT = 2.0
 """Times the expected distance of held-out patterns from which a model is called wrong."""
 
-_FEWEST = 16  # patterns of which two halves can be made
 _NAMES = ("phase", "amplitude")
 
 
@@ -58,23 +61,12 @@ class _Estimate:
     """Distance of the held-out patterns from the model, over that in scans drawn from it."""
 
 
-def check_uncertainty(settings: UncertaintyConfig, problem: Problem) -> None:
-    """Refuse, before the long work, a scan of which no two halves can be made."""
-    patterns = len(problem.scan) - len(problem.held_out)
-    if settings.method.splits and patterns < _FEWEST:
-        raise DataError(
-            f"{problem.scan.label}: uncertainty.method={settings.method} reconstructs two halves "
-            f"of the patterns and needs at least {_FEWEST}, got {patterns} without those held out; "
-            "use uncertainty.method=bootstrap."
-        )
-
-
 def report(
     session: Session, problem: Problem, found: Reconstruction, again: Again, prefix: str = ""
 ) -> dict[str, Figures]:
     """Estimate the uncertainty, if it is asked for, and report the reconstruction.
 
-    When that is interrupted, the reconstruction is reported without it.
+    When that is interrupted or fails, the reconstruction is reported without it.
     """
     settings = session.run.uncertainty
     if settings.method == UncertaintyMethod.none:
@@ -82,7 +74,7 @@ def report(
     began = time.perf_counter()
     try:
         estimate = _estimate(session, problem, found, again)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, UserError):
         session.report(problem, found, prefix)
         session.finish()
         raise
@@ -115,13 +107,17 @@ def _estimate(session: Session, problem: Problem, found: Reconstruction, again: 
     if method == UncertaintyMethod.fisher:
         return _Estimate(_fisher(problem, found))
     blind = replace(problem, scan=replace(problem.scan, truth=None))
-    quiet = replace(session, bars=progress(False, console(quiet=True)))
+    quiet = progress(False, console(quiet=True))
+    numbers = itertools.count()
     with ticking(
         session.bars, "members", settings.members * method.draws + 2 * method.splits
     ) as tick:
 
         def once_more(changed: Problem) -> Complex:
-            obj = again(quiet, changed).obj
+            number = next(numbers)
+            run = replace(session.run, seed=_seed(settings.seed, session.run.seed, number))
+            folder = session.folder / "members" / str(number)
+            obj = again(replace(session, run=run, folder=folder, bars=quiet, files=[]), changed).obj
             tick()
             return obj
 
@@ -162,9 +158,10 @@ def _bootstrap(
     scale = photon_scale(experiment, canvas, problem.amplitude)
     members, misfits = [], []
     for number in range(settings.members):
-        seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
-        frames = simulated_frames(experiment, canvas, scale, seed)
-        drawn = replace(problem, amplitude=torch.cat([amplitude for _, amplitude in frames()]))
+        frames = simulated_frames(experiment, canvas, scale, _seed(settings.seed, number))
+        amplitude = torch.cat([amplitude for _, amplitude in frames()])
+        scan = replace(problem.scan, amplitude=amplitude.cpu().numpy())
+        drawn = replace(problem, scan=scan, amplitude=amplitude)
         member = once_more(drawn)
         members.append(member[inside])
         misfits.append(_excess(drawn, member).misfit)
@@ -173,10 +170,16 @@ def _bootstrap(
     through = transfer(result, members)
     energy = missing_energy(measured.light, _pupil(problem), through)
     spread = mean_square([differences(member, result) for member in members])
-    return _Estimate(
-        spread + missing_variance(result, energy, through),
-        _times(measured.misfit, float(np.mean(misfits))),
-    )
+    variance = spread + missing_variance(result, energy, through)
+    misfit = _times(measured.misfit, float(np.mean(misfits)))
+    if found.stages[-1].name == NETWORK and misfit > 1:
+        variance[0] *= misfit**2
+    return _Estimate(variance, misfit)
+
+
+def _seed(*numbers: int) -> int:
+    """A seed of its own for each few numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _excess(problem: Problem, obj: Complex) -> Excess:
@@ -220,6 +223,7 @@ def _tell(
         words = f"{name} ±{content[name]['rms_sigma']:.2g}{unit}"
         if name in calibrations:
             content[name] = calibrations[name].figures()
+            content[name]["reliability"] = calibrations[name].observed.tolist()
             words += (
                 f" (error {calibrations[name].rms_error:.2g}, "
                 f"calibration error {calibrations[name].calibration_error:.1%})"
@@ -238,10 +242,19 @@ def _tell(
             "is too small; use uncertainty.method=combined",
             style="yellow", markup=False,
         )  # fmt: skip
+    run = session.run
+    networks_alone = run.task == Task.train and not run.refine.iterations
+    if networks_alone and run.uncertainty.method.draws and not run.uncertainty.retrain:
+        session.terminal.print(
+            "the result is the network's own, and the members share that network: the "
+            "uncertainty is too small; use uncertainty.retrain=true",
+            style="yellow", markup=False,
+        )  # fmt: skip
     if session.dashboard is not None:
         flat = {
             f"{prefix}uncertainty/{name}/{figure}": value
             for name in _NAMES
             for figure, value in content[name].items()
+            if figure != "reliability"
         }
         session.dashboard.log_metrics(flat)
