@@ -15,6 +15,7 @@ from ptycho.report.figures import STRIP, head, new_page, save_page
 from ptycho.report.spread import errors
 
 _BAR = 0.75  # room for a colour bar and its labels, in units of 100 pixels
+_WIDE = 1.4  # width over height from which the curves have a row of their own
 _UNITS = {"phase": " (rad)", "amplitude": ""}
 
 
@@ -54,13 +55,20 @@ def save_uncertainty(
         )
     if calibrations:
         observed = {name: one.observed.tolist() for name, one in calibrations.items()}
-        curve = partial(panels.Panel, aspect=1.0, left=0.65, below=0.5)
-        rows[0].append(curve(partial(draw_reliability, curves=observed)))
-        rows[1].append(curve(partial(_binned, calibrations=calibrations)))
+        wide = width > _WIDE * height
+        curve = partial(panels.Panel, aspect=2.2 if wide else 1.0, left=0.65, below=0.55)
+        curves = [
+            curve(partial(draw_reliability, curves=observed)),
+            curve(partial(_binned, calibrations=calibrations)),
+        ]
+        if wide:
+            rows.append(curves)
+        else:
+            rows = [[*row, one] for row, one in zip(rows, curves, strict=True)]
     else:
         rows = [[*rows[0], *rows[1]]]
     page_width = 18.0 if calibrations else 14.0
-    boxes = panels.arrange(rows, page_width - 0.5, 11.0)
+    boxes = panels.arrange(rows, page_width - 0.5, 12.0)
     deepest = max(top + h + panel.below for panel, (_, top, _, h) in boxes)
     page_height = deepest + 1.2
     figure = new_page(page_width, page_height, top=None)
@@ -102,7 +110,8 @@ def draw_reliability(axes: Axes, curves: Mapping[str, Sequence[float]]) -> None:
     for index, (name, observed) in enumerate(curves.items()):
         colour = panels.COLOURS[index % len(panels.COLOURS)]
         label = f"{name}: {np.abs(np.asarray(observed) - LEVELS).mean():.1%} off"
-        axes.plot(LEVELS, observed, color=colour, lw=1.8, label=label)
+        dashes = ("-", (0, (2, 1)))[index // len(panels.COLOURS) % 2]
+        axes.plot(LEVELS, observed, color=colour, lw=1.8, ls=dashes, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_title("reliability: pixels within their interval", loc="left", fontsize=11)
     axes.set_xlabel("share expected", fontsize=10, color=panels.INK)

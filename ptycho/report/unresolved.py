@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ptycho.report.align import ComplexImage
+from ptycho.report.align import ComplexImage, remove_ramp
 from ptycho.report.spread import Maps, smooth
 
 Image = NDArray[np.float64]
@@ -49,10 +49,11 @@ class Transfer:
 
 def detail(obj: ComplexImage) -> Maps:
     """Fine detail of phase and amplitude; no phase needs to be unwrapped for it."""
-    coarse = ndimage.gaussian_filter(obj.astype(np.complex128), _BLUR, mode="nearest")
-    size = np.abs(obj).astype(np.float64)
+    flat = remove_ramp(obj)
+    coarse = ndimage.gaussian_filter(flat, _BLUR, mode="nearest")
+    size = np.abs(flat)
     around = ndimage.gaussian_filter(size, _BLUR, mode="nearest")
-    return np.stack([np.angle(obj * np.conj(coarse)), size / np.maximum(around, 1e-12) - 1])
+    return np.stack([np.angle(flat * np.conj(coarse)), size / np.maximum(around, 1e-12) - 1])
 
 
 def transfer(result: ComplexImage, members: Sequence[ComplexImage]) -> Transfer:

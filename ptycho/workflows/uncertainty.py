@@ -54,7 +54,9 @@ _NAMES = ("phase", "amplitude")
 
 
 @dataclass(frozen=True)
-class _Estimate:
+class Estimate:
+    """What was found out about the errors of a result."""
+
     variance: Maps
     """``(2, H, W)`` over the scanned area."""
     misfit: float = np.nan
@@ -73,17 +75,17 @@ def report(
         return session.report(problem, found, prefix)
     began = time.perf_counter()
     try:
-        estimate = _estimate(session, problem, found, again)
+        told = estimate(session, problem, found, again)
     except (KeyboardInterrupt, SystemExit, UserError):
         session.report(problem, found, prefix)
         session.finish()
         raise
     seconds = time.perf_counter() - began
-    found = replace(found, uncertainty=_on_canvas(estimate.variance, found, settings.method))
+    found = replace(found, uncertainty=_on_canvas(told.variance, found, settings.method))
     figures = session.report(problem, found, prefix)
     calibrations = calibrate_result(found)
     save_uncertainty(found, calibrations, session.path(f"{prefix}uncertainty.png"))
-    _tell(session, found, calibrations, estimate.misfit, seconds, prefix)
+    _tell(session, found, calibrations, told.misfit, seconds, prefix)
     return figures
 
 
@@ -101,11 +103,19 @@ def calibrate_result(found: Reconstruction) -> dict[str, Calibration]:
     }
 
 
-def _estimate(session: Session, problem: Problem, found: Reconstruction, again: Again) -> _Estimate:
+def estimate(session: Session, problem: Problem, found: Reconstruction, again: Again) -> Estimate:
+    """What the method of the settings tells of the errors of a result.
+
+    Args:
+        session: settings, progress and folder.
+        problem: what was reconstructed.
+        found: the result.
+        again: how it was made; called with a silent session that has a seed of its own.
+    """
     settings = session.run.uncertainty
     method = settings.method
     if method == UncertaintyMethod.fisher:
-        return _Estimate(_fisher(problem, found))
+        return Estimate(_fisher(problem, found))
     blind = replace(problem, scan=replace(problem.scan, truth=None))
     quiet = progress(False, console(quiet=True))
     numbers = itertools.count()
@@ -122,7 +132,7 @@ def _estimate(session: Session, problem: Problem, found: Reconstruction, again: 
             return obj
 
         if not method.draws:
-            return _Estimate(_halves(blind, found, once_more))
+            return Estimate(_halves(blind, found, once_more))
         drawn = _bootstrap(settings, blind, found, once_more)
         if not method.splits:
             return drawn
@@ -151,7 +161,7 @@ def _halves(problem: Problem, found: Reconstruction, once_more: OnceMore) -> Map
 
 def _bootstrap(
     settings: UncertaintyConfig, problem: Problem, found: Reconstruction, once_more: OnceMore
-) -> _Estimate:
+) -> Estimate:
     """Scans drawn from the result, reconstructed and held against it."""
     inside, experiment = found.scanned, problem.experiment
     canvas = torch.from_numpy(found.obj).to(problem.device)
@@ -174,7 +184,7 @@ def _bootstrap(
     misfit = _times(measured.misfit, float(np.mean(misfits)))
     if found.stages[-1].name == NETWORK and misfit > 1:
         variance[0] *= misfit**2
-    return _Estimate(variance, misfit)
+    return Estimate(variance, misfit)
 
 
 def _seed(*numbers: int) -> int:
