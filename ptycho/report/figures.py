@@ -103,9 +103,10 @@ def _title(figure: Figure, reconstruction: Reconstruction, figures: Mapping[str,
 def head(figure: Figure, label: str, said: str) -> None:
     """Write the label of a page and, as large as it fits, a line below it."""
     # a label is a label: its $ and _ are no formula
-    above = figure.text(0.012, 0.965, label, va="center", parse_math=False)
+    inch = 1 / figure.get_figheight()
+    above = figure.text(0.012, 1 - 0.385 * inch, label, va="center", parse_math=False)
     above.set(fontsize=19, weight="bold")
-    line = figure.text(0.012, 0.93, said, va="center", color="#444444")
+    line = figure.text(0.012, 1 - 0.77 * inch, said, va="center", color="#444444")
     for size in (12, 11, 10, 9, 8):
         line.set_fontsize(size)
         if line.get_window_extent().x1 <= 0.988 * figure.bbox.width:

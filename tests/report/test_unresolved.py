@@ -90,7 +90,7 @@ def test_missing_detail_is_put_at_the_edges_with_the_energy_it_has():
     blurred = np.exp(1j * ndimage.gaussian_filter(step, 2)).astype(np.complex64)
     phase, amplitude = missing_variance(blurred, 0.01, NOTHING_FINE)
     assert phase.mean() + amplitude.mean() == pytest.approx(0.01, rel=1e-3)
-    assert phase[:, 42:54].sum() > 0.9 * phase.sum()
+    assert phase[:, 42:54].sum() > 0.8 * phase.sum()
     assert amplitude.sum() < 0.01 * phase.sum()  # as little as the object shows of it
 
 
