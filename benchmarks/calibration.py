@@ -214,7 +214,7 @@ def page(found: Sequence[Result]) -> str:
     lines = [
         "# Calibration of the uncertainty",
         "",
-        "Made by `python -m benchmarks.calibration --networks`; what the columns mean and how the "
+        "Made by `python -m benchmarks.calibration`; what the columns mean and how the "
         "methods work: [uncertainty](../uncertainty.md). Seconds are wall seconds of the estimate, "
         "one thread on a machine that others used, too; beside them those of the result "
         "(training left out).",
