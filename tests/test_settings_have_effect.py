@@ -23,12 +23,13 @@ from ptycho.data.npz import write_npz
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.training.module import ObjectTraining
-from ptycho.workflows import build, reconstruct, session, stages
+from ptycho.workflows import build, reconstruct, session, stages, uncertainty
 from ptycho.workflows import train as train_
 from ptycho.workflows.launch import launch
 from ptycho.workflows.preflight import check_surroundings
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.reconstruct import network_on
+from ptycho.workflows.solve import solve_alone
 from tests.runs import CPU, lifted, quiet, session_of, tiles_of, tiny_problem, tiny_run, tiny_scan
 
 Observer = Callable[[RunConfig, Path], Any]
@@ -100,6 +101,14 @@ def the_refinement(run: RunConfig, _: Path) -> Any:
         return digest(stages.refine(problem, problem.flat(), run.refine, recipe, bars))
 
 
+def the_uncertainty(run: RunConfig, folder: Path) -> Any:
+    with session_of(run, folder) as opened:
+        problem = opened.pose(tiny_scan())
+        found = solve_alone(opened, problem)
+        estimate = uncertainty.estimate(opened, problem, found, solve_alone)
+    return digest(estimate.variance)
+
+
 @dataclass
 class Fitted:
     """A training and what it left behind."""
@@ -143,7 +152,8 @@ def the_files(run: RunConfig, folder: Path) -> Any:
 
 def the_run_folder(run: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+        for module, name in ((session, "save_picture"), (uncertainty, "save_uncertainty")):
+            patch.setattr(module, name, lambda _, __, path: path.write_bytes(b"png"))
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
 
@@ -283,6 +293,7 @@ FROM_FILE = {"data.source": "npz", "data.train_data_file": "{scans}/1.npz", "dat
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
 STEADY = {"trainer.scheduler": "Default"}
+SOLVED = {"task": "solve"}
 
 TABLE: dict[str, Flip] = {
     "task": Flip("solve", the_run_folder, {"trainer.nepochs": 1}),
@@ -365,6 +376,12 @@ TABLE: dict[str, Flip] = {
     "solver.subsets": Flip(1, the_solution),
     "refine.iterations": Flip(3, the_refinement),
     "refine.poisson_iterations": Flip(2, the_refinement),
+    "uncertainty.method": Flip("fisher", the_run_folder, SOLVED),
+    "uncertainty.members": Flip(1, the_uncertainty, {"uncertainty.method": "bootstrap"}),
+    "uncertainty.seed": Flip(1, the_uncertainty, {"uncertainty.method": "bootstrap"}),
+    "uncertainty.retrain": Flip(
+        True, the_run_folder, {"uncertainty.method": "bootstrap", "trainer.nepochs": 1}
+    ),
     "logger.backend": Flip("csv", the_files),
     "logger.experiment": Flip("mine", the_dashboard, LOGGED),
     "logger.run_name": Flip("mine", the_dashboard, LOGGED),

@@ -69,6 +69,26 @@ class Scheduler(StrEnum):
     ReduceLROnPlateau = "ReduceLROnPlateau"
 
 
+class UncertaintyMethod(StrEnum):
+    """What tells how uncertain each pixel is."""
+
+    none = "none"
+    fisher = "fisher"
+    halves = "halves"
+    bootstrap = "bootstrap"
+    combined = "combined"
+
+    @property
+    def draws(self) -> bool:
+        """Whether scans are drawn again from the result."""
+        return self in (UncertaintyMethod.bootstrap, UncertaintyMethod.combined)
+
+    @property
+    def splits(self) -> bool:
+        """Whether the scan is cut in two halves."""
+        return self in (UncertaintyMethod.halves, UncertaintyMethod.combined)
+
+
 class ClipAlgorithm(StrEnum):
     """How gradients are clipped."""
 

@@ -20,6 +20,7 @@ from ptycho.config.choices import (
     Scheduler,
     SyntheticObject,
     Task,
+    UncertaintyMethod,
     Values,
 )
 
@@ -269,6 +270,21 @@ class RefineConfig:
 
 
 @dataclass(kw_only=True)
+class UncertaintyConfig:
+    """How uncertain each pixel of the result is; docs/uncertainty.md."""
+
+    method: UncertaintyMethod = UncertaintyMethod.none
+    """``bootstrap`` reconstructs scans drawn from the result, ``halves`` the two halves of the
+    scan, ``combined`` takes the larger of both; ``fisher`` counts photons."""
+    members: int = setting(2, at_least=1, at_most=1000)
+    """Scans drawn and reconstructed (``bootstrap`` and ``combined``)."""
+    seed: int = setting(0, at_least=0, at_most=2**32 - 1)
+    """Seed of the scans drawn (``bootstrap`` and ``combined``)."""
+    retrain: bool = False
+    """Let every member train a network of its own (``task=train``); takes as long as that."""
+
+
+@dataclass(kw_only=True)
 class LoggerConfig:
     """Where runs are reviewed; conf/logger."""
 
@@ -308,6 +324,7 @@ class RunConfig:
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
+    uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 

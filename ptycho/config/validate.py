@@ -27,6 +27,7 @@ from ptycho.config.config import (
     PyTorchExecutionConfig,
     RunConfig,
     SyntheticConfig,
+    UncertaintyConfig,
 )
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
@@ -54,7 +55,7 @@ def faults(run: RunConfig) -> list[str]:
         return wrong  # the other checks rely on the types
     checks = (
         limit_faults, _task_faults, _data_faults, _model_faults, _loss_faults, _trainer_faults,
-        _solver_faults, _path_faults, _logger_faults,
+        _solver_faults, _uncertainty_faults, _path_faults, _logger_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 
@@ -229,6 +230,31 @@ def _solver_faults(run: RunConfig) -> Iterator[str]:
             f"solver.cutoff={run.solver.cutoff} has no effect with solver.precondition=false; "
             "leave one of them out."
         )
+
+
+def _uncertainty_faults(run: RunConfig) -> Iterator[str]:
+    wanted, usual = run.uncertainty, UncertaintyConfig()
+    for name in ("members", "seed"):
+        if not wanted.method.draws and getattr(wanted, name) != getattr(usual, name):
+            yield (
+                f"uncertainty.{name} is for uncertainty.method=bootstrap or combined, "
+                f"and uncertainty.method is {wanted.method}; leave one of them out."
+            )
+    if wanted.retrain:
+        yield from _retraining_faults(run)
+
+
+def _retraining_faults(run: RunConfig) -> Iterator[str]:
+    method = run.uncertainty.method
+    if not (method.draws or method.splits):
+        yield (
+            "uncertainty.retrain is for uncertainty.method=bootstrap, halves or combined, "
+            f"and uncertainty.method is {method}."
+        )
+    if run.task != Task.train:
+        yield f"uncertainty.retrain trains networks, which only task=train does, got {run.task}."
+    if run.trainer.strategy == "ddp":
+        yield "uncertainty.retrain needs trainer.strategy=auto, got ddp."
 
 
 def _path_faults(run: RunConfig) -> Iterator[str]:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Complex = NDArray[np.complex64]
 
+NETWORK = "network"
+"""Name of the stage that a network left."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -18,6 +21,21 @@ class Stage:
     """``(H, W)`` on the canvas of the reconstruction."""
     seconds: float
     """Wall seconds this step took (for ``network``: inference, not training)."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far the result may be from the truth: a standard deviation for every pixel.
+
+    NaN outside the scanned area.
+    """
+
+    phase: NDArray[np.float32]
+    """``(H, W)`` in radians, a global phase and a ramp left out."""
+    amplitude: NDArray[np.float32]
+    """``(H, W)``; a common factor left out."""
+    method: str
+    """What told: ``fisher``, ``halves``, ``bootstrap`` or ``combined``."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,8 @@ class Reconstruction:
     """Named curves of (seconds, value), for instance ``train/loss``."""
     held_out: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Sorted numbers of the patterns that were never fitted."""
+    uncertainty: Uncertainty | None = None
+    """Of the last stage, when it was asked for."""
 
     @property
     def obj(self) -> Complex:

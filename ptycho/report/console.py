@@ -26,13 +26,13 @@ def progress(show: bool, terminal: Console) -> Progress:
 
 
 @contextmanager
-def ticking(bars: Progress, name: str, total: int) -> Iterator[Callable[[int, float], None]]:
-    """A bar for solver iterations; yields what the solver calls after each."""
+def ticking(bars: Progress, name: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar; yields what moves it on, as the solver does after each iteration."""
     bars.start()
     bar = bars.add_task(name, total=total, note="")
 
-    def tick(iteration: int, error: float) -> None:
-        bars.update(bar, advance=1, note=f"error {error:.4g}")
+    def tick(iteration: int = 0, error: float | None = None) -> None:
+        bars.update(bar, advance=1, note="" if error is None else f"error {error:.4g}")
 
     yield tick
     bars.update(bar, completed=total)

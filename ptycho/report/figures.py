@@ -103,9 +103,10 @@ def _title(figure: Figure, reconstruction: Reconstruction, figures: Mapping[str,
 def head(figure: Figure, label: str, said: str) -> None:
     """Write the label of a page and, as large as it fits, a line below it."""
     # a label is a label: its $ and _ are no formula
-    above = figure.text(0.012, 0.965, label, va="center", parse_math=False)
+    inch = 1 / figure.get_figheight()
+    above = figure.text(0.012, 1 - 0.385 * inch, label, va="center", parse_math=False)
     above.set(fontsize=19, weight="bold")
-    line = figure.text(0.012, 0.93, said, va="center", color="#444444")
+    line = figure.text(0.012, 1 - 0.77 * inch, said, va="center", color="#444444")
     for size in (12, 11, 10, 9, 8):
         line.set_fontsize(size)
         if line.get_window_extent().x1 <= 0.988 * figure.bbox.width:
@@ -190,6 +191,8 @@ def _wide(
     others = [
         panels.Panel(partial(panels.draw_probe, probe=reconstruction.probe), modes, weight=0.3)
     ]
+    if reconstruction.uncertainty is not None:
+        others.append(image(partial(draw_uncertainty, reconstruction=reconstruction), right=_BAR))
     if reconstruction.curves:
         draw = partial(panels.draw_curves, curves=reconstruction.curves)
         others.append(panels.Panel(draw, 1.5, left=0.65, below=0.5, stretches=True, weight=0.3))
@@ -258,7 +261,10 @@ def _evidence(
         elif name == "stages":
             _stages(part, reconstruction, figures, views, scale)
         else:
-            left, right = part.subplots(1, 2)
+            sure = reconstruction.uncertainty is not None
+            left, *middle, right = part.subplots(1, 3 if sure else 2)
+            for axes in middle:
+                draw_uncertainty(axes, reconstruction)
             if true_view is None:
                 _illumination(left, reconstruction)
             else:
@@ -273,6 +279,15 @@ def draw_error(axes: Axes, view: panels.View, true_view: panels.View, known: boo
     what = "phase error" if known else "phase, difference from the estimate"
     title = f"{what}, MAE {np.abs(error).mean():.3f} rad"
     drawn = panels.draw_image(axes, error, title, panels.ERROR, (-most, most))
+    panels.colour_bar(axes, drawn)
+
+
+def draw_uncertainty(axes: Axes, reconstruction: Reconstruction) -> None:
+    """Draw the standard deviation of the phase over the scanned area."""
+    assert reconstruction.uncertainty is not None
+    sigma = reconstruction.uncertainty.phase[reconstruction.scanned]
+    most = max(float(np.percentile(sigma, 99)), 1e-9)
+    drawn = panels.draw_image(axes, sigma, "phase uncertainty (rad)", panels.SIGMA, (0, most))
     panels.colour_bar(axes, drawn)
 
 

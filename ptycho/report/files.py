@@ -73,7 +73,10 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
-    """Write ``object``, ``probe``, ``xcoords`` and ``ycoords`` (in pixels of that object)."""
+    """Write ``object``, ``probe``, ``xcoords`` and ``ycoords`` (in pixels of that object).
+
+    And ``phase_std`` and ``amplitude_std`` when they are known.
+    """
     arrays: dict[str, Any] = {
         "object": reconstruction.obj,
         "probe": reconstruction.probe,
@@ -84,5 +87,8 @@ def write_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
         arrays["pixel_size_m"] = np.float64(reconstruction.pixel_size_m)
     if reconstruction.held_out.size:
         arrays["held_out"] = reconstruction.held_out
+    if reconstruction.uncertainty is not None:
+        arrays["phase_std"] = reconstruction.uncertainty.phase
+        arrays["amplitude_std"] = reconstruction.uncertainty.amplitude
     with replacing(path) as temporary:
         np.savez(temporary, **arrays)

@@ -26,7 +26,7 @@ Image = NDArray[np.floating[Any]]
 Limits = tuple[float, float]
 
 AMPLITUDE, PHASE, CYCLIC, ERROR, LIGHT = "gray", "viridis", "twilight", "RdBu_r", "magma"
-RESIDUAL = "cividis"
+RESIDUAL, SIGMA = "cividis", "inferno"
 
 INK = "#333333"
 COLOURS = ("#1f5fa8", "#d9622b", "#2c8a57", "#8a4fa3", "#7a6a58")

@@ -1,18 +1,19 @@
 """``task=reconstruct``: a trained bundle meets a scan."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
 from ptycho.config.config import SolverConfig
-from ptycho.data.reconstruction import Reconstruction
+from ptycho.data.reconstruction import NETWORK, Reconstruction
 from ptycho.data.tiles import Lifted
 from ptycho.physics.solver import Recipe
 from ptycho.report.bundle import Bundle, BundleError
 from ptycho.report.metrics import Figures
-from ptycho.workflows import build, stages
+from ptycho.workflows import build, stages, uncertainty
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.session import Session
 
@@ -25,11 +26,14 @@ def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     network = _network_of(bundle, session)
     height, width = bundle.params["tile"]
     lift_recipe = _lift_recipe(bundle, run.solver)
-    gain = float(bundle.params.get("intensity_gain", 1.0))
-    found = reconstruct_with(
-        session, problem, network, (height, width), lift_recipe=lift_recipe, gain=gain
+    again = partial(
+        reconstruct_with,
+        network=network,
+        tile=(height, width),
+        lift_recipe=lift_recipe,
+        gain=float(bundle.params.get("intensity_gain", 1.0)),
     )
-    return session.report(problem, found)
+    return uncertainty.report(session, problem, again(session, problem), again)
 
 
 def reconstruct_with(
@@ -67,7 +71,7 @@ def reconstruct_with(
     )
     steps = [
         stages.as_stage("lift", first.obj, lift_seconds),
-        stages.as_stage("network", corrected, network_seconds),
+        stages.as_stage(NETWORK, corrected, network_seconds),
     ]
     if run.refine.iterations:
         refined, seconds = stages.timed(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from ptycho.config.choices import UncertaintyMethod
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.validate import leaves
 from ptycho.data.reconstruction import Reconstruction
@@ -33,6 +34,8 @@ from ptycho.workflows.problem import Problem, pick_device, pose
 
 TERMINATED = 143
 """Exit code after SIGTERM."""
+
+_FEWEST = 16  # patterns of which two halves can be made
 
 
 @dataclass
@@ -62,7 +65,9 @@ class Session:
 
     def pose(self, scan: Scan) -> Problem:
         """A scan laid out on this run's device, some patterns held out as the settings say."""
-        return pose(scan, self.device, self.run.data.holdout_fraction)
+        problem = pose(scan, self.device, self.run.data.holdout_fraction)
+        _refuse_to_halve(self.run.uncertainty.method, problem)
+        return problem
 
     def describe(self, problem: Problem) -> None:
         """Record what the run works on and with, before the long work."""
@@ -117,6 +122,17 @@ class Session:
         for file in self.files:
             if file.suffix in (".png", ".npz", ".zip"):
                 self.terminal.print(f"  {file}", markup=False)
+
+
+def _refuse_to_halve(method: UncertaintyMethod, problem: Problem) -> None:
+    """Before the long work, refuse a scan of which no two halves can be made."""
+    patterns = len(problem.scan) - len(problem.held_out)
+    if method.splits and patterns < _FEWEST:
+        raise UserError(
+            f"{problem.scan.label}: uncertainty.method={method} reconstructs two halves of the "
+            f"scan and needs at least {_FEWEST} patterns, got {patterns} that are not held out; "
+            "use uncertainty.method=bootstrap."
+        )
 
 
 def _refuse_nonsense(reconstruction: Reconstruction) -> None:

@@ -1,7 +1,9 @@
 """``task=solve``: the physics alone."""
 
+from ptycho.data.reconstruction import Reconstruction
 from ptycho.report.metrics import Figures
-from ptycho.workflows import build, stages
+from ptycho.workflows import build, stages, uncertainty
+from ptycho.workflows.problem import Problem
 from ptycho.workflows.session import Session
 
 
@@ -10,9 +12,14 @@ def solve(session: Session) -> dict[str, Figures]:
     run = session.run
     problem = session.pose(build.make_scan(run.data, run.model.N or 0))
     session.describe(problem)
-    recipe = build.make_recipe(run.solver)
+    return uncertainty.report(session, problem, solve_alone(session, problem), solve_alone)
+
+
+def solve_alone(session: Session, problem: Problem) -> Reconstruction:
+    """Solve from a flat object."""
+    solver = session.run.solver
+    recipe = build.make_recipe(solver)
     obj, seconds = stages.timed(
-        session.device, lambda: stages.solve(problem, run.solver, recipe, session.bars)
+        session.device, lambda: stages.solve(problem, solver, recipe, session.bars)
     )
-    found = problem.reconstruction([stages.as_stage("solver", obj, seconds)])
-    return session.report(problem, found)
+    return problem.reconstruction([stages.as_stage("solver", obj, seconds)])

@@ -1,6 +1,8 @@
 """``task=train``: lift, learn, reconstruct, refine, score."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from ptycho.config import legacy
-from ptycho.config.config import RunConfig
+from ptycho.config.choices import LoggerBackend
+from ptycho.config.config import LoggerConfig, RunConfig
 from ptycho.data.module import ScanModule
+from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.sweep import Judge
@@ -22,7 +26,7 @@ from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
 from ptycho.training.module import ObjectTraining
 from ptycho.training.schedules import adamw, schedule
-from ptycho.workflows import build, stages
+from ptycho.workflows import build, stages, uncertainty
 from ptycho.workflows.loggers import make_loggers
 from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
@@ -54,17 +58,44 @@ def train(session: Session) -> dict[str, Figures]:
     gain = history.gain
     legacy.set("intensity_scale", problem.brightened(gain).scale)
     _save(session, problem.brightened(gain), network, cut.tile, gain)
-    found = reconstruct_with(
-        session, problem, network, cut.tile, lifted=(lifted, lift_seconds), gain=gain
-    )
+    again = partial(reconstruct_with, network=network, tile=cut.tile, gain=gain)
+    found = again(session, problem, lifted=(lifted, lift_seconds))
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
-    figures = session.report(problem, with_curves(found, {LOSS: curve}))
+    found = with_curves(found, {LOSS: curve})
+    member = train_again if run.uncertainty.retrain else again
+    figures = uncertainty.report(session, problem, found, member)
     _say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
-        found = reconstruct_with(session, test, network, cut.tile, gain=gain)
-        session.report(test, found, prefix="test_")
+        uncertainty.report(session, test, again(session, test), again, prefix="test_")
     return figures
+
+
+def train_again(session: Session, problem: Problem) -> Reconstruction:
+    """Train another network, without saving or showing it, and reconstruct with it.
+
+    Args:
+        session: its folder receives the losses; its seed is the network's.
+        problem: what to learn from.
+    """
+    run = replace(session.run, logger=LoggerConfig(backend=LoggerBackend.none))
+    execution = replace(
+        session.execution,
+        logger_backend=LoggerBackend.none,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        recon_log_every_n_epochs=None,
+        profiler=None,
+    )
+    alone = replace(session, run=run, execution=execution, dashboard=None)
+    alone.folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(run.seed)
+    recipe = build.make_recipe(run.solver)
+    lifted = stages.lift(problem, run.model, recipe, alone.bars)
+    network = network_on(build.make_network(run.model), alone.device)
+    cut = tiles(problem, lifted, run.trainer.batch_size)
+    gain = fit(alone, problem, network, cut, lifted).gain
+    return reconstruct_with(alone, problem, network, cut.tile, lifted=(lifted, 0.0), gain=gain)
 
 
 def fit(

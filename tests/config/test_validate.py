@@ -77,6 +77,10 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("solver.subsets", 5, "at most 4"),
     ("refine.iterations", -1, "at least 0"),
     ("refine.poisson_iterations", -1, "at least 0"),
+    ("uncertainty.members", 0, "at least 1"),
+    ("uncertainty.members", 1001, "at most 1000"),
+    ("uncertainty.seed", -1, "at least 0"),
+    ("uncertainty.seed", 2**32, "at most 4294967295"),
 ]
 
 CROSS: list[tuple[dict[str, Any], str]] = [
@@ -122,6 +126,30 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     (
         {"data.test_data_file": "b.npz", "task": Task.solve},
         r"^data\.test_data_file is scored by task=train only, and this is task=solve\.$",
+    ),
+    (
+        {"uncertainty.members": 5},
+        r"^uncertainty\.members is for uncertainty\.method=bootstrap or .* is none; leave",
+    ),
+    (
+        {"uncertainty.seed": 5, "uncertainty.method": "halves"},
+        r"^uncertainty\.seed is for uncertainty\.method=bootstrap or .* is halves; leave",
+    ),
+    (
+        {"uncertainty.retrain": True, "uncertainty.method": "fisher"},
+        r"^uncertainty\.retrain is for uncertainty\.method=bootstrap, halves or .* is fisher\.$",
+    ),
+    (
+        {"uncertainty.retrain": True, "uncertainty.method": "halves", "task": Task.solve},
+        r"^uncertainty\.retrain trains networks, which only task=train does, got solve\.$",
+    ),
+    (
+        {
+            "uncertainty.retrain": True,
+            "uncertainty.method": "bootstrap",
+            "trainer.strategy": "ddp",
+        },
+        r"^uncertainty\.retrain needs trainer\.strategy=auto, got ddp\.$",
     ),
     ({"model.gridsize": 2}, r"^model\.gridsize must be 1 for object_pinn.*got 2\.$"),
     (

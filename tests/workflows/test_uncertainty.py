@@ -1,0 +1,220 @@
+"""The uncertainty of a result: laws of the estimates, and runs through the real command."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho.config.config import RunConfig, UserError
+from ptycho.data.npz import write_npz
+from ptycho.data.reconstruction import Reconstruction
+from ptycho.workflows import session as session_
+from ptycho.workflows import stages, uncertainty
+from ptycho.workflows.problem import Problem
+from ptycho.workflows.session import Session
+from ptycho.workflows.solve import solve_alone
+from tests.runs import launched, session_of, tiny_run, tiny_scan
+
+FROM_FILE: dict[str, Any] = {
+    "data__source": "npz", "data__nphotons": None, "model__N": None,
+    "data__synthetic__n_patterns": 1600, "data__synthetic__step": 6.0,
+    "data__synthetic__probe_radius": 12.0,
+}  # fmt: skip
+METHODS = ("fisher", "halves", "bootstrap", "combined")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than a tiny solve."""
+    for module, name in ((session_, "save_picture"), (uncertainty, "save_uncertainty")):
+        monkeypatch.setattr(module, name, lambda _, __, path: path.write_bytes(b"png"))
+
+
+def solved(folder: Path, **changes: Any) -> Path:
+    return launched(folder, task="solve", **changes)
+
+
+def told(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())["uncertainty"]
+    return content
+
+
+def maps(folder: Path) -> np.ndarray:
+    with np.load(folder / "reconstruction.npz") as file:
+        return np.stack([file["phase_std"], file["amplitude_std"]])
+
+
+def variance(method: str, folder: Path, again: Any = solve_alone, **scan: Any) -> np.ndarray:
+    """Of the tiny scan, solved."""
+    run = tiny_run(uncertainty__method=method, solver__iterations=30)
+    with session_of(run, folder) as opened:
+        problem = opened.pose(tiny_scan(**scan))
+        found = solve_alone(opened, problem)
+        return uncertainty.estimate(opened, problem, found, again).variance
+
+
+class TestLaws:
+    @pytest.mark.parametrize("method", ["fisher", "bootstrap", "halves"])
+    def test_a_hundred_times_the_photons_a_tenth_of_the_uncertainty(
+        self, tmp_path: Path, method: str
+    ) -> None:
+        few, many = (
+            np.sqrt(np.median(variance(method, tmp_path / f"{photons}", photons=photons), (1, 2)))
+            for photons in (1e4, 1e6)
+        )
+        # the solver adds what it leaves unfinished, which more photons do not mend
+        assert few / many == pytest.approx(10, rel=1e-2 if method == "fisher" else 0.5)
+
+    def test_noise_of_a_method_is_found_again(self, tmp_path: Path) -> None:
+        run = tiny_run(uncertainty__method="bootstrap", uncertainty__members=4)
+        with session_of(run, tmp_path / "run") as opened:
+            problem = opened.pose(tiny_scan(photons=1e9))
+            found, sigma = solve_alone(opened, problem), 0.03
+
+            def noisy(session: Session, problem: Problem) -> Reconstruction:
+                """Whatever is drawn: the result with noise of known size."""
+                rng = np.random.default_rng(session.run.seed)
+                real, imaginary = sigma * rng.normal(size=(2, *found.obj.shape))
+                obj = torch.from_numpy(found.obj + (real + 1j * imaginary).astype(np.complex64))
+                return problem.reconstruction([stages.as_stage("solver", obj, 0.0)])
+
+            _, amplitude = uncertainty.estimate(opened, problem, found, noisy).variance
+        assert np.sqrt(np.median(amplitude)) == pytest.approx(sigma, rel=0.1)
+
+    def test_combined_is_the_larger_of_both(self, tmp_path: Path) -> None:
+        both, *parts = (
+            variance(method, tmp_path / method) for method in ("combined", "bootstrap", "halves")
+        )
+        np.testing.assert_array_equal(both, np.maximum(*parts))
+
+    def test_halves_need_patterns(self, tmp_path: Path) -> None:
+        with (
+            session_of(tiny_run(uncertainty__method="halves"), tmp_path / "run") as opened,
+            pytest.raises(UserError, match=r"needs at least 16 patterns, got 15 .*=bootstrap\.$"),
+        ):
+            opened.pose(tiny_scan(n_patterns=16))
+
+
+@pytest.mark.usefixtures("no_pictures")
+class TestRuns:
+    @pytest.mark.parametrize("method", METHODS)
+    def test_every_method_tells_every_pixel(self, tmp_path: Path, method: str) -> None:
+        folder = solved(tmp_path / "run", uncertainty__method=method)
+        known = told(folder)
+        assert known["method"] == method
+        for name, sigma in zip(("phase", "amplitude"), maps(folder), strict=True):
+            inside = sigma[np.isfinite(sigma)]
+            assert 28**2 / 2 < inside.size < sigma.size
+            assert (inside > 0).all()
+            assert known[name]["rms_sigma"] == pytest.approx(
+                np.sqrt(np.square(inside).mean()), rel=1e-4
+            )
+            assert 0 <= known[name]["calibration_error"] <= 0.5
+            assert len(known[name]["reliability"]) == 99
+        assert (folder / "uncertainty.png").is_file()
+
+    def test_same_seed_same_bits(self, tmp_path: Path) -> None:
+        one, same, other = (
+            maps(solved(tmp_path / name, uncertainty__method="bootstrap", uncertainty__seed=seed))
+            for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        )
+        np.testing.assert_array_equal(one, same)
+        assert not np.array_equal(one, other, equal_nan=True)
+
+    def test_without_a_truth_there_is_no_calibration(self, tmp_path: Path) -> None:
+        scan = tiny_scan()
+        write_npz(tmp_path / "scan.npz", replace(scan, truth=None, truth_is_known=False))
+        folder = solved(
+            tmp_path / "run", uncertainty__method="bootstrap",
+            data__train_data_file=str(tmp_path / "scan.npz"), **FROM_FILE,
+        )  # fmt: skip
+        assert set(told(folder)["phase"]) == {"rms_sigma"}
+        assert np.isfinite(maps(folder)).any()
+
+    def test_a_wrong_probe_is_noticed_and_halves_see_its_harm(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        scan = tiny_scan(photons=1e6)
+        y, x = np.mgrid[-16:16, -16:16]
+        bent = scan.probe * np.exp(0.02j * (y**2 - x**2)).astype(np.complex64)
+        write_npz(tmp_path / "scan.npz", replace(scan, probe=bent))
+        common: dict[str, Any] = FROM_FILE | {
+            "data__train_data_file": str(tmp_path / "scan.npz"),
+            "data__holdout_fraction": 0.2,
+        }
+        alone = solved(tmp_path / "a", uncertainty__method="bootstrap", **common)
+        said = " ".join(capsys.readouterr().out.split())
+        assert "times as far from the model as photon noise explains" in said
+        assert told(alone)["misfit"] > 5
+        both = solved(tmp_path / "b", uncertainty__method="combined", **common)
+        assert told(both)["phase"]["rms_sigma"] > 2 * told(alone)["phase"]["rms_sigma"]
+        assert "use uncertainty.method=combined" not in capsys.readouterr().out
+
+    def test_networks_are_trained_again_when_asked(self, tmp_path: Path) -> None:
+        changes: dict[str, Any] = {"trainer__nepochs": 1, "refine__iterations": 0}
+        method = {"uncertainty__method": "bootstrap"}
+        shared = launched(tmp_path / "a", **changes, **method)
+        own = launched(tmp_path / "b", **changes, **method, uncertainty__retrain=True)
+        assert not (shared / "members").exists()
+        assert {one.name for one in (own / "members").iterdir()} == {"0", "1"}
+        losses = [(own / "members" / name / "metrics.csv").read_text() for name in "01"]
+        assert losses[0] != losses[1]
+        assert not np.array_equal(maps(shared), maps(own), equal_nan=True)
+
+    def test_a_shared_network_is_admitted(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        launched(
+            tmp_path / "a",
+            trainer__nepochs=1,
+            refine__iterations=0,
+            uncertainty__method="bootstrap",
+        )
+        assert "the members share that network" in capsys.readouterr().out
+
+    def test_a_bundle_and_a_second_scan_have_their_own(self, tmp_path: Path) -> None:
+        write_npz(tmp_path / "test.npz", tiny_scan(seed=3))
+        changes: dict[str, Any] = {"uncertainty__method": "bootstrap", "trainer__nepochs": 1}
+        trained = launched(
+            tmp_path / "a", data__test_data_file=str(tmp_path / "test.npz"), **changes
+        )
+        content = json.loads((trained / "metrics.json").read_text())
+        assert content["test_uncertainty"] != content["uncertainty"]
+        assert (trained / "test_uncertainty.png").is_file()
+        folder = launched(
+            tmp_path / "b", task="reconstruct", bundle=str(trained / "wts.h5.zip"),
+            uncertainty__method="bootstrap",
+        )  # fmt: skip
+        np.testing.assert_array_equal(maps(folder), maps(trained))
+
+    @pytest.mark.parametrize("stop", [KeyboardInterrupt, UserError])
+    def test_who_stops_it_keeps_the_result(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+    ) -> None:
+        def stopped(*_: Any) -> None:
+            raise stop
+
+        monkeypatch.setattr(uncertainty, "estimate", stopped)
+        with pytest.raises(stop):
+            solved(tmp_path / "run", uncertainty__method="bootstrap")
+        state = json.loads((tmp_path / "run" / "status.json").read_text())["state"]
+        assert state == ("interrupted" if stop is KeyboardInterrupt else "failed")
+        with np.load(tmp_path / "run" / "reconstruction.npz") as file:
+            assert "object" in file
+            assert "phase_std" not in file
+        metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+        assert "stages" in metrics
+        assert "uncertainty" not in metrics
+
+
+def test_nothing_is_estimated_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uncertainty, "estimate", pytest.fail)
+    folder = solved(tmp_path / "run")
+    with np.load(folder / "reconstruction.npz") as file:
+        assert "phase_std" not in file
+    assert not (folder / "uncertainty.png").exists()
+    assert RunConfig().uncertainty.method == "none"
