@@ -23,6 +23,7 @@ from ptycho.data.tiles import TileDataset
 from ptycho.report.console import console, progress
 from ptycho.workflows import build, stages
 from ptycho.workflows.factory import execution_config
+from ptycho.workflows.lessons import tiles as cut
 from ptycho.workflows.problem import Problem, pose
 
 PATHS = (
@@ -71,7 +72,6 @@ def train(problem: Problem, out: Path, epochs: int) -> None:
     recipe, network = build.make_recipe(run.solver), build.make_network(run.model)
     bars = progress(False, console(quiet=True))
     fit = prepared(run, problem, network)
-    from ptycho.workflows.train import tiles as cut  # Lightning is loaded by now
 
     at_once = run.execution.inference_batch_size
     clock = protocol.Clock()

@@ -23,7 +23,7 @@ from ptycho.data.npz import write_npz
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.training.module import ObjectTraining
-from ptycho.workflows import build, reconstruct, session, stages
+from ptycho.workflows import build, lessons, reconstruct, session, stages
 from ptycho.workflows import train as train_
 from ptycho.workflows.launch import launch
 from ptycho.workflows.preflight import check_surroundings
@@ -62,6 +62,12 @@ def digest(*arrays: Any) -> str:
 def the_scan(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
     return scan.sha256, scan.label
+
+
+def the_lessons(run: RunConfig, folder: Path) -> Any:
+    with session_of(run, folder) as opened:
+        found = lessons.further(opened, build.make_recipe(run.solver))
+    return [(one.sha256, len(one.cut)) for one in found]
 
 
 def the_held_out(run: RunConfig, folder: Path) -> Any:
@@ -302,6 +308,7 @@ TABLE: dict[str, Flip] = {
     "data.synthetic.jitter": Flip(0.5, the_scan),
     "data.synthetic.probe_radius": Flip(5.0, the_scan),
     "data.synthetic.seed": Flip(1, the_scan),
+    "data.synthetic.n_objects": Flip(2, the_lessons),
     "model.architecture": Flip("transformer", refused),  # there is one so far
     "model.N": Flip(24, the_scan),
     "model.gridsize": Flip(2, refused),

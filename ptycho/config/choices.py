@@ -32,6 +32,7 @@ class SyntheticObject(StrEnum):
     natural = "natural"
     dead_leaves = "dead_leaves"
     chip = "chip"
+    mixed = "mixed"
 
 
 class Architecture(StrEnum):

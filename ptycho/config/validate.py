@@ -174,6 +174,12 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
             )
         if data.synthetic != SyntheticConfig():
             yield "data.synthetic.* describes a simulated scan; data.source=npz reads one instead."
+    several = data.synthetic.n_objects
+    if several > 1 and run.task != Task.train:
+        yield (
+            f"data.synthetic.n_objects={several} scans are for task=train, "
+            f"and this is task={run.task}, which works on one. Leave it out."
+        )
     if data.test_data_file and run.task != Task.train:
         yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
 

@@ -37,6 +37,8 @@ class Batch(NamedTuple):
     """int64 ``(2,)``: first row and column of the tile on the canvas."""
     lit: Window
     """Rows and columns of the tile that the beam reaches: what the network corrects."""
+    scan: int = 0
+    """Which of the scans that are trained on."""
 
 
 @dataclass(frozen=True)

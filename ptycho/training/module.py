@@ -1,7 +1,7 @@
 """The experiment as Lightning sees it: predict, measure, compare, log."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import lightning
 import torch
@@ -21,6 +21,7 @@ class ObjectTraining(lightning.LightningModule):
         experiment: the known probe and the positions.
         judge: compares expected photons with measured amplitudes.
         optimiser: makes the optimiser and its schedule; called with this module.
+        further: probes and positions of more scans to learn from.
     """
 
     def __init__(
@@ -29,10 +30,11 @@ class ObjectTraining(lightning.LightningModule):
         experiment: Experiment,
         judge: Judge,
         optimiser: Callable[["ObjectTraining"], Any],
+        further: Sequence[Experiment] = (),
     ) -> None:
         super().__init__()
         self.network = network
-        self.experiment = experiment
+        self.experiments = nn.ModuleList([experiment, *further])
         self.judge = judge
         self.optimiser = optimiser
         self.last: tuple[Tensor, Tensor] | None = None  # object before and after, for the guard
@@ -43,7 +45,8 @@ class ObjectTraining(lightning.LightningModule):
         after = self.network(before[None], pull[None], light[None])[0]
         obj = batch.obj.clone()
         obj[batch.lit] = after
-        experiment = self.experiment.of(batch.which, batch.origin)
+        whole = cast(Experiment, self.experiments[batch.scan])
+        experiment = whole.of(batch.which, batch.origin)
         # a share of the photons: the loss is of order one at any dose
         loss = misfit(experiment, obj, batch.amplitude, self.judge) / photons(batch.amplitude)
         self.last = (before, after.detach())

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ptycho.config.choices import DataSource, LossMode
+import numpy as np
+
+from ptycho.config.choices import DataSource, LossMode, SyntheticObject
 from ptycho.config.config import (
     DataConfig,
     ModelConfig,
@@ -20,25 +22,48 @@ from ptycho.physics.likelihood import amplitude_misfit, poisson_misfit
 from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
 
+_MIXED = (SyntheticObject.dead_leaves, SyntheticObject.chip, SyntheticObject.natural)
 
-def make_scan(data: DataConfig, patch_size: int) -> Scan:
-    """Read or simulate the scan of a run."""
+
+def make_scan(data: DataConfig, patch_size: int, number: int = 0) -> Scan:
+    """Read or simulate the scan of a run.
+
+    Args:
+        data: settings.
+        patch_size: side N of a simulated pattern.
+        number: 0, or which of the further scans to train on (simulated ones only).
+    """
     if data.source == DataSource.synthetic:
         made = data.synthetic
         scan = simulate(
-            kind=made.object,
+            kind=kind_of(made.object, number),
             n_patterns=made.n_patterns,
             patch_size=patch_size,
             photons=float(data.nphotons or 0),
             step=made.step,
             jitter=made.jitter,
             probe_radius=made.probe_radius,
-            seed=made.seed,
-            label=data.label,
+            seed=seed_of(made.seed, number),
+            label=f"{data.label}_{number + 1}" if number else data.label,
+            number=number,
         )
     else:
         scan = read_scan(str(data.train_data_file), data)
     return scan.first(data.n_images)
+
+
+def kind_of(kind: SyntheticObject, number: int) -> str:
+    """The kind of object of one of several scans."""
+    if kind != SyntheticObject.mixed:
+        return kind.value
+    return _MIXED[number % len(_MIXED)].value
+
+
+def seed_of(seed: int, number: int) -> int:
+    """The seed of one of several scans: that of the settings for the first."""
+    if number == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
 def read_scan(path: str, data: DataConfig) -> Scan:

@@ -89,10 +89,18 @@ def _network_of(bundle: Bundle, session: Session) -> nn.Module:
 
 
 def _unseen(bundle: Bundle, problem: Problem) -> Problem:
-    """Hold nothing out that the network was trained on, where it meets its own scan again."""
-    if bundle.params.get("data_sha256") != problem.scan.sha256:
+    """Hold nothing out that the network was trained on, where it meets one of its scans again."""
+    held_out = seen(bundle).get(problem.scan.sha256)
+    if held_out is None:
         return problem
-    return problem.holding_out(np.intersect1d(problem.held_out, bundle.params["held_out"]))
+    return problem.holding_out(np.intersect1d(problem.held_out, np.array(held_out, dtype=int)))
+
+
+def seen(bundle: Bundle) -> dict[str, list[int]]:
+    """The scans a network was trained on, and which of their patterns it was not shown."""
+    params = bundle.params
+    own = {params["data_sha256"]: params["held_out"]} if "data_sha256" in params else {}
+    return {**params.get("also_seen", {}), **own}
 
 
 def _lift_recipe(bundle: Bundle, solver: SolverConfig) -> Recipe:

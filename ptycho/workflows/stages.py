@@ -34,11 +34,13 @@ def as_stage(name: str, obj: Tensor, seconds: float) -> Stage:
 
 
 @torch.no_grad()
-def lift(problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress) -> Lifted:
+def lift(
+    problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress, name: str = "lift"
+) -> Lifted:
     """A first answer: a few solver iterations, and what the patterns still ask for."""
     total = model.lift_coarse_iterations + model.lift_iterations
     solver = problem.solver(recipe)
-    with ticking(bars, "lift", total) as tick:
+    with ticking(bars, name, total) as tick:
         obj = problem.start(model.lift_coarse_iterations, recipe, tick)
         obj = solver.run(obj, model.lift_iterations, on_iteration=tick)
     pull, _ = solver.back_projection(obj)

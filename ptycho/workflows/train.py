@@ -1,6 +1,6 @@
 """``task=train``: lift, learn, reconstruct, refine, score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from torch import nn
 from ptycho.config import legacy
 from ptycho.data.module import ScanModule
 from ptycho.data.tiles import Lifted, TileDataset
-from ptycho.nn.object_net import STRIDE
 from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
@@ -20,7 +19,8 @@ from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
 from ptycho.training.module import ObjectTraining
 from ptycho.training.schedules import adamw, schedule
-from ptycho.workflows import build, stages
+from ptycho.workflows import build, lessons, stages
+from ptycho.workflows.lessons import Lesson, tiles
 from ptycho.workflows.loggers import make_loggers
 from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
@@ -46,10 +46,11 @@ def train(session: Session) -> dict[str, Figures]:
     lifted, lift_seconds = stages.timed(session.device, work)
     network = network_on(build.make_network(run.model), session.device)
     cut = tiles(problem, lifted, run.trainer.batch_size)
-    history = fit(session, problem, network, cut, lifted)
+    further = lessons.further(session, recipe)
+    history = fit(session, problem, network, cut, lifted, further)
     if not session.first:
         return {}
-    _save(session, problem, network, cut.tile)
+    _save(session, problem, network, cut.tile, further)
     found = reconstruct_with(session, problem, network, cut.tile, lifted=(lifted, lift_seconds))
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
     figures = session.report(problem, with_curves(found, {LOSS: curve}))
@@ -62,7 +63,12 @@ def train(session: Session) -> dict[str, Figures]:
 
 
 def fit(
-    session: Session, problem: Problem, network: nn.Module, cut: TileDataset, lifted: Lifted
+    session: Session,
+    problem: Problem,
+    network: nn.Module,
+    cut: TileDataset,
+    lifted: Lifted,
+    further: Sequence[Lesson] = (),
 ) -> History:
     """Let Lightning train; the network is left on the device with its best weights."""
     run, execution = session.run, session.execution
@@ -71,6 +77,7 @@ def fit(
         problem.experiment,
         build.make_judge(run.trainer.torch_loss_mode),
         _optimiser(session),
+        [lesson.experiment for lesson in further],
     )
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
@@ -89,7 +96,8 @@ def fit(
         log_every_n_steps=1,
         profiler=_profiler(session),
     )  # fmt: skip
-    data = ScanModule(cut, run.seed, **build.loader_arguments(execution))
+    more = [lesson.cut for lesson in further]
+    data = ScanModule(cut, run.seed, more, **build.loader_arguments(execution))
     try:
         trainer.fit(module, data)
     except SystemExit as error:
@@ -103,16 +111,6 @@ def fit(
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
     return history
-
-
-def tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
-    """The patterns that may be learnt from, over the lifted object."""
-    on_cpu = Lifted(lifted.obj.cpu(), lifted.pull.cpu(), lifted.light.cpu())
-    amplitude = torch.from_numpy(problem.scan.amplitude)
-    numbers = None if problem.fitted is None else problem.fitted.cpu().numpy()
-    return TileDataset(
-        on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers
-    )
 
 
 def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
@@ -200,7 +198,13 @@ def _profiler(session: Session) -> Any:
     return make(dirpath=session.folder, filename="profile")
 
 
-def _save(session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int]) -> None:
+def _save(
+    session: Session,
+    problem: Problem,
+    network: nn.Module,
+    tile: tuple[int, int],
+    further: Sequence[Lesson] = (),
+) -> None:
     bundle = Bundle(
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
@@ -211,6 +215,7 @@ def _save(session: Session, problem: Problem, network: nn.Module, tile: tuple[in
             "tile": list(tile),
             "data_sha256": problem.scan.sha256,
             "held_out": problem.held_out.tolist(),
+            "also_seen": {lesson.sha256: [] for lesson in further},
         },
     )
     save_bundle(session.path(NAME), bundle)
