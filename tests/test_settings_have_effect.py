@@ -22,6 +22,7 @@ from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.npz import write_npz
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
+from ptycho.report.bundle import load_bundle
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import build, lessons, reconstruct, session, stages
 from ptycho.workflows import train as train_
@@ -29,7 +30,17 @@ from ptycho.workflows.launch import launch
 from ptycho.workflows.preflight import check_surroundings
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.reconstruct import network_on
-from tests.runs import CPU, lifted, quiet, session_of, tiles_of, tiny_problem, tiny_run, tiny_scan
+from tests.runs import (
+    CPU,
+    launched,
+    lifted,
+    quiet,
+    session_of,
+    tiles_of,
+    tiny_problem,
+    tiny_run,
+    tiny_scan,
+)
 
 Observer = Callable[[RunConfig, Path], Any]
 
@@ -45,6 +56,9 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
         )  # fmt: skip
     write_npz(folder / "test.npz", tiny_scan(seed=3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+        launched(folder / "trained", trainer__nepochs=1)
     return folder
 
 
@@ -152,6 +166,13 @@ def the_run_folder(run: RunConfig, folder: Path) -> Any:
         patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
+
+
+def the_bundle(run: RunConfig, folder: Path) -> Any:
+    the_run_folder(run, folder)
+    steps = len((folder / "metrics.csv").read_text().splitlines())
+    weights = load_bundle(folder / "wts.h5.zip").weights
+    return steps, digest(*(weights[name] for name in sorted(weights)))
 
 
 class _EnoughError(Exception):
@@ -288,6 +309,10 @@ class Flip:
 FROM_FILE = {"data.source": "npz", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
+ADAPTING = {
+    "task": "adapt", "bundle": "{scans}/trained/wts.h5.zip", "trainer.nepochs": 50,
+    "data.synthetic.seed": 5, "adapt.epochs": 1,
+}  # fmt: skip
 STEADY = {"trainer.scheduler": "Default"}
 
 TABLE: dict[str, Flip] = {
@@ -366,6 +391,8 @@ TABLE: dict[str, Flip] = {
     "solver.subsets": Flip(1, the_solution),
     "refine.iterations": Flip(3, the_refinement),
     "refine.poisson_iterations": Flip(2, the_refinement),
+    "adapt.epochs": Flip(2, the_bundle, ADAPTING),
+    "adapt.learning_rate": Flip(2e-3, the_bundle, ADAPTING),
     "logger.backend": Flip("csv", the_files),
     "logger.experiment": Flip("mine", the_dashboard, LOGGED),
     "logger.run_name": Flip("mine", the_dashboard, LOGGED),

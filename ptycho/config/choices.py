@@ -9,6 +9,11 @@ class Task(StrEnum):
     train = "train"
     reconstruct = "reconstruct"
     solve = "solve"
+    adapt = "adapt"
+
+
+WITH_BUNDLE = (Task.reconstruct, Task.adapt)
+"""Tasks that begin with a trained network."""
 
 
 class DataSource(StrEnum):

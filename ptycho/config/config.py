@@ -260,6 +260,16 @@ class RefineConfig:
 
 
 @dataclass(kw_only=True)
+class AdaptConfig:
+    """How a trained network gets used to a new scan; ``task=adapt``."""
+
+    epochs: int = setting(8, at_least=1)
+    """Passes over the scan, in place of ``trainer.nepochs``."""
+    learning_rate: float = setting(1e-3, above=0, at_most=1)
+    """Peak learning rate, in place of ``trainer.learning_rate``."""
+
+
+@dataclass(kw_only=True)
 class LoggerConfig:
     """Where runs are reviewed; conf/logger."""
 
@@ -288,17 +298,19 @@ class RunConfig:
     """All settings of one run."""
 
     task: Task = Task.train
-    """``train`` a network and reconstruct, ``reconstruct`` with a bundle, or ``solve``."""
+    """``train`` a network and reconstruct, ``reconstruct`` with a bundle, ``adapt`` a bundle to
+    the scan first, or ``solve`` without a network."""
     seed: int = setting(0, at_least=0, at_most=2**32 - 1)
     """Seed of network, batches and training."""
     bundle: str | None = None
-    """Trained bundle (``wts.h5.zip`` or its unpacked folder) for ``task=reconstruct``."""
+    """Trained bundle (``wts.h5.zip`` or its unpacked folder) to reconstruct with or to adapt."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 

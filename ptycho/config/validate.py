@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from ptycho.config.choices import (
+    WITH_BUNDLE,
     Accelerator,
     Architecture,
     DataSource,
@@ -26,6 +27,7 @@ from ptycho.config.config import (
     PyTorchExecutionConfig,
     RunConfig,
     SyntheticConfig,
+    TrainerConfig,
 )
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
@@ -132,13 +134,29 @@ def _near(word: str, names: list[str]) -> list[str]:
 
 
 def _task_faults(run: RunConfig) -> Iterator[str]:
-    if run.task == Task.reconstruct and not run.bundle:
+    if run.task in WITH_BUNDLE and not run.bundle:
         yield (
-            "bundle must name a trained bundle for task=reconstruct, got nothing; "
+            f"bundle must name a trained bundle for task={run.task}, got nothing; "
             "type bundle=RUN_FOLDER/wts.h5.zip."
         )
-    if run.task != Task.reconstruct and run.bundle:
-        yield f"bundle is read by task=reconstruct only, and this is task={run.task}."
+    if run.task not in WITH_BUNDLE and run.bundle:
+        yield (
+            f"bundle is read by task=reconstruct and task=adapt only, and this is task={run.task}."
+        )
+    if run.task == Task.adapt:
+        yield from _learning_faults(run)
+
+
+def _learning_faults(run: RunConfig) -> Iterator[str]:
+    """Settings of a training that an adaptation has its own of."""
+    usual = TrainerConfig()
+    for name, instead in (("nepochs", "epochs"), ("learning_rate", "learning_rate")):
+        value = getattr(run.trainer, name)
+        if value != getattr(usual, name):
+            yield (
+                f"trainer.{name}={value} is for task=train; for task=adapt "
+                f"adapt.{instead} says it. Leave it out, or type adapt.{instead}={value}."
+            )
 
 
 def _data_faults(run: RunConfig) -> Iterator[str]:

@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from ptycho.config.choices import Accelerator, DataSource, LoggerBackend, Task
+from ptycho.config.choices import WITH_BUNDLE, Accelerator, DataSource, LoggerBackend
 from ptycho.config.config import ConfigError, RunConfig
 
 
@@ -29,7 +29,7 @@ def file_faults(run: RunConfig) -> list[str]:
         faults += _scan_faults("data.train_data_file", data.train_data_file, data.label)
     if data.test_data_file:
         faults += _scan_faults("data.test_data_file", data.test_data_file, data.label)
-    if run.task == Task.reconstruct and run.bundle and not Path(run.bundle).exists():
+    if run.task in WITH_BUNDLE and run.bundle and not Path(run.bundle).exists():
         faults.append(
             f"bundle: no such file or folder: {Path(run.bundle).absolute()}; training writes "
             "wts.h5.zip into its run folder."

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from ptycho.config import legacy
+from ptycho.config.choices import Task
 from ptycho.data.module import ScanModule
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.report.bundle import NAME, Bundle, save_bundle
@@ -50,11 +51,11 @@ def train(session: Session) -> dict[str, Figures]:
     history = fit(session, problem, network, cut, lifted, further)
     if not session.first:
         return {}
-    _save(session, problem, network, cut.tile, further)
+    seen: dict[str, list[int]] = {lesson.sha256: [] for lesson in further}
+    save(session, problem, network, cut.tile, plain_config(run), seen)
     found = reconstruct_with(session, problem, network, cut.tile, lifted=(lifted, lift_seconds))
-    curve = [(row["seconds"], row[LOSS]) for row in history.rows]
-    figures = session.report(problem, with_curves(found, {LOSS: curve}))
-    _say_training(session, history)
+    figures = session.report(problem, with_curves(found, curve(history)))
+    say_training(session, history, "trained")
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
         found = reconstruct_with(session, test, network, cut.tile)
@@ -113,6 +114,11 @@ def fit(
     return history
 
 
+def curve(history: History) -> dict[str, list[tuple[float, float]]]:
+    """The loss over the seconds, for the picture."""
+    return {LOSS: [(row["seconds"], row[LOSS]) for row in history.rows]}
+
+
 def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
     how = session.run.trainer
 
@@ -136,7 +142,8 @@ def _callbacks(session: Session, save: Callable[[int], None]) -> list[Callback]:
     if execution.enable_progress_bar:
         chosen.append(RunProgress(session.bars))
     if execution.collapse_guard:
-        chosen.append(CollapseGuard())
+        adapts = session.run.task == Task.adapt
+        chosen.append(CollapseGuard("adapt.learning_rate" if adapts else "trainer.learning_rate"))
     if execution.early_stop_patience is not None:
         chosen.append(EarlyStopping(LOSS, patience=execution.early_stop_patience, mode="min"))
     if execution.recon_log_every_n_epochs is not None:
@@ -198,30 +205,42 @@ def _profiler(session: Session) -> Any:
     return make(dirpath=session.folder, filename="profile")
 
 
-def _save(
+def save(
     session: Session,
     problem: Problem,
     network: nn.Module,
     tile: tuple[int, int],
-    further: Sequence[Lesson] = (),
+    config: dict[str, Any],
+    also_seen: dict[str, list[int]],
 ) -> None:
+    """Write the bundle of a network trained on a scan.
+
+    Args:
+        session: where to write.
+        problem: the scan.
+        network: trained.
+        tile: size of the tiles it was trained on.
+        config: settings, plain; its ``solver`` says how the network's input is made.
+        also_seen: checksums of more scans it was trained on, and what it was not shown of them.
+    """
     bundle = Bundle(
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
-        config=plain_config(session.run),
+        config=config,
         params={
             **legacy.cfg,
             "intensity_scale": problem.scale,
             "tile": list(tile),
             "data_sha256": problem.scan.sha256,
             "held_out": problem.held_out.tolist(),
-            "also_seen": {lesson.sha256: [] for lesson in further},
+            "also_seen": also_seen,
         },
     )
     save_bundle(session.path(NAME), bundle)
 
 
-def _say_training(session: Session, history: History) -> None:
+def say_training(session: Session, history: History, verb: str) -> None:
+    """Record and print how long it took and how fast it went."""
     if not history.rows:
         return
     last = history.rows[-1]
@@ -232,7 +251,7 @@ def _say_training(session: Session, history: History) -> None:
         "patterns_per_s": rate,
     }  # fmt: skip
     session.terminal.print(
-        f"network trained for {last['seconds']:.1f} s, {len(history.rows)} of "
+        f"network {verb} for {last['seconds']:.1f} s, {len(history.rows)} of "
         f"{session.run.trainer.nepochs} epochs "
         f"({rate:,.0f} patterns/s), loss {last[LOSS]:.4g}"
     )

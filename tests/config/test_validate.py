@@ -40,6 +40,11 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("trainer.learning_rate", 1.5, "at most 1"),
     ("trainer.weight_decay", -1e-4, "at least 0"),
     ("trainer.warmup_steps", -1, "at least 0"),
+    ("data.synthetic.n_objects", 0, "at least 1"),
+    ("data.synthetic.n_objects", 1001, "at most 1000"),
+    ("adapt.epochs", 0, "at least 1"),
+    ("adapt.learning_rate", 0.0, "greater than 0"),
+    ("adapt.learning_rate", 1.5, "at most 1"),
     ("trainer.gradient_clip_val", 0.0, "greater than 0"),
     ("trainer.accum_steps", 0, "at least 1"),
     ("trainer.nepochs", 0, "at least 1"),
@@ -76,7 +81,19 @@ LIMITS: list[tuple[str, Any, str]] = [
 
 CROSS: list[tuple[dict[str, Any], str]] = [
     ({"task": Task.reconstruct}, r"^bundle must name a trained bundle .*got nothing.*bundle=RUN"),
-    ({"bundle": "b.zip"}, r"^bundle is read by task=reconstruct only, and this is task=train\.$"),
+    ({"task": Task.adapt}, r"^bundle must name a trained bundle for task=adapt, got nothing"),
+    (
+        {"task": Task.adapt, "bundle": "b.zip", "trainer.nepochs": 3},
+        r"^trainer\.nepochs=3 is for task=train; for task=adapt adapt\.epochs says it\. .*=3\.$",
+    ),
+    (
+        {"task": Task.adapt, "bundle": "b.zip", "trainer.learning_rate": 0.5},
+        r"^trainer\.learning_rate=0\.5 is for task=train; .* type adapt\.learning_rate=0\.5\.$",
+    ),
+    (
+        {"bundle": "b.zip"},
+        r"^bundle is read by task=reconstruct and task=adapt only, .*=train\.$",
+    ),
     ({"data.train_data_file": "a.npz"}, r"^data\.train_data_file needs data\.source=npz"),
     ({"data.nphotons": None}, r"^data\.nphotons must say .* got nothing\.$"),
     (
@@ -151,7 +168,7 @@ KINDS: list[tuple[str, Any, str]] = [
     ("data.label", 3, "text, got 3"),
     ("data.train_data_file", 3, "text or empty (null), got 3"),
     ("trainer.accelerator", "gpus", "one of auto, cpu, gpu, cuda, mps, tpu, got gpus"),
-    ("task", "fly", "one of train, reconstruct, solve, got fly"),
+    ("task", "fly", "one of train, reconstruct, solve, adapt, got fly"),
     ("trainer.devices", [0, 1], "a whole number or text, got [0, 1]"),
 ]
 
