@@ -150,7 +150,19 @@ class LearningConfig:
     batch_size: int = setting(192, at_least=1)
     """Neighbouring patterns in one training tile."""
     torch_loss_mode: LossMode = LossMode.poisson
-    """``poisson`` negative log-likelihood, or squared ``amplitude`` error."""
+    """The likelihood: ``poisson``, or squared ``amplitude`` error, its form for many photons."""
+    nll_weight: float = setting(1.0, at_least=0)
+    """Weight of the negative log-likelihood of the patterns."""
+    mae_weight: float = setting(0.0, at_least=0)
+    """Weight of the absolute amplitude error of the patterns (their R factor)."""
+    realspace_weight: float = setting(0.0, at_least=0)
+    """Weight of the squared difference of the predicted object to a label."""
+    realspace_mae_weight: float = setting(0.0, at_least=0)
+    """Weight of the absolute difference of the predicted object to a label."""
+    tv_weight: float = setting(0.0, at_least=0)
+    """Weight of the total variation of the predicted object where it is lit."""
+    intensity_scale_trainable: bool = False
+    """Learn a factor of the predicted photons, which are matched in closed form at first."""
 
 
 @dataclass(kw_only=True)

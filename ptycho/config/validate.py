@@ -19,6 +19,7 @@ from ptycho.config.choices import (
     Accelerator,
     Architecture,
     DataSource,
+    LossMode,
     Task,
     Values,
 )
@@ -54,7 +55,7 @@ def faults(run: RunConfig) -> list[str]:
     if wrong:
         return wrong  # the other checks rely on the types
     checks = (
-        limit_faults, _task_faults, _data_faults, _model_faults, _trainer_faults,
+        limit_faults, _task_faults, _data_faults, _model_faults, _loss_faults, _trainer_faults,
         _solver_faults, _path_faults, _logger_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
@@ -216,6 +217,29 @@ def _model_faults(run: RunConfig) -> Iterator[str]:
                     f"execution.{name} belongs to networks that predict patches; "
                     f"{model.architecture} predicts the whole object. Leave it out."
                 )
+
+
+def _loss_faults(run: RunConfig) -> Iterator[str]:
+    trainer = run.trainer
+    labelled = [
+        name for name in ("realspace_weight", "realspace_mae_weight") if getattr(trainer, name)
+    ]
+    if run.model.architecture == Architecture.object_pinn:
+        for name in labelled:
+            yield (
+                f"trainer.{name}={getattr(trainer, name):g} compares with labels, and "
+                f"{run.model.architecture} has none; leave it out."
+            )
+    if not (trainer.nll_weight or trainer.mae_weight or labelled):
+        yield (
+            "trainer.nll_weight and trainer.mae_weight are both 0: there is nothing to learn "
+            "from; give one of them a weight."
+        )
+    elif trainer.torch_loss_mode != LossMode.poisson and not trainer.nll_weight:
+        yield (
+            f"trainer.torch_loss_mode={trainer.torch_loss_mode} has no effect with "
+            "trainer.nll_weight=0; leave one of them out."
+        )
 
 
 def _trainer_faults(run: RunConfig) -> Iterator[str]:

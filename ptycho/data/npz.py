@@ -52,11 +52,11 @@ def read_npz(
         raise DataError(f"values must be one of {', '.join(_VALUES)}, got {values!r}.")
     with opened_npz(path) as archive:
         metadata = read_metadata(archive)
-        _refuse_bad_pixels(archive)
         positions = read_positions(archive)
         amplitude, notes = _amplitude(archive, len(positions), values, metadata)
+        notes |= _hide_bad_pixels(archive, amplitude)
         probe, truth = read_probe(archive), read_estimate(archive)
-    log.info("%s: %d patterns, %s, axes %s", path, len(amplitude), *notes.values())
+    log.info("%s: %d patterns, %s, axes %s", path, len(amplitude), notes["values"], notes["layout"])
     try:
         return Scan(
             amplitude=amplitude,
@@ -103,6 +103,7 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         "ycoords": scan.positions[:, 0],
         "xcoords": scan.positions[:, 1],
         "probeGuess": scan.probe[0] if len(scan.probe) == 1 else scan.probe,
+        **({} if (bad := scan.bad_pixels) is None else {"bad_pixels": bad}),
         "_metadata": np.array(json.dumps(metadata)),
     }
     if scan.truth is not None:
@@ -116,13 +117,21 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _refuse_bad_pixels(archive: Archive) -> None:
+def _hide_bad_pixels(archive: Archive, amplitude: NDArray[np.float32]) -> dict[str, str]:
+    """Mark in the amplitudes what the mask marks, in place; says how much that is."""
     if not archive.has_optional("bad_pixels"):
-        return
-    bad = archive.read("bad_pixels", "biu", "true or false")
-    if count := np.count_nonzero(bad):
-        sentence = f"marks {count} pixels, and masks are not supported yet; crop them away"
+        return {}
+    bad = archive.read("bad_pixels", "biu", "true or false").astype(bool)
+    if bad.shape not in (amplitude.shape, amplitude.shape[1:]):
+        n, size, _ = amplitude.shape
+        sentence = f"must be ({size}, {size}) or ({n}, {size}, {size}), got {bad.shape}"
         raise archive.fault("bad_pixels", sentence)
+    if bad.all():
+        raise archive.fault("bad_pixels", "marks every pixel; true means bad")
+    if not bad.any():
+        return {}
+    amplitude[np.broadcast_to(bad, amplitude.shape)] = -0.0
+    return {"bad_pixels": f"{bad.mean():.2%} of the detector"}
 
 
 def _amplitude(
@@ -141,6 +150,7 @@ def _amplitude(
         amplitude = np.sqrt(patterns, dtype=np.float32, order="C")
     else:
         amplitude = np.ascontiguousarray(patterns, dtype=np.float32)
+    amplitude += np.float32(0)  # negative zeros, with which bad pixels are marked, become zeros
     return amplitude, {"values": f"{kind} ({reason})", "layout": layout}
 
 

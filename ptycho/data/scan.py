@@ -19,7 +19,10 @@ class Scan:
     """Measured amplitudes with their positions and the probe they were taken with."""
 
     amplitude: NDArray[np.float32]
-    """``(n, N, N)``: square root of counts, zero frequency at ``[N // 2, N // 2]``."""
+    """``(n, N, N)``: square root of counts, zero frequency at ``[N // 2, N // 2]``.
+
+    A bad pixel holds negative zero, see :mod:`ptycho.physics.mask`.
+    """
     positions: NDArray[np.float64]
     """``(n, 2)``: patch centres as (y, x) in object pixels."""
     probe: NDArray[np.complex64]
@@ -76,8 +79,16 @@ class Scan:
         return int(self.amplitude.shape[-1])
 
     @property
+    def bad_pixels(self) -> NDArray[np.bool_] | None:
+        """``(N, N)``, or ``(n, N, N)`` where patterns differ: pixels not to be looked at."""
+        bad = np.signbit(self.amplitude)
+        if not bad.any():
+            return None
+        return bad[0] if (bad == bad[0]).all() else bad
+
+    @property
     def photons(self) -> float:
-        """Mean photons per pattern."""
+        """Mean photons per pattern, on good pixels."""
         # buffered: the squares in double precision would be twice the scan
         total = np.einsum("nyx,nyx->", self.amplitude, self.amplitude, dtype=np.float64)
         return float(total / max(len(self), 1))

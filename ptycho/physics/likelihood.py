@@ -4,8 +4,13 @@ Both are divided by the measured photons, so a flat object costs about as much a
 1e9 photons per pattern: learning rates need not know the dose.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from ptycho.physics.mask import hidden, seeing
+from ptycho.physics.sweep import Judge
 
 
 def poisson_nll(predicted: Tensor, measured: Tensor, eps: float = 0.05) -> Tensor:
@@ -24,10 +29,13 @@ def poisson_nll(predicted: Tensor, measured: Tensor, eps: float = 0.05) -> Tenso
 
 
 def photons(amplitude: Tensor, eps: float = 0.05) -> Tensor:
-    """Photons measured, with ``eps`` of background per pixel: what a misfit is divided by."""
-    return amplitude.square().sum() + eps * amplitude.numel()
+    """Photons measured, with ``eps`` of background per good pixel: what a misfit is divided by."""
+    bad = hidden(amplitude)
+    seen = amplitude.numel() if bad is None else amplitude.numel() - bad.sum()
+    return amplitude.square().sum() + eps * seen
 
 
+@seeing
 def poisson_misfit(expected: Tensor, amplitude: Tensor, eps: float = 0.05) -> tuple[Tensor, Tensor]:
     """Numerator of :func:`poisson_nll` and minus its derivative, ``n / I - 1``.
 
@@ -44,6 +52,7 @@ def poisson_misfit(expected: Tensor, amplitude: Tensor, eps: float = 0.05) -> tu
     return excess.sum(), ratio.sub_(1)
 
 
+@seeing
 def amplitude_misfit(
     expected: Tensor, amplitude: Tensor, eps: float = 1e-6
 ) -> tuple[Tensor, Tensor]:
@@ -61,3 +70,49 @@ def amplitude_misfit(
     missing = amplitude - modulus
     factor = (missing / modulus).mul_(2)
     return missing.square_().sum().mul_(2), factor
+
+
+def absolute_misfit(unit: float, eps: float = 1e-6) -> Judge:
+    """Absolute amplitude error, which a few wrong pixels move less than a squared one.
+
+    ``unit sum|sqrt(I) - A|`` and minus its derivative. With :func:`typical_amplitude` of the
+    scan as unit, divided by its photons, it is the R factor: of order one at any dose.
+
+    Args:
+        unit: what the error is multiplied by, in square roots of photons.
+        eps: added to the photons; bounds the gradient in the dark.
+    """
+
+    @seeing
+    def judge(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+        modulus = expected.add_(eps).sqrt_()
+        missing = amplitude - modulus
+        factor = missing.sign().mul_(unit / 2).div_(modulus)
+        return missing.abs_().sum().mul_(unit), factor
+
+    return judge
+
+
+def typical_amplitude(amplitude: Tensor) -> float:
+    """``sum A^2 / sum A``: the mean amplitude in which a photon arrives; 1 in the dark."""
+    light = float(torch.linalg.vector_norm(amplitude, 1, dim=(-2, -1)).double().sum())
+    energy = float(torch.linalg.vector_norm(amplitude, dim=(-2, -1)).double().square().sum())
+    return energy / light if light else 1.0
+
+
+def weighted(judges: Sequence[tuple[float, Judge]]) -> Judge:
+    """A weighted sum of judges is a judge.
+
+    Args:
+        judges: weights and judges, at least one; a single one of weight 1 is returned itself.
+    """
+    if len(judges) == 1 and judges[0][0] == 1:
+        return judges[0][1]
+
+    def judge(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+        said = [(weight, one(expected.clone(), amplitude)) for weight, one in judges]
+        misfit = torch.stack([weight * part for weight, (part, _) in said]).sum(0)
+        factor = torch.stack([weight * part for weight, (_, part) in said]).sum(0)
+        return misfit, factor
+
+    return judge

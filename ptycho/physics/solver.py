@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ptycho.physics.forward import Experiment
 from ptycho.physics.fourier import crop_centre, fourier_crop
+from ptycho.physics.mask import seeing
 from ptycho.physics.probe import as_modes, width
 from ptycho.physics.sweep import sweep, usual_batch
 
@@ -202,6 +203,7 @@ def _interleaved(
     ]
 
 
+@seeing
 def amplitude_step(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
     """Put the measured amplitude in place of the predicted one: ``A / |psi| - 1``.
 
@@ -213,6 +215,7 @@ def amplitude_step(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]
     return missing.square_().sum(), factor
 
 
+@seeing
 def poisson_step(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
     """Half of ``n / I - 1``, bounded where the prediction is dark.
 

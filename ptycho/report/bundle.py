@@ -44,7 +44,7 @@ class Bundle:
     config: dict[str, Any]
     """The resolved settings of the training run."""
     params: dict[str, Any]
-    """``intensity_scale``, ``tile`` and the old parameter dictionary."""
+    """``intensity_scale``, ``intensity_gain``, ``tile`` and the old parameter dictionary."""
 
 
 def save_bundle(path: Path, bundle: Bundle) -> None:

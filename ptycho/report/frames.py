@@ -12,10 +12,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ptycho.physics.forward import Experiment
+from ptycho.physics.mask import hidden, hide
 
 Vector = NDArray[np.float64]
 Frames = Callable[[], Iterator[tuple[Tensor, Tensor]]]
-"""Begins anew when called: batches ``(b, N, N)`` of expected photons and measured amplitudes."""
+"""Begins anew when called: batches ``(b, N, N)`` of expected photons and measured amplitudes.
+
+On bad pixels (:mod:`ptycho.physics.mask`) both are zero and say nothing.
+"""
 
 _ROUNDING = 1e-5  # share of a frame's norm below which a deviation is single precision
 _BACKGROUND = 0.05  # counts on both sides of a deviance, as in the likelihood
@@ -83,7 +87,13 @@ def measured_frames(
 
 
 def simulated_frames(
-    experiment: Experiment, obj: Tensor, scale: float, seed: int, batch_size: int = 256
+    experiment: Experiment,
+    obj: Tensor,
+    scale: float,
+    seed: int,
+    batch_size: int = 256,
+    *,
+    like: Tensor | None = None,
 ) -> Frames:
     """What would be measured of an object, with photon noise, beside what it predicts.
 
@@ -96,8 +106,9 @@ def simulated_frames(
         scale: what the predicted photons are multiplied by.
         seed: seed of the noise; same seed, same counts on any device.
         batch_size: frames held at once; the counts do not depend on it.
+        like: measured ``(n, N, N)``, whose bad pixels are bad here, too; none when None.
     """
-    return partial(_simulated, experiment, obj, scale, seed, batch_size)
+    return partial(_simulated, experiment, obj, scale, seed, batch_size, like)
 
 
 @torch.no_grad()
@@ -134,7 +145,8 @@ class _Totals:
 
 @torch.no_grad()
 def _totals(frames: Frames) -> _Totals:
-    n, overlap, energy, counted = 0, 0.0, 0.0, 0.0
+    n: int | Tensor = 0
+    overlap, energy, counted = 0.0, 0.0, 0.0
     mean_model, mean_data = torch.zeros(1), torch.zeros(1)
     for expected, data in frames():
         model = expected.sqrt()
@@ -144,7 +156,8 @@ def _totals(frames: Frames) -> _Totals:
         # on the host: not every device counts in double precision
         mean_model = mean_model + model.sum(0).cpu().double()
         mean_data = mean_data + data.sum(0).cpu().double()
-        n += len(data)
+        bad = hidden(data)
+        n = n + (len(data) if bad is None else (~bad).sum(0).cpu().clamp_min(1))
     lit = energy > 0
     return _Totals(
         mean_model=mean_model / n,
@@ -162,11 +175,18 @@ def _frames(
     obj = obj.to(device)
     for start in range(0, len(amplitude), batch_size):
         data = amplitude[start : start + batch_size].to(device)
-        yield experiment(obj, torch.arange(start, start + len(data), device=device)), data
+        expected = experiment(obj, torch.arange(start, start + len(data), device=device))
+        bad = hidden(data)
+        yield expected if bad is None else expected.masked_fill_(bad, 0), data
 
 
 def _simulated(
-    experiment: Experiment, obj: Tensor, scale: float, seed: int, batch_size: int
+    experiment: Experiment,
+    obj: Tensor,
+    scale: float,
+    seed: int,
+    batch_size: int,
+    like: Tensor | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     device = experiment.row.device
     obj = obj.to(device)
@@ -174,29 +194,43 @@ def _simulated(
     generator = torch.Generator().manual_seed(seed)
     for some in torch.arange(len(experiment.row)).split(batch_size):
         expected = experiment(obj, some.to(device))
+        bad = None if like is None else hidden(like[some.to(like.device)].to(device))
+        if bad is not None:
+            expected.masked_fill_(bad, 0)
         # a model that is NaN sends no photons, and is judged NaN all the same
         rate = (scale * expected).nan_to_num(nan=0.0).cpu()
-        counts = torch.poisson(rate, generator=generator)
-        yield expected, counts.sqrt().to(device)
+        drawn = torch.poisson(rate, generator=generator).sqrt().to(device)
+        yield expected, drawn if bad is None else hide(drawn, bad)
 
 
 def _unit_deviance(expected: Tensor, amplitude: Tensor) -> Tensor:
     """Mean deviance ``(b,)`` of frames ``(b, N, N)``."""
     counted, predicted = amplitude.square() + _BACKGROUND, expected + _BACKGROUND
     excess = predicted - counted - counted * (predicted / counted).log()
-    return 2 * excess.mean((-2, -1))
+    bad = hidden(amplitude)
+    if bad is None:
+        return 2 * excess.mean((-2, -1))
+    return 2 * excess.sum((-2, -1)) / (~bad).sum((-2, -1)).clamp_min(1)
 
 
 def _correlation(model: Tensor, mean_model: Tensor, data: Tensor, mean_data: Tensor) -> Tensor:
     """Correlation ``(b,)`` of deviations from the mean frames; 0 where there are none."""
-    modelled, structured = _deviation(model, mean_model)
-    measured, varied = _deviation(data, mean_data)
+    bad = hidden(data)
+    modelled, structured = _deviation(model, mean_model, bad)
+    measured, varied = _deviation(data, mean_data, bad)
     return torch.where(structured & varied, (modelled * measured).sum(1), 0.0)
 
 
-def _deviation(frames: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+def _deviation(frames: Tensor, mean: Tensor, bad: Tensor | None) -> tuple[Tensor, Tensor]:
     """Unit vectors ``(b, N * N)`` of what differs from the mean frame, and whether it does."""
     deviation = frames - mean.to(frames.dtype).to(frames.device)
-    deviation = (deviation - deviation.mean((-2, -1), keepdim=True)).flatten(1)
+    if bad is None:
+        deviation = deviation - deviation.mean((-2, -1), keepdim=True)
+    else:
+        seen = (~bad).sum((-2, -1), keepdim=True).clamp_min(1)
+        deviation = deviation.masked_fill(bad, 0)
+        deviation = deviation - deviation.sum((-2, -1), keepdim=True) / seen
+        deviation = deviation.masked_fill(bad, 0)
+    deviation = deviation.flatten(1)
     differs = deviation.norm(dim=1) > _ROUNDING * frames.flatten(1).norm(dim=1)
     return normalize(deviation, dim=1), differs

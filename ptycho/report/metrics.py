@@ -235,7 +235,7 @@ def noise_floor(
     Args:
         reconstruction: as for :func:`score`.
         experiment: probe and positions of all patterns.
-        amplitude: measured ``(n, N, N)``; only the total of its counts is used.
+        amplitude: measured ``(n, N, N)``; only its total counts and its bad pixels are used.
         seed: seed of the noise.
 
     Returns:
@@ -245,7 +245,7 @@ def noise_floor(
     obj = reconstruction.obj if truth is None else truth
     canvas = _canvas(obj)
     scale = photon_scale(experiment, canvas, amplitude)
-    frames = simulated_frames(experiment, canvas, scale, seed)
+    frames = simulated_frames(experiment, canvas, scale, seed, like=amplitude)
     row = frame_figures(judge(frames), reconstruction.held_out)
     if truth is None:
         return row

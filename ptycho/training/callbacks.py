@@ -23,6 +23,7 @@ class History(Callback):
 
     Attributes:
         rows: one dictionary per epoch.
+        gain: what the training found the predicted photons should be multiplied by.
 
     Args:
         tell: called with every row and its epoch.
@@ -31,6 +32,7 @@ class History(Callback):
     def __init__(self, tell: Callable[[dict[str, float], int], None] | None = None) -> None:
         self.tell = tell
         self.rows: list[dict[str, float]] = []
+        self.gain = 1.0
         self._began = self._epoch_began = self._rate = 0.0
         self._patterns = 0
 

@@ -11,6 +11,25 @@ from ptycho.data.tiles import Batch
 from ptycho.physics.forward import Experiment
 from ptycho.physics.likelihood import photons
 from ptycho.physics.sweep import Judge, misfit
+from ptycho.physics.variation import total_variation
+
+
+class Brightness(nn.Module):
+    """A learned factor of all predicted photons; 1 at first, and never negative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, obj: Tensor) -> Tensor:
+        """An object that lets so many times the photons through."""
+        brighter: Tensor = obj * (0.5 * self.log_gain).exp()
+        return brighter
+
+    @property
+    def gain(self) -> float:
+        """The factor."""
+        return float(self.log_gain.detach().exp())
 
 
 class ObjectTraining(lightning.LightningModule):
@@ -21,6 +40,8 @@ class ObjectTraining(lightning.LightningModule):
         experiment: the known probe and the positions.
         judge: compares expected photons with measured amplitudes.
         optimiser: makes the optimiser and its schedule; called with this module.
+        tv_weight: of the total variation of the lit object.
+        intensity_scale_trainable: whether to learn a factor of the predicted photons.
         further: probes and positions of more scans to learn from.
     """
 
@@ -30,6 +51,9 @@ class ObjectTraining(lightning.LightningModule):
         experiment: Experiment,
         judge: Judge,
         optimiser: Callable[["ObjectTraining"], Any],
+        *,
+        tv_weight: float = 0.0,
+        intensity_scale_trainable: bool = False,
         further: Sequence[Experiment] = (),
     ) -> None:
         super().__init__()
@@ -37,6 +61,8 @@ class ObjectTraining(lightning.LightningModule):
         self.experiments = nn.ModuleList([experiment, *further])
         self.judge = judge
         self.optimiser = optimiser
+        self.tv_weight = tv_weight
+        self.brightness = Brightness() if intensity_scale_trainable else None
         self.last: tuple[Tensor, Tensor] | None = None  # object before and after, for the guard
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -47,8 +73,11 @@ class ObjectTraining(lightning.LightningModule):
         obj[batch.lit] = after
         whole = cast(Experiment, self.experiments[batch.scan])
         experiment = whole.of(batch.which, batch.origin)
+        seen = obj if self.brightness is None else self.brightness(obj)
         # a share of the photons: the loss is of order one at any dose
-        loss = misfit(experiment, obj, batch.amplitude, self.judge) / photons(batch.amplitude)
+        loss = misfit(experiment, seen, batch.amplitude, self.judge) / photons(batch.amplitude)
+        if self.tv_weight:
+            loss = loss + self.tv_weight * total_variation(obj, batch.light)
         self.last = (before, after.detach())
         self.log(
             "train/loss", loss, on_epoch=True, on_step=False,

@@ -11,7 +11,14 @@ from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages, train
 from ptycho.workflows.lessons import tiles
 from ptycho.workflows.problem import Problem, with_curves
-from ptycho.workflows.reconstruct import finish, lift_recipe_of, network_of, seen, unseen
+from ptycho.workflows.reconstruct import (
+    finish,
+    gain_of,
+    lift_recipe_of,
+    network_of,
+    seen,
+    unseen,
+)
 from ptycho.workflows.session import Session
 
 
@@ -34,6 +41,7 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     recipe = lift_recipe_of(bundle, run.solver)
     work = lambda: stages.lift(problem, run.model, recipe, session.bars)  # noqa: E731
     lifted, lift_seconds = stages.timed(device, work)
+    problem = problem.brightened(gain_of(bundle))  # it lifted without
     batch = session.execution.inference_batch_size
 
     def corrected(tile: tuple[int, int]) -> Tensor:
@@ -45,7 +53,9 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     history = train.fit(learning, problem, network, cut, lifted)
     if not session.first:
         return {}
-    _save(session, problem, bundle, network, cut.tile)
+    problem = problem.brightened(history.gain)
+    legacy.set("intensity_scale", problem.scale)
+    _save(session, problem, bundle, network, cut.tile, gain_of(bundle) * history.gain)
     after, after_seconds = stages.timed(device, lambda: corrected(cut.tile))
     taken = history.rows[-1]["seconds"] + after_seconds
     steps = [
@@ -68,10 +78,15 @@ def _learning(session: Session) -> Session:
 
 
 def _save(
-    session: Session, problem: Problem, bundle: Bundle, network: nn.Module, tile: tuple[int, int]
+    session: Session,
+    problem: Problem,
+    bundle: Bundle,
+    network: nn.Module,
+    tile: tuple[int, int],
+    gain: float,
 ) -> None:
     """Write a new bundle, which lifts as the network learnt it and knows all scans it saw."""
     config = plain_config(session.run) | {"solver": bundle.config["solver"]}
     before = seen(bundle)
     before.pop(problem.scan.sha256, None)
-    train.save(session, problem, network, tile, config, before)
+    train.save(session, problem, network, tile, gain, config, before)

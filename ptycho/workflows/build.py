@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ptycho.config.choices import DataSource, LossMode, SyntheticObject
 from ptycho.config.config import (
     DataConfig,
+    LearningConfig,
     ModelConfig,
     PyTorchExecutionConfig,
     RunConfig,
@@ -18,7 +20,13 @@ from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
 from ptycho.nn.object_net import ObjectNet
 from ptycho.nn.registry import NETWORKS
-from ptycho.physics.likelihood import amplitude_misfit, poisson_misfit
+from ptycho.physics.likelihood import (
+    absolute_misfit,
+    amplitude_misfit,
+    poisson_misfit,
+    typical_amplitude,
+    weighted,
+)
 from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
 
@@ -90,9 +98,21 @@ def make_recipe(solver: SolverConfig) -> Recipe:
     )
 
 
-def make_judge(mode: LossMode) -> Judge:
-    """The distance that training makes small."""
-    return poisson_misfit if mode == LossMode.poisson else amplitude_misfit
+def make_judge(learning: LearningConfig, amplitude: Tensor) -> Judge | None:
+    """The distance to the patterns that training makes small; None where none has a weight.
+
+    Args:
+        learning: the weights.
+        amplitude: all patterns ``(n, N, N)``, whose typical amplitude is the unit of errors.
+    """
+    poisson = learning.torch_loss_mode == LossMode.poisson
+    likelihood = poisson_misfit if poisson else amplitude_misfit
+    judges: list[tuple[float, Judge]] = []
+    if learning.nll_weight:
+        judges.append((learning.nll_weight, likelihood))
+    if learning.mae_weight:
+        judges.append((learning.mae_weight, absolute_misfit(typical_amplitude(amplitude))))
+    return weighted(judges) if judges else None
 
 
 def loader_arguments(execution: PyTorchExecutionConfig) -> dict[str, Any]:

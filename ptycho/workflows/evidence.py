@@ -15,6 +15,7 @@ from ptycho.data.products import Product
 from ptycho.data.reconstruction import Complex, scanned_area
 from ptycho.data.scan import DataError, Scan
 from ptycho.physics.forward import Experiment, matched_scale
+from ptycho.physics.mask import seen_share
 from ptycho.report.frames import (
     judge,
     measured_frames,
@@ -143,7 +144,9 @@ def _probe_notes(product: Product, scan: Scan) -> tuple[str, ...]:
 def _scaled(scan: Scan) -> Tensor:
     """The probe of a scan in square roots of photons."""
     probe = torch.from_numpy(scan.probe).to(torch.complex128)
-    scale = matched_scale(probe, torch.from_numpy(scan.amplitude))
+    amplitude = torch.from_numpy(scan.amplitude)
+    share = seen_share(probe, amplitude)
+    scale = matched_scale(probe, amplitude) / share**0.5 if share else 0.0
     if not 0 < scale < np.inf:
         raise DataError(f"{scan.label}: the probe is zero, or far too large or too small.")
     return (probe * scale).to(torch.complex64)
@@ -164,7 +167,7 @@ def against_data(evidence: Evidence, source: str, best: Evidence | None = None) 
 
     measured = measured_frames(experiment, canvas, amplitude)
     flat = measured_frames(experiment, torch.ones_like(canvas), amplitude)
-    perfect = simulated_frames(best.experiment, best.canvas, best.scale, seed=0)
+    perfect = simulated_frames(best.experiment, best.canvas, best.scale, seed=0, like=amplitude)
     judged = [judge(frames) for frames in (measured, flat, perfect)]
     residual = judged[0].residual
     # an empty pattern has no relative residual, and is worth looking at first

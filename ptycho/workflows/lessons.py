@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.forward import Experiment
@@ -28,7 +26,7 @@ class Lesson:
 def tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
     """The patterns that may be learnt from, over the lifted object."""
     on_cpu = Lifted(lifted.obj.cpu(), lifted.pull.cpu(), lifted.light.cpu())
-    amplitude = torch.from_numpy(problem.scan.amplitude)
+    amplitude = problem.amplitude.cpu()
     numbers = None if problem.fitted is None else problem.fitted.cpu().numpy()
     return TileDataset(
         on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers

@@ -1,6 +1,7 @@
 """A scan laid out for computing: probe in photons, positions on a canvas, one device."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from ptycho.data.scan import DataError, Scan
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.detector import intensity
 from ptycho.physics.forward import Experiment, matched_scale
+from ptycho.physics.mask import seen_share
 from ptycho.physics.probe import reach, width
 from ptycho.physics.solver import Recipe, Solver, coarse_solution
 
@@ -95,6 +97,14 @@ class Problem:
             experiment=Experiment(probe, self.positions).to(self.device),
             fitted=None if fitted is None else fitted.to(self.device),
         )
+
+    def brightened(self, gain: float) -> "Problem":
+        """The same problem with so many times the photons in the beam."""
+        if gain == 1:
+            return self
+        probe, factor = self.probe * math.sqrt(gain), math.sqrt(gain)
+        experiment = Experiment(probe.cpu(), self.positions).to(self.device)
+        return replace(self, probe=probe, scale=self.scale * factor, experiment=experiment)
 
     def flat(self) -> Tensor:
         """An empty object, complex ``(H, W)``."""
@@ -198,8 +208,12 @@ def pose(scan: Scan, device: torch.device, holdout_fraction: float = 0.0) -> Pro
 
 def _in_photons(scan: Scan, fitted: Tensor | None = None) -> tuple[Tensor, float]:
     """The probe in photons, as the patterns that may be fitted tell them, and its factor."""
-    probe = torch.from_numpy(scan.probe)
-    scale = matched_scale(probe, torch.from_numpy(scan.amplitude), fitted)
+    probe, amplitude = torch.from_numpy(scan.probe), torch.from_numpy(scan.amplitude)
+    # where pixels are bad, the photons of an empty object are missing as well
+    share = seen_share(probe, amplitude, fitted)
+    if share == 0:
+        raise DataError(f"{scan.label}: bad_pixels cover all that the beam lights; mark fewer.")
+    scale = matched_scale(probe, amplitude, fitted) / math.sqrt(share)
     if not (np.isfinite(scale) and scale > 0):
         raise DataError(
             f"{scan.label}: probe or patterns are too large or too small for single precision "

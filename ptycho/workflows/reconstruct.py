@@ -25,7 +25,9 @@ def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     network = network_of(bundle, session)
     height, width = bundle.params["tile"]
     lift_recipe = lift_recipe_of(bundle, run.solver)
-    found = reconstruct_with(session, problem, network, (height, width), lift_recipe=lift_recipe)
+    found = reconstruct_with(
+        session, problem, network, (height, width), lift_recipe=lift_recipe, gain=gain_of(bundle)
+    )
     return session.report(problem, found)
 
 
@@ -37,6 +39,7 @@ def reconstruct_with(
     *,
     lifted: tuple[Lifted, float] | None = None,
     lift_recipe: Recipe | None = None,
+    gain: float = 1.0,
 ) -> Reconstruction:
     """Lift, correct and refine.
 
@@ -47,12 +50,15 @@ def reconstruct_with(
         tile: size of the tiles it was trained on.
         lifted: the lift and its seconds, when it was made before.
         lift_recipe: how to lift, when not as this session's settings say.
+        gain: what the training found the predicted photons should be multiplied by; it lifted
+            without.
     """
     run, device = session.run, session.device
     how = lift_recipe or build.make_recipe(run.solver)
     if lifted is None:
         lifted = stages.timed(device, lambda: stages.lift(problem, run.model, how, session.bars))
     first, lift_seconds = lifted
+    problem = problem.brightened(gain)
     batch = session.execution.inference_batch_size
     corrected, network_seconds = stages.timed(
         device, lambda: stages.correct(problem, network, first, tile, batch)
@@ -92,6 +98,11 @@ def network_of(bundle: Bundle, session: Session) -> nn.Module:
             f"{session.run.model.architecture} as its config.json describes it."
         ) from error
     return network_on(network, session.device)
+
+
+def gain_of(bundle: Bundle) -> float:
+    """The factor of all photons that the training found."""
+    return float(bundle.params.get("intensity_gain", 1.0))
 
 
 def unseen(bundle: Bundle, problem: Problem) -> Problem:

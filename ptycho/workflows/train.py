@@ -11,8 +11,10 @@ from torch import nn
 
 from ptycho.config import legacy
 from ptycho.config.choices import Task
+from ptycho.config.config import RunConfig
 from ptycho.data.module import ScanModule
 from ptycho.data.tiles import Lifted, TileDataset
+from ptycho.physics.sweep import Judge
 from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
@@ -51,14 +53,19 @@ def train(session: Session) -> dict[str, Figures]:
     history = fit(session, problem, network, cut, lifted, further)
     if not session.first:
         return {}
+    gain = history.gain
+    bright = problem.brightened(gain)
+    legacy.set("intensity_scale", bright.scale)
     seen: dict[str, list[int]] = {lesson.sha256: [] for lesson in further}
-    save(session, problem, network, cut.tile, plain_config(run), seen)
-    found = reconstruct_with(session, problem, network, cut.tile, lifted=(lifted, lift_seconds))
+    save(session, bright, network, cut.tile, gain, plain_config(run), seen)
+    found = reconstruct_with(
+        session, problem, network, cut.tile, lifted=(lifted, lift_seconds), gain=gain
+    )
     figures = session.report(problem, with_curves(found, curve(history)))
     say_training(session, history, "trained")
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
-        found = reconstruct_with(session, test, network, cut.tile)
+        found = reconstruct_with(session, test, network, cut.tile, gain=gain)
         session.report(test, found, prefix="test_")
     return figures
 
@@ -76,9 +83,11 @@ def fit(
     module = ObjectTraining(
         network,
         problem.experiment,
-        build.make_judge(run.trainer.torch_loss_mode),
+        _judge(run, problem),
         _optimiser(session),
-        [lesson.experiment for lesson in further],
+        tv_weight=run.trainer.tv_weight,
+        intensity_scale_trainable=run.trainer.intensity_scale_trainable,
+        further=[lesson.experiment for lesson in further],
     )
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
@@ -111,7 +120,15 @@ def fit(
     if checkpoints and checkpoints[0].best_model_path:
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
+    if module.brightness is not None:
+        history.gain = module.brightness.gain
     return history
+
+
+def _judge(run: RunConfig, problem: Problem) -> Judge:
+    judge = build.make_judge(run.trainer, problem.amplitude)
+    assert judge is not None, "validate refuses a training without patterns"
+    return judge
 
 
 def curve(history: History) -> dict[str, list[tuple[float, float]]]:
@@ -123,7 +140,7 @@ def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
     how = session.run.trainer
 
     def make(module: ObjectTraining) -> Any:
-        optimiser = adamw(module.network.parameters(), how.learning_rate, how.weight_decay)
+        optimiser = adamw(module.parameters(), how.learning_rate, how.weight_decay)
         moving = schedule(
             how.scheduler,
             optimiser,
@@ -210,6 +227,7 @@ def save(
     problem: Problem,
     network: nn.Module,
     tile: tuple[int, int],
+    gain: float,
     config: dict[str, Any],
     also_seen: dict[str, list[int]],
 ) -> None:
@@ -220,6 +238,7 @@ def save(
         problem: the scan.
         network: trained.
         tile: size of the tiles it was trained on.
+        gain: learned factor of all photons.
         config: settings, plain; its ``solver`` says how the network's input is made.
         also_seen: checksums of more scans it was trained on, and what it was not shown of them.
     """
@@ -230,6 +249,7 @@ def save(
         params={
             **legacy.cfg,
             "intensity_scale": problem.scale,
+            "intensity_gain": gain,
             "tile": list(tile),
             "data_sha256": problem.scan.sha256,
             "held_out": problem.held_out.tolist(),

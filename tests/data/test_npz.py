@@ -90,6 +90,29 @@ def test_what_ptychodus_writes(save):
     assert pattern_size(path) == N
 
 
+@pytest.mark.parametrize("shape", [(N, N), (N_PATTERNS, N, N)])
+@pytest.mark.parametrize("last", [False, True])
+def test_bad_pixels_are_hidden_and_written_again(save, tmp_path, shape, last):
+    bad = rng.random(shape) < 0.3
+    counts = COUNTS.astype(np.uint16)
+    counts[np.broadcast_to(bad, counts.shape)] = 65535
+    path = save(diffraction=np.moveaxis(counts, 0, -1) if last else counts, bad_pixels=bad)
+    scan = read_npz(path)
+    np.testing.assert_array_equal(scan.bad_pixels, bad)
+    good = ~np.broadcast_to(bad, counts.shape)
+    np.testing.assert_allclose(scan.amplitude[good], AMPLITUDE[good])
+    assert not scan.amplitude[~good].any()
+    assert scan.notes["bad_pixels"] == f"{bad.mean():.2%} of the detector"
+    write_npz(tmp_path / "again.npz", scan)
+    np.testing.assert_array_equal(read_npz(tmp_path / "again.npz").bad_pixels, bad)
+
+
+def test_negative_zeros_of_a_file_are_no_bad_pixels(save):
+    patterns = AMPLITUDE.copy()
+    patterns[0, 0] = -0.0
+    assert read_npz(save(diffraction=patterns)).bad_pixels is None
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float32", "float64"])
 def test_whole_numbers_are_counts(save, dtype, caplog):
     with caplog.at_level(logging.INFO, "ptycho.data.npz"):
@@ -230,7 +253,9 @@ def test_size_is_read_without_the_patterns(save):
         ({"probeGuess": PROBE[:, 1:]}, r"probeGuess must be \(N, N\) or \(modes, N, N\), got"),
         ({"probeGuess": PROBE[None]}, r"got \(1, 2, 8, 8\)"),
         ({"probeGuess": PROBE[:, 1:, 1:]}, r"probe must be \(modes, 8, 8\), got \(2, 7, 7\)"),
-        ({"bad_pixels": np.eye(N, dtype=bool)}, "bad_pixels marks 8 pixels, and masks are not sup"),
+        ({"bad_pixels": np.ones((N, N), bool)}, "bad_pixels marks every pixel; true means bad"),
+        ({"bad_pixels": np.eye(N + 1)[:, 1:] > 0}, r"bad_pixels must be \(8, 8\) or \(\d+, 8, 8\)"),
+        ({"bad_pixels": np.eye(N)}, "bad_pixels must hold true or false, got float64"),
         ({"objectGuess": damaged(OBJECT, np.nan)}, "objectGuess holds NaN"),
         ({"objectGuess": np.stack([OBJECT, OBJECT])}, r"must be \(H, W\), got \(2, 40, 36\)"),
         ({"_metadata": np.array("{")}, "_metadata is not one JSON text"),

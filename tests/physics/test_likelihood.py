@@ -3,10 +3,13 @@ import torch
 from torch.autograd import gradcheck
 
 from ptycho.physics.likelihood import (
+    absolute_misfit,
     amplitude_misfit,
     photons,
     poisson_misfit,
     poisson_nll,
+    typical_amplitude,
+    weighted,
 )
 
 
@@ -106,3 +109,27 @@ def test_closed_forms_bear_dark_pixels():
             misfit, factor = closed(torch.zeros(1, 4, 4), amplitude)
             assert torch.isfinite(misfit)
             assert torch.isfinite(factor).all()
+
+
+@pytest.mark.parametrize("dose", [1e3, 1e6])
+def test_absolute_error_is_the_r_factor_at_any_dose(dose):
+    expected, amplitude = positive(3, 4, 4) * dose, positive(3, 4, 4).mul(dose).sqrt()
+    unit = typical_amplitude(amplitude)
+    misfit, _ = absolute_misfit(unit, eps=0)(expected.clone(), amplitude)
+    r = (expected.sqrt() - amplitude).abs().sum() / amplitude.sum()
+    torch.testing.assert_close(misfit / amplitude.square().sum(), r)
+
+
+def test_the_typical_amplitude_of_even_patterns_is_theirs():
+    assert typical_amplitude(torch.full((2, 3, 3), 7.0)) == pytest.approx(7)
+    assert typical_amplitude(torch.zeros(2, 3, 3)) == 1
+
+
+def test_a_sum_of_judges_weighs_misfits_and_factors():
+    expected, amplitude = positive(2, 3, 3), positive(2, 3, 3)
+    judges = poisson_misfit, absolute_misfit(2.0)
+    alone = [judge(expected.clone(), amplitude) for judge in judges]
+    misfit, factor = weighted([(0.5, judges[0]), (3.0, judges[1])])(expected.clone(), amplitude)
+    torch.testing.assert_close(misfit, 0.5 * alone[0][0] + 3 * alone[1][0])
+    torch.testing.assert_close(factor, 0.5 * alone[0][1] + 3 * alone[1][1])
+    assert weighted([(1, poisson_misfit)]) is poisson_misfit

@@ -3,12 +3,20 @@ import torch
 from torch.autograd import gradcheck
 
 from ptycho.physics.forward import Experiment
-from ptycho.physics.likelihood import amplitude_misfit, poisson_misfit
+from ptycho.physics.likelihood import (
+    absolute_misfit,
+    amplitude_misfit,
+    poisson_misfit,
+    weighted,
+)
 from ptycho.physics.sweep import misfit, sweep
 from tests.operators import complex_noise
 
 SHAPE, SIZE = (21, 26), 8
-JUDGES = [poisson_misfit, amplitude_misfit]
+JUDGES = [
+    poisson_misfit, amplitude_misfit, absolute_misfit(1.5),
+    weighted([(0.5, poisson_misfit), (2.0, absolute_misfit(1.0))]),
+]  # fmt: skip
 
 
 @pytest.fixture

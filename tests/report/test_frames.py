@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from ptycho.physics.forward import Experiment
+from ptycho.physics.mask import hide
 from ptycho.report.frames import (
     judge,
     measured_frames,
@@ -197,3 +198,49 @@ def test_an_object_of_nan_is_judged_nan(tiny):
         judged = judge(frames)
         assert math.isnan(judged.misfit[0])
         assert np.isnan(judged.deviance).all()
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_bad_pixels_say_nothing_whatever_they_hold(tiny, each):
+    bad = torch.rand(36 if each else 1, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.2
+    obj = disturbed(tiny.truth)
+    seen = hide(tiny.amplitude, bad)
+    wrong = hide(torch.where(bad, 1e3, tiny.amplitude), bad)
+    one, other = (judge(measured_frames(tiny.experiment, obj, frames)) for frames in (seen, wrong))
+    for figure in ("error", "light", "correlation", "deviance"):
+        np.testing.assert_array_equal(getattr(one, figure), getattr(other, figure))
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_good_pixels_are_judged_as_if_there_were_no_others(tiny, each):
+    """Frames without the bad pixels, by the definitions."""
+    bad = torch.rand(36 if each else 1, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.2
+    good = (~bad).expand(36, -1, -1).numpy()
+    obj, data = disturbed(tiny.truth), tiny.amplitude.numpy().astype(float)
+    model = tiny.experiment(obj, ALL).sqrt().numpy().astype(float)
+    found = judge(measured_frames(tiny.experiment, obj, hide(tiny.amplitude, bad)))
+    scale = (model * data)[good].sum() / np.square(model)[good].sum()
+    photons = np.square(data)[good].sum() / np.square(model)[good].sum()
+    seen = np.maximum(good.sum(0), 1)
+    means = [(frames * good).sum(0) / seen for frames in (model, data)]
+    for i, here in enumerate(good):
+        m, d = (
+            frames[i][here] - mean[here] for frames, mean in zip((model, data), means, strict=True)
+        )
+        assert found.correlation[i] == pytest.approx(np.corrcoef(m, d)[0, 1], rel=1e-4)
+        assert found.error[i] == pytest.approx(
+            np.abs(scale * model - data)[i][here].sum(), rel=1e-4
+        )
+        n, rate = np.square(data[i][here]) + 0.05, photons * np.square(model[i][here]) + 0.05
+        assert found.deviance[i] == pytest.approx(
+            2 * (n * np.log(n / rate) - n + rate).mean(), rel=1e-3
+        )
+
+
+def test_simulated_frames_are_as_blind_as_the_measured(tiny):
+    bad = torch.eye(32, dtype=torch.bool)
+    seen = hide(tiny.amplitude, bad)
+    frames = simulated_frames(tiny.experiment, tiny.truth, 1.0, 0, batch_size=7, like=seen)
+    for expected, data in frames():
+        assert not expected[:, bad].any()
+        assert torch.equal(torch.signbit(data), bad.expand_as(data))

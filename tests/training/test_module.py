@@ -10,7 +10,6 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from ptycho.config.choices import LossMode
 from ptycho.data.module import ScanModule
 from ptycho.data.tiles import TileDataset
 from ptycho.nn.object_net import ObjectNet
@@ -82,7 +81,7 @@ def learn(
     lightning.seed_everything(run.seed, verbose=False)
     network = ObjectNet()
     module = ObjectTraining(
-        network, problem.experiment, build.make_judge(LossMode(run.trainer.torch_loss_mode)),
+        network, problem.experiment, build.make_judge(run.trainer, problem.amplitude),
         lambda module: adamw(module.network.parameters(), run.trainer.learning_rate, 0.0),
     )  # fmt: skip
     trainer = lightning.Trainer(
