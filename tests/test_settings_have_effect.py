@@ -36,7 +36,6 @@ from tests.runs import (
     lifted,
     quiet,
     session_of,
-    tiles_of,
     tiny_problem,
     tiny_run,
     tiny_scan,
@@ -141,7 +140,8 @@ def fit(run: RunConfig, folder: Path) -> Fitted:
     problem, first = prepared()
     with session_of(run, folder) as opened:
         network = network_on(build.make_network(run.model), CPU)
-        tiles = tiles_of(problem, run.trainer.batch_size, first)
+        label = lessons.label(opened, problem)
+        tiles = lessons.tiles(problem, first, run.trainer.batch_size, label)
         history = train_.fit(opened, problem, network, tiles, first)
     return Fitted(network, history.rows, folder)
 
@@ -325,6 +325,7 @@ TABLE: dict[str, Flip] = {
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
+    "data.labels": Flip("solver", the_network, {"trainer.realspace_weight": 1.0}),
     "data.holdout_fraction": Flip(0.2, the_held_out),
     "data.nphotons": Flip(1e4, the_scan),
     "data.synthetic.object": Flip("chip", the_scan),
@@ -358,8 +359,8 @@ TABLE: dict[str, Flip] = {
     "trainer.torch_loss_mode": Flip("amplitude", the_network),
     "trainer.nll_weight": Flip(0.5, the_network, {"trainer.mae_weight": 1.0}),
     "trainer.mae_weight": Flip(1.0, the_network),
-    "trainer.realspace_weight": Flip(1.0, refused),
-    "trainer.realspace_mae_weight": Flip(1.0, refused),
+    "trainer.realspace_weight": Flip(1.0, the_network),
+    "trainer.realspace_mae_weight": Flip(1.0, the_network),
     "trainer.tv_weight": Flip(1.0, the_network),
     "trainer.intensity_scale_trainable": Flip(True, the_network),
     "execution.deterministic": Flip(False, the_process),

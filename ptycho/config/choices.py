@@ -31,6 +31,15 @@ class Values(StrEnum):
     amplitude = "amplitude"
 
 
+class Labels(StrEnum):
+    """What a predicted object is compared with."""
+
+    auto = "auto"
+    Y = "Y"
+    objectGuess = "objectGuess"
+    solver = "solver"
+
+
 class SyntheticObject(StrEnum):
     """Objects of the built-in simulated scan."""
 

@@ -15,6 +15,7 @@ from ptycho.config.choices import (
     ClipAlgorithm,
     DataSource,
     Direction,
+    Labels,
     LoggerBackend,
     LossMode,
     Scheduler,
@@ -81,6 +82,9 @@ class DataConfig:
     """Whether the file holds photon counts or amplitudes; ``auto``: integers are counts."""
     n_images: int | None = setting(None, at_least=16)
     """Use only the first so many patterns; all when empty."""
+    labels: Labels = Labels.auto
+    """What ``trainer.realspace_weight`` compares with: the file's or the simulation's
+    ``objectGuess``, or the ``solver``'s own solution; ``auto``: objectGuess."""
     holdout_fraction: float = setting(0.05, at_least=0, at_most=0.5)
     """Share of the patterns that nothing is fitted to; they judge the result."""
     nphotons: float | None = setting(None, above=0, at_most=1e15)

@@ -19,6 +19,7 @@ from ptycho.config.choices import (
     Accelerator,
     Architecture,
     DataSource,
+    Labels,
     LossMode,
     Task,
     Values,
@@ -224,16 +225,23 @@ def _loss_faults(run: RunConfig) -> Iterator[str]:
     labelled = [
         name for name in ("realspace_weight", "realspace_mae_weight") if getattr(trainer, name)
     ]
-    if run.model.architecture == Architecture.object_pinn:
-        for name in labelled:
-            yield (
-                f"trainer.{name}={getattr(trainer, name):g} compares with labels, and "
-                f"{run.model.architecture} has none; leave it out."
-            )
+    labels = run.data.labels
+    if labels != Labels.auto and not labelled:
+        yield (
+            f"data.labels={labels} says what trainer.realspace_weight and "
+            "trainer.realspace_mae_weight compare with, and both are 0; give one of them a weight "
+            "or leave data.labels out."
+        )
+    elif labels == Labels.Y and run.model.architecture == Architecture.object_pinn:
+        yield (
+            f"data.labels=Y are patches, and {run.model.architecture} predicts the whole object; "
+            "choose objectGuess or solver."
+        )
     if not (trainer.nll_weight or trainer.mae_weight or labelled):
         yield (
-            "trainer.nll_weight and trainer.mae_weight are both 0: there is nothing to learn "
-            "from; give one of them a weight."
+            "trainer.nll_weight, trainer.mae_weight, trainer.realspace_weight and "
+            "trainer.realspace_mae_weight are all 0: there is nothing to learn from; give one of "
+            "them a weight."
         )
     elif trainer.torch_loss_mode != LossMode.poisson and not trainer.nll_weight:
         yield (

@@ -39,6 +39,8 @@ class Batch(NamedTuple):
     """Rows and columns of the tile that the beam reaches: what the network corrects."""
     scan: int = 0
     """Which of the scans that are trained on."""
+    label: Tensor | None = None
+    """Complex ``(H, W)``: what the object should be, where somebody knows."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class TileDataset(Dataset[Batch]):
         stride: sides of what the network sees are divisible by it.
         reach: pixels around a patch centre that the beam lights; at most ``N / 2``.
         numbers: patterns ``(m,)`` to learn from; all when None.
+        label: complex ``(H, W)`` on the canvas, on the CPU: what the object should be.
 
     Attributes:
         places: centres ``(m, 2)`` of the patterns to learn from; items are numbered like them.
@@ -79,8 +82,9 @@ class TileDataset(Dataset[Batch]):
         stride: int,
         reach: float,
         numbers: Indices | None = None,
+        label: Tensor | None = None,
     ) -> None:
-        self.lifted, self.amplitude = lifted, amplitude
+        self.lifted, self.amplitude, self.label = lifted, amplitude, label
         self.n_patterns, self.stride, self.reach = n_patterns, stride, reach
         self.numbers = np.arange(len(positions)) if numbers is None else numbers
         self.places = positions[self.numbers]
@@ -105,6 +109,7 @@ class TileDataset(Dataset[Batch]):
             numbers,
             torch.from_numpy(low),
             _window(_starts(lit) - low, _stops(lit) - low),
+            label=None if self.label is None else self.label[tile],
         )
 
     def box(self, which: Indices, around: float, stride: int) -> Window:

@@ -9,7 +9,7 @@ from ptycho.report.bundle import Bundle
 from ptycho.report.files import plain_config
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages, train
-from ptycho.workflows.lessons import tiles
+from ptycho.workflows.lessons import label, tiles
 from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.reconstruct import (
     finish,
@@ -48,7 +48,7 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
         return stages.correct(problem, network, lifted, tile, batch)
 
     before, before_seconds = stages.timed(device, lambda: corrected((height, width)))
-    cut = tiles(problem, lifted, run.trainer.batch_size)
+    cut = tiles(problem, lifted, run.trainer.batch_size, label(session, problem))
     learning = _learning(session)
     history = train.fit(learning, problem, network, cut, lifted)
     if not session.first:

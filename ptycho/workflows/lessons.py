@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from ptycho.config.choices import Labels
+from ptycho.config.config import UserError
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.forward import Experiment
@@ -23,14 +28,41 @@ class Lesson:
     """Of the scan."""
 
 
-def tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
+def tiles(
+    problem: Problem, lifted: Lifted, batch_size: int, label: Tensor | None = None
+) -> TileDataset:
     """The patterns that may be learnt from, over the lifted object."""
     on_cpu = Lifted(lifted.obj.cpu(), lifted.pull.cpu(), lifted.light.cpu())
     amplitude = problem.amplitude.cpu()
     numbers = None if problem.fitted is None else problem.fitted.cpu().numpy()
     return TileDataset(
-        on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers
-    )
+        on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers,
+        label,
+    )  # fmt: skip
+
+
+def label(session: Session, problem: Problem, name: str = "label") -> Tensor | None:
+    """What the object of a scan should be, complex ``(H, W)`` on the CPU.
+
+    Returns:
+        None when no weight asks for it.
+
+    Raises:
+        UserError: it is to be the object itself, and nobody knows that.
+    """
+    run = session.run
+    if not (run.trainer.realspace_weight or run.trainer.realspace_mae_weight):
+        return None
+    if run.data.labels == Labels.solver:
+        recipe = build.make_recipe(run.solver)
+        return stages.solve(problem, run.solver, recipe, session.bars, name).cpu()
+    known = problem.reconstruction([]).truth
+    if known is None:
+        raise UserError(
+            f"{problem.scan.label}: data.labels={run.data.labels} needs an objectGuess that covers "
+            "the scan, and there is none; type data.labels=solver, which makes a label itself."
+        )
+    return torch.from_numpy(known)
 
 
 def further(session: Session, recipe: Recipe) -> list[Lesson]:
@@ -56,7 +88,7 @@ def _lesson(session: Session, recipe: Recipe, number: int) -> Lesson:
     problem = pose(scan, session.device)
     of = f"{number + 1} of {run.data.synthetic.n_objects}"
     lifted = stages.lift(problem, run.model, recipe, session.bars, f"lift {of}")
-    cut = tiles(problem, lifted, run.trainer.batch_size)
+    cut = tiles(problem, lifted, run.trainer.batch_size, label(session, problem, f"label {of}"))
     return Lesson(cut, problem.experiment, problem.scan.sha256)
 
 

@@ -11,10 +11,8 @@ from torch import nn
 
 from ptycho.config import legacy
 from ptycho.config.choices import Task
-from ptycho.config.config import RunConfig
 from ptycho.data.module import ScanModule
 from ptycho.data.tiles import Lifted, TileDataset
-from ptycho.physics.sweep import Judge
 from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
@@ -48,7 +46,8 @@ def train(session: Session) -> dict[str, Figures]:
     work = lambda: stages.lift(problem, run.model, recipe, session.bars)  # noqa: E731
     lifted, lift_seconds = stages.timed(session.device, work)
     network = network_on(build.make_network(run.model), session.device)
-    cut = tiles(problem, lifted, run.trainer.batch_size)
+    label = lessons.label(session, problem)
+    cut = tiles(problem, lifted, run.trainer.batch_size, label)
     further = lessons.further(session, recipe)
     history = fit(session, problem, network, cut, lifted, further)
     if not session.first:
@@ -83,11 +82,12 @@ def fit(
     module = ObjectTraining(
         network,
         problem.experiment,
-        _judge(run, problem),
+        build.make_judge(run.trainer, problem.amplitude),
         _optimiser(session),
         tv_weight=run.trainer.tv_weight,
         intensity_scale_trainable=run.trainer.intensity_scale_trainable,
         further=[lesson.experiment for lesson in further],
+        label_weights=(run.trainer.realspace_weight, run.trainer.realspace_mae_weight),
     )
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
@@ -123,12 +123,6 @@ def fit(
     if module.brightness is not None:
         history.gain = module.brightness.gain
     return history
-
-
-def _judge(run: RunConfig, problem: Problem) -> Judge:
-    judge = build.make_judge(run.trainer, problem.amplitude)
-    assert judge is not None, "validate refuses a training without patterns"
-    return judge
 
 
 def curve(history: History) -> dict[str, list[tuple[float, float]]]:

@@ -142,13 +142,16 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"model.gridsize": 2}, r"^model\.gridsize must be 1 for object_pinn.*got 2\.$"),
     (
-        {"trainer.realspace_weight": 0.5},
-        r"^trainer\.realspace_weight=0\.5 compares with labels, and object_pinn has none; leave",
+        {"data.labels": "solver"},
+        r"^data\.labels=solver says what trainer\.realspace_weight and .* compare with, and both",
     ),
-    ({"trainer.realspace_mae_weight": 1.0}, r"^trainer\.realspace_mae_weight=1 compares with lab"),
+    (
+        {"data.labels": "Y", "trainer.realspace_weight": 0.5},
+        r"^data\.labels=Y are patches, and object_pinn predicts the whole object; choose objectG",
+    ),
     (
         {"trainer.nll_weight": 0.0},
-        r"^trainer\.nll_weight and trainer\.mae_weight are both 0: there is nothing to learn from",
+        r"^trainer\.nll_weight, .* are all 0: there is nothing to learn from; give one of them a w",
     ),
     (
         {
