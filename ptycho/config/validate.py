@@ -237,13 +237,20 @@ def _loss_faults(run: RunConfig) -> Iterator[str]:
             f"data.labels=Y are patches, and {run.model.architecture} predicts the whole object; "
             "choose objectGuess or solver."
         )
-    if not (trainer.nll_weight or trainer.mae_weight or labelled):
+    measured = trainer.nll_weight or trainer.mae_weight
+    if not (measured or labelled):
         yield (
             "trainer.nll_weight, trainer.mae_weight, trainer.realspace_weight and "
             "trainer.realspace_mae_weight are all 0: there is nothing to learn from; give one of "
             "them a weight."
         )
-    elif trainer.torch_loss_mode != LossMode.poisson and not trainer.nll_weight:
+        return
+    if trainer.intensity_scale_trainable and not measured:
+        yield (
+            "trainer.intensity_scale_trainable=true has no effect with trainer.nll_weight=0 and "
+            "trainer.mae_weight=0: labels say nothing about photons. Leave it out."
+        )
+    if trainer.torch_loss_mode != LossMode.poisson and not trainer.nll_weight:
         yield (
             f"trainer.torch_loss_mode={trainer.torch_loss_mode} has no effect with "
             "trainer.nll_weight=0; leave one of them out."

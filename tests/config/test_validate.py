@@ -142,6 +142,14 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"model.gridsize": 2}, r"^model\.gridsize must be 1 for object_pinn.*got 2\.$"),
     (
+        {
+            "trainer.nll_weight": 0,
+            "trainer.realspace_weight": 1.0,
+            "trainer.intensity_scale_trainable": True,
+        },
+        r"^trainer\.intensity_scale_trainable=true has no effect .* nothing about photons\. Leave",
+    ),
+    (
         {"data.labels": "solver"},
         r"^data\.labels=solver says what trainer\.realspace_weight and .* compare with, and both",
     ),
