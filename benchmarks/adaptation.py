@@ -7,20 +7,13 @@ scan (or a few), then shown another object of the same kind, and one of another 
 tables and writes adaptation.md under outputs/benchmarks. Takes about a quarter of an hour.
 """
 
-import argparse
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks import adaptation_report, scans
+from benchmarks import scans
 from benchmarks.learning import (
     Learnt,
     Subject,

@@ -336,6 +336,7 @@ TABLE: dict[str, Flip] = {
     "data.synthetic.seed": Flip(1, the_scan),
     "data.synthetic.n_objects": Flip(2, the_lessons),
     "model.architecture": Flip("transformer", refused),  # there is one so far
+    "model.generator": Flip("cnn", the_network),
     "model.N": Flip(24, the_scan),
     "model.gridsize": Flip(2, refused),
     "model.n_filters_scale": Flip(2, the_network, {"trainer.nepochs": 1}),

@@ -55,6 +55,10 @@ class Architecture(StrEnum):
     object_pinn = "object_pinn"
 
 
+GENERATORS = ("unet", "cnn", "fno", "hybrid_resnet")
+"""Built-in generators; other packages may add theirs, see :mod:`ptycho.nn.registry`."""
+
+
 class Accelerator(StrEnum):
     """Devices a run may ask for; ``tpu`` is known by name and refused."""
 

@@ -98,7 +98,9 @@ class ModelConfig:
     """Which network; conf/model."""
 
     architecture: Architecture = Architecture.object_pinn
-    """``object_pinn``: lift all patterns, stitch once, let a U-Net correct the object."""
+    """``object_pinn``: lift all patterns, stitch once, let a network correct the object."""
+    generator: str = "unet"
+    """What computes inside: ``unet``, ``cnn``, ``fno``, ``hybrid_resnet``, or another package's."""
     N: int | None = setting(None, at_least=16, at_most=2048)
     """Side of a diffraction pattern in pixels; taken from the data when empty."""
     gridsize: int = setting(1, at_least=1)

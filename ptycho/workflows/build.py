@@ -18,8 +18,8 @@ from ptycho.config.config import (
 from ptycho.data.npz import read_npz
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
-from ptycho.nn.object_net import ObjectNet
-from ptycho.nn.registry import NETWORKS
+from ptycho.nn.object_net import CHANNELS, OUTPUTS, ObjectNet
+from ptycho.nn.registry import make_generator
 from ptycho.physics.likelihood import (
     absolute_misfit,
     amplitude_misfit,
@@ -83,7 +83,8 @@ def read_scan(path: str, data: DataConfig) -> Scan:
 
 def make_network(model: ModelConfig) -> ObjectNet:
     """An untrained network."""
-    return NETWORKS[model.architecture](model.n_filters_scale)
+    generator = make_generator(model.generator, CHANNELS, OUTPUTS, model.n_filters_scale)
+    return ObjectNet(generator)
 
 
 def make_recipe(solver: SolverConfig) -> Recipe:

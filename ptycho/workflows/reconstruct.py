@@ -95,7 +95,8 @@ def network_of(bundle: Bundle, session: Session) -> nn.Module:
     except RuntimeError as error:
         raise BundleError(
             f"{session.run.bundle}: the weights do not fit model.architecture="
-            f"{session.run.model.architecture} as its config.json describes it."
+            f"{session.run.model.architecture} with model.generator="
+            f"{session.run.model.generator} as its config.json describes it."
         ) from error
     return network_on(network, session.device)
 

@@ -217,7 +217,10 @@ def test_an_unknown_name_is_refused_whatever_its_sign(plus: str, typed: str, wor
         ("~model.N", "model.N cannot be removed"),
         ("~nonsense", "there is no setting nonsense"),
         ("trainer=nope", "trainer=nope does not exist; trainer may be auto, cpu, ddp, gpu, mps, "),
-        ("experiment=nope", "experiment=nope does not exist; experiment may be distill, low_dose, quick"),
+        (
+            "experiment=nope",
+            "experiment=nope does not exist; experiment may be distill, low_dose, quick",
+        ),
         ("planer=x", "there is no setting planer."),
         ("experiment=null", "experiment=null names no option of experiment; leave it out"),
         ("data=3", "data=3 names no option of data; leave it out, or type data=OPTION"),
