@@ -7,13 +7,19 @@ scan (or a few), then shown another object of the same kind, and one of another 
 tables and writes adaptation.md under outputs/benchmarks. Takes about a quarter of an hour.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import argparse
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from torch import Tensor
 
 from benchmarks import scans
+from benchmarks.adaptation_report import Part, Row, terminal_table, write
 from benchmarks.learning import (
     Learnt,
     Subject,
@@ -23,6 +29,7 @@ from benchmarks.learning import (
     settings,
 )
 from ptycho.config.choices import Labels
+from ptycho.config.config import RunConfig
 from ptycho.data.simulate import simulate
 
 KIND, OTHER_KIND = "dead_leaves", "chip"
@@ -33,25 +40,10 @@ SMOOTH = SMALL | {"trainer__tv_weight": 0.02}
 DISTIL = SMALL | {
     "trainer__nll_weight": 0.0, "trainer__realspace_weight": 1.0, "data__labels": Labels.solver,
 }  # fmt: skip
-LEVELS = (0.92, 0.93, 0.94, 0.95)
-MOST = 40
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table."""
-
-    words: str
-    figures: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A table."""
-
-    name: str
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
+SCRATCH, ADAPTING = 0.3, 0.15
+"""Shares of a training's seconds."""
+LEVELS, MOST = (0.92, 0.93, 0.94, 0.95), 40
+FOLDER, QUICK_FOLDER = scans.OUTPUTS / "adaptation", scans.OUTPUTS / "adaptation_quick"
 
 
 class Bench:
@@ -65,83 +57,82 @@ class Bench:
 
     def __init__(self, seconds: float, patterns: int, say: Callable[[str], None]) -> None:
         self.seconds, self.patterns, self.say = seconds, patterns, say
-        self.known = self.subject(KIND, 0)
-        self.unseen = self.subject(KIND, 1)
+        self.known, self.unseen = self.subject(KIND, 0), self.subject(KIND, 1)
         self.strange = self.subject(OTHER_KIND, 1)
         self.more = [self.subject(KIND, seed) for seed in (101, 102)]
 
     def subject(self, kind: str, seed: int) -> Subject:
         """A simulated scan."""
-        arguments = scans.COMMON | {"kind": kind, "photons": 1e5, "seed": seed}
+        arguments: dict[str, Any] = scans.COMMON | {"kind": kind, "photons": 1e5, "seed": seed}
         return Subject.of(simulate(**arguments, n_patterns=self.patterns, label=f"{kind} {seed}"))
 
-    def learnt(self, name: str, lift: str, how: dict[str, Any], several: bool = False) -> Learnt:
-        """A network, trained as long as all others; as long on each of several scans."""
-        self.say(f"training {name}, {lift} lift")
+    def learnt(self, words: str, lift: str, how: dict[str, Any], several: bool = False) -> Learnt:
+        """A network; from several scans it learns as long for each."""
+        self.say(f"training: {words}, {lift} lift")
         subjects = [self.known, *(self.more if several else [])]
         return learn(settings(**_lift(lift), **how), subjects, self.seconds * len(subjects))
 
     def generalising(self) -> tuple[Part, Learnt]:
-        """Trained on one scan; shown another."""
+        """Trained on one scan or three, shown another; and the network that was distilled."""
         rows = []
         for lift in ("usual", "strong"):
             run = settings(**_lift(lift))
-            objects = [subject.lifted(run).obj for subject in self.both]
-            seconds = self.known.lifts[LIFTS[lift]][1]
-            rows.append(Row(f"{lift} lift alone", (seconds, *self.scores(objects))))
-        wanted = {
-            "the defaults": ("usual", {}, False),
-            "small tiles, fast": ("usual", SMALL, False),
-            "small tiles, fast, total variation": ("usual", SMOOTH, False),
-            "distilled from the solver": ("usual", DISTIL, False),
-            "distilled, strong lift": ("strong", DISTIL, False),
-            "distilled, three scans": ("usual", DISTIL, True),
-            "distilled, three scans, strong lift": ("strong", DISTIL, True),
+            objects = [subject.lifted(run).obj for subject in self._both]
+            rows.append(Row(f"{lift} lift alone", (self.known.seconds(run), *self._of(objects))))
+        distilled = self.learnt("distilled", "usual", DISTIL)
+        networks = {
+            "patterns, defaults": self.learnt("defaults", "usual", {}),
+            "patterns, small tiles": self.learnt("small tiles", "usual", SMALL),
+            "patterns, small tiles, total variation": self.learnt("smooth", "usual", SMOOTH),
+            "distilled": distilled,
+            "distilled, strong lift": self.learnt("distilled", "strong", DISTIL),
+            "distilled, 3 scans": self.learnt("distilled, 3 scans", "usual", DISTIL, True),
+            "distilled, 3 scans, strong lift": self.learnt("3 scans", "strong", DISTIL, True),
         }
-        kept = None
-        for name, (lift, how, several) in wanted.items():
-            network = self.learnt(name, lift, how, several)
-            if name == "distilled from the solver":
-                kept = network
-            found = self.scores([network.answer(subject) for subject in self.both])
-            rows.append(Row(f"network: {name}", (network.seconds, *found)))
-        assert kept is not None
-        self.say("training the ancestor's layout")
-        obj, seconds, _ = ancestor_object(self.known, self.seconds)
-        rows.append(Row("the ancestor's layout", (seconds, *_pair(self.known, obj), None, None)))
-        noise = [value for one in self.both for value in _figures(one.judge.noise)]
-        rows.append(Row("photon noise", (None, *noise)))
-        head = ("CPU s", "SSIM", "dB", "SSIM, unseen", "dB, unseen")
-        return Part("generalise", head, tuple(rows)), kept
+        for name, network in networks.items():
+            found = self._of([network.answer(subject) for subject in self._both])
+            rows.append(Row(name, (network.seconds, *found)))
+        self.say("training: the ancestor's layout")
+        obj, seconds = ancestor_object(self.known, self.seconds)
+        rows.append(Row("the ancestor's layout", (seconds, *_figures(self.known, obj), None, None)))
+        noise = [one.judge.noise for one in self._both]
+        limits = [one[name] for one in noise for name in ("phase_ssim", "phase_psnr")]
+        rows.append(Row("photon noise", (None, *limits)))
+        head = ("CPU s", "SSIM", "dB", "unseen SSIM", "unseen dB")
+        title = "Trained on one scan, shown another"
+        return Part(title, _GENERALISING, head, (1, 3, 1, 3, 1), tuple(rows)), distilled
 
     def adapting(self) -> Part:
         """A short unsupervised training on the scan at hand, after another's or from scratch."""
         rows = []
         for lift in ("weak", "middle", "usual"):
-            trained = self.learnt("distilled from the solver", lift, DISTIL)
+            trained = {
+                "patterns": self.learnt("smooth", lift, SMOOTH),
+                "distilled": self.learnt("distilled", lift, DISTIL),
+            }
             for subject in (self.unseen, self.strange):
-                rows += list(self._adapted(lift, subject, trained))
-        head = ("lift alone", "CPU s", "SSIM", "CPU s", "SSIM", "CPU s", "SSIM")
-        return Part("adapt", head, tuple(rows))
+                rows += self._adapted(lift, subject, trained)
+        head = ("CPU s", "SSIM", "dB")
+        return Part("A few seconds on the scan at hand", _ADAPTING, head, (1, 3, 1), tuple(rows))
 
-    def _adapted(self, lift: str, subject: Subject, trained: Learnt) -> Iterator[Row]:
-        label = subject.problem.scan.label
-        alone = _ssim(subject, subject.lifted(trained.run).obj)
-        before = trained.score(subject)["phase_ssim"]
-        for words, how in (("", SMALL), (", total variation", SMOOTH)):
-            self.say(f"adapting to {label}, {lift} lift{words}")
-            run = settings(**_lift(lift), **how)
-            scratch = learn(run, [subject], 0.3 * self.seconds)
-            slow = how | {"trainer__learning_rate": ADAPT_RATE}
-            adapted = learn(
-                settings(**_lift(lift), **slow), [subject], 0.15 * self.seconds, start=trained
-            )
-            found = [
-                value
-                for one in (scratch, adapted)
-                for value in (one.seconds, one.score(subject)["phase_ssim"])
-            ]
-            yield Row(f"{label}, {lift} lift{words}", (alone, *found[:2], None, before, *found[2:]))
+    def _adapted(self, lift: str, subject: Subject, trained: dict[str, Learnt]) -> list[Row]:
+        where = f"{subject.problem.scan.label}, {lift} lift"
+        run = settings(**_lift(lift), **SMOOTH)
+        first = subject.lifted(run).obj
+        self.say(f"adapting to {where}")
+        scratch = learn(run, [subject], SCRATCH * self.seconds)
+        rows = [
+            Row(f"{where}: alone", (subject.seconds(run), *_figures(subject, first))),
+            Row(f"{where}: from scratch", _row(scratch, subject)),
+        ]
+        slow = SMOOTH | {"trainer__learning_rate": RunConfig().adapt.learning_rate}
+        for name, network in trained.items():
+            how = settings(**_lift(lift), **slow)
+            adapted = learn(how, [subject], ADAPTING * self.seconds, start=network)
+            before = _figures(subject, network.answer(subject))
+            rows.append(Row(f"{where}: {name}, before", (None, *before)))
+            rows.append(Row(f"{where}: {name}, adapted", _row(adapted, subject)))
+        return rows
 
     def refining(self, network: Learnt) -> Part:
         """How far the solver has to go from different starts, on the scan that was trained on."""
@@ -150,28 +141,24 @@ class Bench:
             "a flat object": known.problem.flat(),
             "the usual lift": known.lifted(settings(**_lift("usual"))).obj,
             "the strong lift": known.lifted(settings(**_lift("strong"))).obj,
-            "the network": network.answer(known),
+            "the distilled network": network.answer(known),
         }
         rows = []
         for name, start in starts.items():
             self.say(f"refining from {name}")
-            counts = [iterations_to(known, start, level, MOST) for level in LEVELS]
-            rows.append(Row(name, (_ssim(known, start), *counts)))
+            counts = iterations_to(known, start, LEVELS, MOST)
+            rows.append(Row(name, (_figures(known, start)[0], *counts)))
         head = ("SSIM", *(f"to {level:g}" for level in LEVELS))
-        return Part("refine", head, tuple(rows))
+        words = _REFINING.format(most=MOST)
+        return Part("Refining", words, head, (3, *(0 for _ in LEVELS)), tuple(rows))
 
     @property
-    def both(self) -> tuple[Subject, Subject]:
-        """The scan trained on and the unseen one."""
+    def _both(self) -> tuple[Subject, Subject]:
         return self.known, self.unseen
 
-    def scores(self, objects: list[torch.Tensor]) -> list[float]:
-        """Phase SSIM and PSNR on both."""
-        pairs = zip(self.both, objects, strict=True)
-        return [value for subject, obj in pairs for value in _pair(subject, obj)]
-
-
-ADAPT_RATE = 1e-3
+    def _of(self, objects: list[Tensor]) -> list[float]:
+        pairs = zip(self._both, objects, strict=True)
+        return [value for subject, obj in pairs for value in _figures(subject, obj)]
 
 
 def _lift(name: str) -> dict[str, int]:
@@ -179,20 +166,74 @@ def _lift(name: str) -> dict[str, int]:
     return {"model__lift_coarse_iterations": coarse, "model__lift_iterations": full}
 
 
-def _pair(subject: Subject, obj: torch.Tensor) -> tuple[float, float]:
-    return _figures(subject.score(obj))
-
-
-def _figures(found: dict[str, float]) -> tuple[float, float]:
+def _figures(subject: Subject, obj: Tensor) -> tuple[float, float]:
+    found = subject.score(obj)
     return found["phase_ssim"], found["phase_psnr"]
 
 
-def _ssim(subject: Subject, obj: torch.Tensor) -> float:
-    return subject.score(obj)["phase_ssim"]
+def _row(network: Learnt, subject: Subject) -> tuple[float, float, float]:
+    return (network.seconds, *_figures(subject, network.answer(subject)))
 
 
-def measure(seconds: float, patterns: int, say: Callable[[str], None]) -> list[Part]:
-    """All tables."""
-    bench = Bench(seconds, patterns, say)
-    first, network = bench.generalising()
-    return [first, bench.adapting(), bench.refining(network)]
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, write; 130 when interrupted."""
+    options = _options(arguments)
+    terminal = Console(soft_wrap=True)
+    torch.set_num_threads(1)
+    seconds, patterns = (1.0, 225) if options.quick else (options.seconds, scans.PATTERNS)
+    out = options.out or (QUICK_FOLDER if options.quick else FOLDER)
+    try:
+        with terminal.status("simulating") as status:
+            bench = Bench(seconds, patterns, status.update)
+            first, network = bench.generalising()
+            parts = [first, bench.adapting(), bench.refining(network)]
+    except KeyboardInterrupt:
+        return 130
+    for part in parts:
+        terminal.print(terminal_table(part))
+    path = out / "adaptation.md"
+    write(parts, patterns, seconds, path)
+    if options.docs is not None:
+        options.docs.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, options.docs / path.name)
+    terminal.print(f"  {path}", markup=False)
+    return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="CPU seconds of a full training"
+    )
+    parser.add_argument("--quick", action="store_true", help="small scans, a second each")
+    parser.add_argument("--out", type=Path, metavar="DIR")
+    parser.add_argument("--docs", type=Path, metavar="DIR", help="copy the page there, too")
+    return parser.parse_args(arguments)
+
+
+_GENERALISING = (
+    "A network is trained on the first scan and answers for it and for a second one of the same "
+    "kind that it never saw. *Patterns*: unsupervised, from the diffraction patterns; *small "
+    "tiles*: `trainer.batch_size=64 trainer.learning_rate=3e-3`, *total variation*: "
+    "`trainer.tv_weight=0.02` as well. *Distilled*: `trainer.nll_weight=0 "
+    "trainer.realspace_weight=1 data.labels=solver` on the same small tiles; with 3 scans three "
+    "times as long. The usual lift has 6 coarse iterations, the strong one 20 coarse and 2 full "
+    "ones. The ancestor's layout predicts patches, stitched with even weights; it learns from the "
+    "patterns and has no lift. *Photon noise* is a yardstick, not a wall."
+)
+_ADAPTING = (
+    "Networks as above, trained on the first scan (*patterns* with total variation), meet a scan "
+    "they never saw: another object of their kind, and a chip. *Alone*: the lift without any "
+    "network. *Adapted*: a few seconds more of unsupervised training on that scan "
+    "(`task=adapt`), *from scratch*: twice as long from an untrained network, both from patterns "
+    "with total variation. The weak lift is 1 full iteration, the middle one 5."
+)
+_REFINING = (
+    "Full-resolution iterations on the Poisson likelihood until the phase SSIM of the scan that "
+    "was trained on reaches a level; a dash: not within {most}, or never. The photon noise alone "
+    "is worth about as much as the solver ends with, so not every level can be reached."
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,8 @@ the building of modules are not counted, making labels is.
 """
 
 import copy
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +59,7 @@ class Subject:
 
     def lifted(self, run: RunConfig) -> Lifted:
         """The network's input; kept, with its CPU seconds."""
-        key = (run.model.lift_coarse_iterations, run.model.lift_iterations)
+        key = _key(run)
         if key not in self.lifts:
             clock = Clock()
             made = stages.lift(self.problem, run.model, build.make_recipe(run.solver), BARS)
@@ -66,9 +67,18 @@ class Subject:
             self.lifts[key] = made, clock.cpu
         return self.lifts[key][0]
 
+    def seconds(self, run: RunConfig) -> float:
+        """CPU seconds of that input."""
+        self.lifted(run)
+        return self.lifts[_key(run)][1]
+
     def score(self, obj: Tensor) -> Figures:
         """Figures of an object on the canvas."""
         return self.judge.score(obj.detach().numpy())
+
+
+def _key(run: RunConfig) -> tuple[int, int]:
+    return run.model.lift_coarse_iterations, run.model.lift_iterations
 
 
 @dataclass(frozen=True)
@@ -86,10 +96,6 @@ class Learnt:
         """What the network makes of a scan, unrefined."""
         first = subject.lifted(self.run)
         return stages.correct(subject.problem, self.network, first, self.tile, 4)
-
-    def score(self, subject: Subject) -> Figures:
-        """Figures of that."""
-        return subject.score(self.answer(subject))
 
 
 def learn(
@@ -145,22 +151,21 @@ def _label(run: RunConfig, subject: Subject) -> Tensor | None:
     return stages.solve(subject.problem, run.solver, build.make_recipe(run.solver), BARS)
 
 
-def ancestor_object(subject: Subject, budget: float) -> tuple[Tensor, float, int]:
+def ancestor_object(subject: Subject, budget: float) -> tuple[Tensor, float]:
     """The ancestor's layout, trained on a scan for about so many CPU seconds, and stitched.
 
     Returns:
-        The object on the canvas, CPU seconds of the training, and its batches.
+        The object on the canvas, and CPU seconds of the training.
     """
     problem = subject.problem
     torch.manual_seed(0)
     groups = ancestor.group(problem.amplitude, problem.positions, problem.probe)
     training = ancestor.Training(groups, "fp32")
-    clock, batches = Clock(), 0
+    clock = Clock()
     while clock.cpu < budget:
         clock.resume()
         training.step()
         clock.pause()
-        batches += 1
     corners, _ = split_positions(problem.positions, ancestor.SIZE)
     windows, where = [], []
     with torch.no_grad():
@@ -170,24 +175,32 @@ def ancestor_object(subject: Subject, budget: float) -> tuple[Tensor, float, int
     patches = torch.cat(windows).flatten(0, 1)
     even = torch.ones(ancestor.WINDOW, ancestor.WINDOW)
     obj = stitch(patches, even, torch.cat(where), problem.shape)
-    return obj, clock.cpu, batches
+    return obj, clock.cpu
 
 
-def iterations_to(subject: Subject, start: Tensor, level: float, most: int) -> int | None:
-    """Full-resolution Poisson iterations from an object until its phase SSIM reaches a level.
+def iterations_to(
+    subject: Subject, start: Tensor, levels: Sequence[float], most: int
+) -> list[int | None]:
+    """Full-resolution Poisson iterations from an object until its phase SSIM reaches each level.
 
     Every number is a run of its own: one that was cut into pieces would lose its momentum.
 
     Returns:
-        None when ``most`` are not enough.
+        None where ``most`` are not enough.
     """
     solver = subject.problem.solver(build.make_recipe(RunConfig().solver))
 
-    def reached(count: int) -> bool:
+    @functools.cache
+    def after(count: int) -> float:
         with torch.no_grad():
             obj = solver.run(start, count, poisson=True)
-        return subject.score(obj)["phase_ssim"] >= level
+        return subject.score(obj)["phase_ssim"]
 
+    return [first_count(lambda count, level=level: after(count) >= level, most) for level in levels]
+
+
+def first_count(reached: Callable[[int], bool], most: int) -> int | None:
+    """The smallest count that reaches something, as far as doubling and halving can tell."""
     low, high = -1, 0  # not reached after low, to be tried: high
     while not reached(high):
         if high >= most:

@@ -283,7 +283,7 @@ class AdaptConfig:
 
     epochs: int = setting(8, at_least=1)
     """Passes over the scan, in place of ``trainer.nepochs``."""
-    learning_rate: float = setting(1e-3, above=0, at_most=1)
+    learning_rate: float = setting(5e-4, above=0, at_most=1)
     """Peak learning rate, in place of ``trainer.learning_rate``."""
 
 
