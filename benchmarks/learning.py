@@ -196,17 +196,17 @@ def iterations_to(
             obj = solver.run(start, count, poisson=True)
         return subject.score(obj)["phase_ssim"]
 
-    return [first_count(lambda count, level=level: after(count) >= level, most) for level in levels]
+    return [first_count(after, level, most) for level in levels]
 
 
-def first_count(reached: Callable[[int], bool], most: int) -> int | None:
-    """The smallest count that reaches something, as far as doubling and halving can tell."""
+def first_count(figure: Callable[[int], float], level: float, most: int) -> int | None:
+    """The smallest count whose figure reaches a level, as far as doubling and halving can tell."""
     low, high = -1, 0  # not reached after low, to be tried: high
-    while not reached(high):
+    while figure(high) < level:
         if high >= most:
             return None
         low, high = high, min(max(2 * high, 1), most)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
+        low, high = (low, middle) if figure(middle) >= level else (middle, high)
     return high
