@@ -28,6 +28,7 @@ from ptycho.config.config import (
     RunConfig,
     SyntheticConfig,
 )
+from ptycho.config.patch_rules import patch_faults
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "at_least": ("at least", operator.ge),
@@ -53,7 +54,7 @@ def faults(run: RunConfig) -> list[str]:
     if wrong:
         return wrong  # the other checks rely on the types
     checks = (
-        limit_faults, _task_faults, _data_faults, _model_faults, _loss_faults, _trainer_faults,
+        limit_faults, _task_faults, _data_faults, patch_faults, _loss_faults, _trainer_faults,
         _solver_faults, _path_faults, _logger_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
@@ -179,22 +180,6 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
         yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
 
 
-def _model_faults(run: RunConfig) -> Iterator[str]:
-    model, execution = run.model, run.execution
-    if model.architecture == Architecture.object_pinn:
-        if model.gridsize != 1:
-            yield (
-                f"model.gridsize must be 1 for {model.architecture}, which sees all patterns "
-                f"on one canvas instead of groups, got {model.gridsize}."
-            )
-        for name in ("middle_trim", "pad_eval"):
-            if getattr(execution, name) is not None:
-                yield (
-                    f"execution.{name} belongs to networks that predict patches; "
-                    f"{model.architecture} predicts the whole object. Leave it out."
-                )
-
-
 def _loss_faults(run: RunConfig) -> Iterator[str]:
     trainer = run.trainer
     labelled = [
@@ -206,7 +191,9 @@ def _loss_faults(run: RunConfig) -> Iterator[str]:
                 f"trainer.{name}={getattr(trainer, name):g} compares with labels, and "
                 f"{run.model.architecture} has none; leave it out."
             )
-    if not (trainer.nll_weight or trainer.mae_weight or labelled):
+    if run.model.architecture == Architecture.supervised:
+        return  # it has no patterns to compare with
+    if not (trainer.nll_weight or trainer.mae_weight):
         yield (
             "trainer.nll_weight and trainer.mae_weight are both 0: there is nothing to learn "
             "from; give one of them a weight."

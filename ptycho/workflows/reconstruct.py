@@ -20,11 +20,11 @@ from ptycho.workflows.session import Session
 def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     """Reconstruct the scan of ``data`` with the network of a bundle."""
     run = session.run
-    problem = _unseen(bundle, session.pose(build.make_scan(run.data, run.model.N or 0)))
+    problem = unseen(bundle, session.pose(build.make_scan(run.data, run.model.N or 0)))
     session.describe(problem)
     network = _network_of(bundle, session)
     height, width = bundle.params["tile"]
-    lift_recipe = _lift_recipe(bundle, run.solver)
+    lift_recipe = lift_recipe_of(bundle, run.solver)
     gain = float(bundle.params.get("intensity_gain", 1.0))
     found = reconstruct_with(
         session, problem, network, (height, width), lift_recipe=lift_recipe, gain=gain
@@ -85,25 +85,31 @@ def network_on(network: nn.Module, device: torch.device) -> nn.Module:
 
 def _network_of(bundle: Bundle, session: Session) -> nn.Module:
     network = build.make_network(session.run.model)
+    load_weights(network, bundle, session)
+    return network_on(network, session.device)
+
+
+def load_weights(network: nn.Module, bundle: Bundle, session: Session) -> None:
+    """Give a network the weights of a bundle."""
+    model = session.run.model
     try:
         network.load_state_dict(bundle.weights)
     except RuntimeError as error:
         raise BundleError(
             f"{session.run.bundle}: the weights do not fit model.architecture="
-            f"{session.run.model.architecture} with model.generator="
-            f"{session.run.model.generator} as its config.json describes it."
+            f"{model.architecture} with model.generator={model.generator} as its config.json "
+            "describes it."
         ) from error
-    return network_on(network, session.device)
 
 
-def _unseen(bundle: Bundle, problem: Problem) -> Problem:
+def unseen(bundle: Bundle, problem: Problem) -> Problem:
     """Hold nothing out that the network was trained on, where it meets its own scan again."""
     if bundle.params.get("data_sha256") != problem.scan.sha256:
         return problem
     return problem.holding_out(np.intersect1d(problem.held_out, bundle.params["held_out"]))
 
 
-def _lift_recipe(bundle: Bundle, solver: SolverConfig) -> Recipe:
+def lift_recipe_of(bundle: Bundle, solver: SolverConfig) -> Recipe:
     """The lift the network was trained on; only the memory it may take is this run's."""
     try:
         trained = build.make_recipe(SolverConfig(**bundle.config["solver"]))

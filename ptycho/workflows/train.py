@@ -12,6 +12,7 @@ from torch import nn
 from ptycho.config import legacy
 from ptycho.config.config import RunConfig
 from ptycho.data.module import ScanModule
+from ptycho.data.patch_batches import PatchDataset
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.sweep import Judge
@@ -21,6 +22,7 @@ from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
 from ptycho.training.module import ObjectTraining
+from ptycho.training.patch_module import PatchTraining
 from ptycho.training.schedules import adamw, schedule
 from ptycho.workflows import build, stages
 from ptycho.workflows.loggers import make_loggers
@@ -39,7 +41,7 @@ def train(session: Session) -> dict[str, Figures]:
     """
     run = session.run
     problem = session.pose(build.make_scan(run.data, run.model.N or 0))
-    test = _test_problem(session)  # an unusable one is refused before the long work
+    test = test_problem(session)  # an unusable one is refused before the long work
     legacy.set("intensity_scale", problem.scale)
     if session.first:
         session.describe(problem)
@@ -53,13 +55,13 @@ def train(session: Session) -> dict[str, Figures]:
         return {}
     gain = history.gain
     legacy.set("intensity_scale", problem.brightened(gain).scale)
-    _save(session, problem.brightened(gain), network, cut.tile, gain)
+    save_network(session, problem.brightened(gain), network, cut.tile, gain)
     found = reconstruct_with(
         session, problem, network, cut.tile, lifted=(lifted, lift_seconds), gain=gain
     )
     curve = [(row["seconds"], row[LOSS]) for row in history.rows]
     figures = session.report(problem, with_curves(found, {LOSS: curve}))
-    _say_training(session, history)
+    say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
         found = reconstruct_with(session, test, network, cut.tile, gain=gain)
@@ -71,19 +73,40 @@ def fit(
     session: Session, problem: Problem, network: nn.Module, cut: TileDataset, lifted: Lifted
 ) -> History:
     """Let Lightning train; the network is left on the device with its best weights."""
-    run, execution = session.run, session.execution
+    run = session.run
     module = ObjectTraining(
         network,
         problem.experiment,
         _judge(run, problem),
-        _optimiser(session),
+        make_optimiser(session),
         tv_weight=run.trainer.tv_weight,
         intensity_scale_trainable=run.trainer.intensity_scale_trainable,
     )
+    save = _picture(session, problem, module, lifted, cut.tile)
+    history = teach(session, module, cut, save)
+    if module.brightness is not None:
+        history.gain = module.brightness.gain
+    return history
+
+
+def teach(
+    session: Session,
+    module: ObjectTraining | PatchTraining,
+    batches: TileDataset | PatchDataset,
+    save: Callable[[int], None],
+) -> History:
+    """Let Lightning train; the module is left on the device with its best weights.
+
+    Args:
+        session: settings and progress.
+        module: what is trained.
+        batches: what it is trained on.
+        save: writes a picture of an epoch.
+    """
+    run, execution = session.run, session.execution
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
     checkpoints = _checkpoints(session)
-    save = _picture(session, problem, module, lifted, cut.tile)
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
@@ -97,7 +120,7 @@ def fit(
         log_every_n_steps=1,
         profiler=_profiler(session),
     )  # fmt: skip
-    data = ScanModule(cut, run.seed, **build.loader_arguments(execution))
+    data = ScanModule(batches, run.seed, **build.loader_arguments(execution))
     try:
         trainer.fit(module, data)
     except SystemExit as error:
@@ -110,8 +133,6 @@ def fit(
     if checkpoints and checkpoints[0].best_model_path:
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
-    if module.brightness is not None:
-        history.gain = module.brightness.gain
     return history
 
 
@@ -131,10 +152,11 @@ def tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
     )
 
 
-def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
+def make_optimiser(session: Session) -> Callable[[ObjectTraining | PatchTraining], Any]:
+    """What makes the optimiser and its schedule for a module."""
     how = session.run.trainer
 
-    def make(module: ObjectTraining) -> Any:
+    def make(module: ObjectTraining | PatchTraining) -> Any:
         optimiser = adamw(module.parameters(), how.learning_rate, how.weight_decay)
         moving = schedule(
             how.scheduler,
@@ -183,7 +205,7 @@ def _checkpoints(session: Session) -> list[ModelCheckpoint]:
     return [best, last]
 
 
-def _load_best(module: ObjectTraining, path: Path) -> None:
+def _load_best(module: ObjectTraining | PatchTraining, path: Path) -> None:
     saved = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
 
@@ -216,9 +238,10 @@ def _profiler(session: Session) -> Any:
     return make(dirpath=session.folder, filename="profile")
 
 
-def _save(
+def save_network(
     session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int], gain: float
 ) -> None:
+    """Write the bundle."""
     bundle = Bundle(
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
@@ -235,7 +258,8 @@ def _save(
     save_bundle(session.path(NAME), bundle)
 
 
-def _say_training(session: Session, history: History) -> None:
+def say_training(session: Session, history: History) -> None:
+    """Print and keep how the training went."""
     if not history.rows:
         return
     last = history.rows[-1]
@@ -252,7 +276,8 @@ def _say_training(session: Session, history: History) -> None:
     )
 
 
-def _test_problem(session: Session) -> Problem | None:
+def test_problem(session: Session) -> Problem | None:
+    """The second scan, if one was named."""
     data = session.run.data
     if not data.test_data_file:
         return None
