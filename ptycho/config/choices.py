@@ -31,15 +31,6 @@ class Values(StrEnum):
     amplitude = "amplitude"
 
 
-class Labels(StrEnum):
-    """What a predicted object is compared with."""
-
-    auto = "auto"
-    Y = "Y"
-    objectGuess = "objectGuess"
-    solver = "solver"
-
-
 class SyntheticObject(StrEnum):
     """Objects of the built-in simulated scan."""
 
@@ -53,6 +44,61 @@ class Architecture(StrEnum):
     """Networks that can be trained."""
 
     object_pinn = "object_pinn"
+    pinn = "pinn"
+    supervised = "supervised"
+
+    @property
+    def predicts_patches(self) -> bool:
+        """Whether it predicts an object patch for every pattern instead of the whole object."""
+        return self != Architecture.object_pinn
+
+
+class PatchInput(StrEnum):
+    """What a patch network sees of a pattern."""
+
+    lifted = "lifted"
+    amplitude = "amplitude"
+
+
+class PatchOutput(StrEnum):
+    """What a patch network says about a patch."""
+
+    amplitude_phase = "amplitude_phase"
+    real_imag = "real_imag"
+
+
+class Activation(StrEnum):
+    """What makes an amplitude of a number; zero becomes one."""
+
+    exponential = "exponential"
+    sigmoid = "sigmoid"
+    swish = "swish"
+    softplus = "softplus"
+    relu = "relu"
+
+
+class Overlap(StrEnum):
+    """Which patches are made to agree where they overlap."""
+
+    canvas = "canvas"
+    group = "group"
+    none = "none"
+
+
+class PatchWeighting(StrEnum):
+    """What a pixel of a patch counts where patches overlap."""
+
+    probe = "probe"
+    uniform = "uniform"
+
+
+class Labels(StrEnum):
+    """Where the object patches come from that a network learns."""
+
+    auto = "auto"
+    Y = "Y"
+    objectGuess = "objectGuess"
+    solver = "solver"
 
 
 GENERATORS = ("unet", "cnn", "fno", "hybrid_resnet")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ptycho.config.choices import (
     Accelerator,
+    Activation,
     Architecture,
     ClipAlgorithm,
     DataSource,
@@ -18,6 +19,10 @@ from ptycho.config.choices import (
     Labels,
     LoggerBackend,
     LossMode,
+    Overlap,
+    PatchInput,
+    PatchOutput,
+    PatchWeighting,
     Scheduler,
     SyntheticObject,
     Task,
@@ -67,7 +72,28 @@ class SyntheticConfig:
 
 
 @dataclass(kw_only=True)
-class DataConfig:
+class GroupingConfig:
+    """Which patterns a network learns from, and in which groups."""
+
+    n_subsample: int | None = setting(None, at_least=16)
+    """Keep only so many patterns, chosen at random; all when empty."""
+    subsample_seed: int = setting(0, at_least=0, at_most=2**32 - 1)
+    """Seed of that choice, and of groups."""
+    sequential_sampling: bool = False
+    """Keep the first patterns in scan order (and their groups) instead of random ones."""
+    n_groups: int | None = setting(None, at_least=1)
+    """Groups of ``model.gridsize`` squared patterns to make; one for each pattern when empty."""
+    neighbor_count: int | None = setting(None, at_least=1, at_most=64)
+    """Nearest patterns (itself among them) from which a group is chosen; empty: those alone."""
+    enable_oversampling: bool = False
+    """Allow more groups than patterns, made by other choices among the nearest."""
+    labels: Labels = Labels.auto
+    """What ``trainer.realspace_weight`` compares with: ``Y``, object patches of the file, its
+    ``objectGuess``, or the ``solver``'s own solution; ``auto``: ``Y``, else ``objectGuess``."""
+
+
+@dataclass(kw_only=True)
+class DataConfig(GroupingConfig):
     """Which scan; conf/data."""
 
     label: str = "scan"
@@ -82,9 +108,6 @@ class DataConfig:
     """Whether the file holds photon counts or amplitudes; ``auto``: integers are counts."""
     n_images: int | None = setting(None, at_least=16)
     """Use only the first so many patterns; all when empty."""
-    labels: Labels = Labels.auto
-    """What ``trainer.realspace_weight`` compares with: the file's or the simulation's
-    ``objectGuess``, or the ``solver``'s own solution; ``auto``: objectGuess."""
     holdout_fraction: float = setting(0.05, at_least=0, at_most=0.5)
     """Share of the patterns that nothing is fitted to; they judge the result."""
     nphotons: float | None = setting(None, above=0, at_most=1e15)
@@ -94,17 +117,48 @@ class DataConfig:
 
 
 @dataclass(kw_only=True)
-class ModelConfig:
+class PatchConfig:
+    """Networks that predict an object patch for every pattern."""
+
+    patch_input: PatchInput = PatchInput.lifted
+    """``lifted``: the pattern and a first object in its place; ``amplitude``: the pattern."""
+    output: PatchOutput = PatchOutput.amplitude_phase
+    """Says amplitude and phase, or real and imaginary part; both relative to what it saw."""
+    amp_activation: Activation = Activation.exponential
+    """What makes the amplitude, shifted so that a network that says nothing says 1."""
+    overlap: Overlap = Overlap.canvas
+    """Patches of a batch agree on a ``canvas``, those of each ``group`` on theirs, or ``none``."""
+    object_big: bool | None = None
+    """False is ``overlap=none``: every patch on its own. Empty: as ``overlap`` says."""
+    pad_object: bool = True
+    """Predict the central ``N/2`` in full; false: all of ``N x N`` counts alike."""
+    probe_big: bool = True
+    """Predict what lies around ``N/2``, too, at a low weight; false: free space is put there."""
+    patch_weighting: PatchWeighting = PatchWeighting.probe
+    """Overlapping patches are averaged by the ``probe``'s intensity, or as ``uniform``."""
+    probe_scale: float = setting(1.0, at_least=0)
+    """Root mean square of the probe's amplitude as the network sees it; 0: not at all."""
+    gaussian_smoothing_sigma: float = setting(0.0, at_least=0, at_most=16)
+    """Standard deviation in pixels by which predicted amplitudes are smoothed."""
+    synchronise_phases: bool = True
+    """Turn the phases of predicted patches so that neighbours agree, before stitching."""
+
+
+@dataclass(kw_only=True)
+class ModelConfig(PatchConfig):
     """Which network; conf/model."""
 
     architecture: Architecture = Architecture.object_pinn
-    """``object_pinn``: lift all patterns, stitch once, let a network correct the object."""
+    """``object_pinn``: lift all patterns, stitch once, let a network correct the object;
+    ``pinn``: predict a patch for every pattern; ``supervised``: learn such patches."""
     generator: str = "unet"
     """What computes inside: ``unet``, ``cnn``, ``fno``, ``hybrid_resnet``, or another package's."""
     N: int | None = setting(None, at_least=16, at_most=2048)
     """Side of a diffraction pattern in pixels; taken from the data when empty."""
     gridsize: int = setting(1, at_least=1)
     """Patterns per group side; only 1 for ``object_pinn``, which sees the whole object."""
+    probe_mask: bool = False
+    """Set the probe to zero outside the circle of diameter ``N/2``."""
     n_filters_scale: int = setting(1, at_least=1, at_most=16)
     """Multiplies the channels of every layer."""
     lift_coarse_iterations: int = setting(6, at_least=0)
@@ -210,8 +264,8 @@ class ExecutionConfig:
     """Stop, and say so, when the object goes flat or the scale explodes."""
     recon_log_every_n_epochs: int | None = setting(None, at_least=1)
     """Write a picture of the reconstruction every so many epochs; empty for never."""
-    inference_batch_size: int = setting(4, at_least=1)
-    """Tiles the network corrects at once when it reconstructs."""
+    inference_batch_size: int | None = setting(None, at_least=1)
+    """Tiles (or patterns) a network takes at once when it reconstructs; empty: 4 (or 64)."""
     limit_train_batches: int | None = setting(None, at_least=1)
     """Stop each epoch after so many batches; for debugging."""
     detect_anomaly: bool = False
@@ -219,9 +273,9 @@ class ExecutionConfig:
     profiler: str | None = setting(None, choices=("simple", "advanced"))
     """Write Lightning's profile of the training into the run folder."""
     middle_trim: int | None = setting(None, at_least=1)
-    """Central window of patches that are stitched; networks that predict patches only."""
+    """Side of the central window of patches that is stitched; for networks that predict them."""
     pad_eval: bool | None = None
-    """Stitch on a padded canvas; networks that predict patches only."""
+    """Whether what ``middle_trim`` leaves open is filled from the patches; empty: yes."""
 
 
 @dataclass(kw_only=True)

@@ -31,6 +31,7 @@ from ptycho.config.config import (
     SyntheticConfig,
     TrainerConfig,
 )
+from ptycho.config.patch_rules import patch_faults
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "at_least": ("at least", operator.ge),
@@ -56,7 +57,7 @@ def faults(run: RunConfig) -> list[str]:
     if wrong:
         return wrong  # the other checks rely on the types
     checks = (
-        limit_faults, _task_faults, _data_faults, _model_faults, _loss_faults, _trainer_faults,
+        limit_faults, _task_faults, _data_faults, patch_faults, _loss_faults, _trainer_faults,
         _solver_faults, _path_faults, _logger_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
@@ -200,24 +201,13 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
             f"data.synthetic.n_objects={several} scans are for task=train, "
             f"and this is task={run.task}, which works on one. Leave it out."
         )
+    elif several > 1 and run.model.architecture.predicts_patches:
+        yield (
+            f"data.synthetic.n_objects={several} scans teach networks that correct an object, and "
+            f"model.architecture={run.model.architecture} predicts patches; leave it out."
+        )
     if data.test_data_file and run.task != Task.train:
         yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
-
-
-def _model_faults(run: RunConfig) -> Iterator[str]:
-    model, execution = run.model, run.execution
-    if model.architecture == Architecture.object_pinn:
-        if model.gridsize != 1:
-            yield (
-                f"model.gridsize must be 1 for {model.architecture}, which sees all patterns "
-                f"on one canvas instead of groups, got {model.gridsize}."
-            )
-        for name in ("middle_trim", "pad_eval"):
-            if getattr(execution, name) is not None:
-                yield (
-                    f"execution.{name} belongs to networks that predict patches; "
-                    f"{model.architecture} predicts the whole object. Leave it out."
-                )
 
 
 def _loss_faults(run: RunConfig) -> Iterator[str]:
@@ -226,7 +216,10 @@ def _loss_faults(run: RunConfig) -> Iterator[str]:
         name for name in ("realspace_weight", "realspace_mae_weight") if getattr(trainer, name)
     ]
     labels = run.data.labels
-    if labels != Labels.auto and not labelled:
+    if run.model.architecture.predicts_patches:
+        if run.model.architecture == Architecture.supervised:
+            return  # it has no patterns to compare with
+    elif labels != Labels.auto and not labelled:
         yield (
             f"data.labels={labels} says what trainer.realspace_weight and "
             "trainer.realspace_mae_weight compare with, and both are 0; give one of them a weight "

@@ -8,14 +8,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from ptycho.data.mixture import MixedSampler, MixedTiles
-from ptycho.data.tiles import Batch, TileDataset
+from ptycho.data.patch_batches import PatchDataset
+from ptycho.data.tiles import TileDataset
 
 
 class ScanModule(lightning.LightningDataModule):
     """Training batches of one scan, or of several in mixed order.
 
     Args:
-        tiles: the scan cut into tiles.
+        tiles: the scan cut into tiles, or into batches of patches.
         seed: the run's seed.
         further: more scans to train on.
         **workers: ``num_workers``, ``pin_memory``, ``persistent_workers``,
@@ -23,19 +24,27 @@ class ScanModule(lightning.LightningDataModule):
     """
 
     def __init__(
-        self, tiles: TileDataset, seed: int, further: Sequence[TileDataset] = (), **workers: Any
+        self,
+        tiles: TileDataset | PatchDataset,
+        seed: int,
+        further: Sequence[TileDataset] = (),
+        **workers: Any,
     ) -> None:
         super().__init__()
-        self.scans, self.seed, self.workers = (tiles, *further), seed, workers
+        self.tiles, self.further, self.seed, self.workers = tiles, further, seed, workers
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Tiles that hold every pattern of every scan once, shared among the processes."""
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
-        sampler = MixedSampler(self.scans, self.seed, rank, world)
+        tiles: Any = self.tiles
+        if self.further:
+            scans = (tiles, *self.further)
+            tiles, sampler = MixedTiles(scans), MixedSampler(scans, self.seed, rank, world)
+        else:
+            sampler = tiles.sampler(tiles.places, tiles.n_patterns, self.seed, rank, world)
         # a generator of its own: the loader must not draw from the global one
         generator = torch.Generator().manual_seed(self.seed)
         return DataLoader(
-            MixedTiles(self.scans), batch_size=None, sampler=sampler, generator=generator,
-            **self.workers,
-        )  # fmt: skip
+            tiles, batch_size=None, sampler=sampler, generator=generator, **self.workers
+        )

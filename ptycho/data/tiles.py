@@ -71,7 +71,10 @@ class TileDataset(Dataset[Batch]):
     Attributes:
         places: centres ``(m, 2)`` of the patterns to learn from; items are numbered like them.
         tile: height and width of what the network sees, typically.
+        sampler: what chooses the patterns of a tile.
     """
+
+    sampler: "type[CellSampler]"
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class TileDataset(Dataset[Batch]):
     ) -> None:
         self.lifted, self.amplitude, self.label = lifted, amplitude, label
         self.n_patterns, self.stride, self.reach = n_patterns, stride, reach
+        self.sampler = CellSampler
         self.numbers = np.arange(len(positions)) if numbers is None else numbers
         self.places = positions[self.numbers]
         self.tile = self._typical(CellSampler(self.places, n_patterns, seed=0).cells())

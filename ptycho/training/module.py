@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ptycho.data.tiles import Batch
+from ptycho.physics.agreement import absolute_difference, squared_difference
 from ptycho.physics.forward import Experiment
 from ptycho.physics.likelihood import photons
 from ptycho.physics.sweep import Judge, misfit
 from ptycho.physics.variation import total_variation
-from ptycho.training.likeness import object_errors
+
+_EDGE = 0.1  # share of the brightest illumination below which nothing is known of an object
 
 
 class Brightness(nn.Module):
@@ -98,8 +100,8 @@ class ObjectTraining(lightning.LightningModule):
         squared, absolute = self.label_weights
         if batch.label is None or not (squared or absolute):
             return after.real.new_zeros(())
-        errors = object_errors(after, batch.label[batch.lit], batch.light[batch.lit])
-        return squared * errors[0] + absolute * errors[1]
+        what = after[None], batch.label[batch.lit][None], (batch.light[batch.lit] > _EDGE).float()
+        return squared * squared_difference(*what) + absolute * absolute_difference(*what)
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule, as built from the settings."""

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from ptycho.config import legacy
 from ptycho.report.bundle import Bundle
-from ptycho.report.files import plain_config
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages, train
 from ptycho.workflows.lessons import label, tiles
@@ -86,7 +85,8 @@ def _save(
     gain: float,
 ) -> None:
     """Write a new bundle, which lifts as the network learnt it and knows all scans it saw."""
-    config = plain_config(session.run) | {"solver": bundle.config["solver"]}
     before = seen(bundle)
     before.pop(problem.scan.sha256, None)
-    train.save(session, problem, network, tile, gain, config, before)
+    train.save_network(
+        session, problem, network, tile, gain, lift=bundle.config["solver"], also_seen=before
+    )

@@ -123,6 +123,11 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
     trained_size = trained.pop("N", None)  # the networks fit any pattern size
     _refuse_other_model(run, trained)
     apply(run, "model", trained)
+    if run.task == Task.adapt and run.model.architecture.predicts_patches:
+        raise UserError(
+            f"task=adapt moves networks on that correct an object, and {run.bundle} holds one that "
+            f"predicts patches ({run.model.architecture}); use task=reconstruct."
+        )
     if run.data.source == DataSource.npz:
         _settle_size(run, Path(str(run.data.train_data_file)))
     elif run.model.N is None:

@@ -43,15 +43,24 @@ def launch(run: RunConfig, folder: Path, overrides: list[str]) -> float | None:
 
 def _work(session: Session, payload: TrainingPayload | InferencePayload) -> dict[str, Figures]:
     """Do the task; only what trains loads Lightning, which takes seconds."""
+    patches = session.run.model.architecture.predicts_patches
     if isinstance(payload, InferencePayload):
         if session.run.task == Task.adapt:
             from ptycho.workflows.adapt import adapt
 
             return adapt(session, payload.bundle)
+        if patches:
+            from ptycho.workflows import patches as by_patches
+
+            return by_patches.reconstruct(session, payload.bundle)
         from ptycho.workflows.reconstruct import reconstruct
 
         return reconstruct(session, payload.bundle)
     if session.run.task == Task.train:
+        if patches:
+            from ptycho.workflows import patch_train
+
+            return patch_train.train(session)
         from ptycho.workflows.train import train
 
         return train(session)

@@ -84,7 +84,7 @@ def further(session: Session, recipe: Recipe) -> list[Lesson]:
 
 def _lesson(session: Session, recipe: Recipe, number: int) -> Lesson:
     run = session.run
-    scan = build.make_scan(run.data, run.model.N or 0, number)
+    scan = build.make_scan(run.data, run.model.N or 0, number=number)
     problem = pose(scan, session.device)
     of = f"{number + 1} of {run.data.synthetic.n_objects}"
     lifted = stages.lift(problem, run.model, recipe, session.bars, f"lift {of}")

@@ -90,15 +90,21 @@ def network_on(network: nn.Module, device: torch.device) -> nn.Module:
 def network_of(bundle: Bundle, session: Session) -> nn.Module:
     """The trained network, on the device."""
     network = build.make_network(session.run.model)
+    load_weights(network, bundle, session)
+    return network_on(network, session.device)
+
+
+def load_weights(network: nn.Module, bundle: Bundle, session: Session) -> None:
+    """Give a network the weights of a bundle."""
+    model = session.run.model
     try:
         network.load_state_dict(bundle.weights)
     except RuntimeError as error:
         raise BundleError(
             f"{session.run.bundle}: the weights do not fit model.architecture="
-            f"{session.run.model.architecture} with model.generator="
-            f"{session.run.model.generator} as its config.json describes it."
+            f"{model.architecture} with model.generator={model.generator} as its config.json "
+            "describes it."
         ) from error
-    return network_on(network, session.device)
 
 
 def gain_of(bundle: Bundle) -> float:

@@ -12,6 +12,7 @@ from torch import nn
 from ptycho.config import legacy
 from ptycho.config.choices import Task
 from ptycho.data.module import ScanModule
+from ptycho.data.patch_batches import PatchDataset
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
@@ -19,6 +20,7 @@ from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
 from ptycho.training.module import ObjectTraining
+from ptycho.training.patch_module import PatchTraining
 from ptycho.training.schedules import adamw, schedule
 from ptycho.workflows import build, lessons, stages
 from ptycho.workflows.lessons import Lesson, tiles
@@ -38,7 +40,7 @@ def train(session: Session) -> dict[str, Figures]:
     """
     run = session.run
     problem = session.pose(build.make_scan(run.data, run.model.N or 0))
-    test = _test_problem(session)  # an unusable one is refused before the long work
+    test = test_problem(session)  # an unusable one is refused before the long work
     legacy.set("intensity_scale", problem.scale)
     if session.first:
         session.describe(problem)
@@ -56,12 +58,12 @@ def train(session: Session) -> dict[str, Figures]:
     bright = problem.brightened(gain)
     legacy.set("intensity_scale", bright.scale)
     seen: dict[str, list[int]] = {lesson.sha256: [] for lesson in further}
-    save(session, bright, network, cut.tile, gain, plain_config(run), seen)
+    save_network(session, bright, network, cut.tile, gain, also_seen=seen)
     found = reconstruct_with(
         session, problem, network, cut.tile, lifted=(lifted, lift_seconds), gain=gain
     )
     figures = session.report(problem, with_curves(found, curve(history)))
-    say_training(session, history, "trained")
+    say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
         found = reconstruct_with(session, test, network, cut.tile, gain=gain)
@@ -78,21 +80,44 @@ def fit(
     further: Sequence[Lesson] = (),
 ) -> History:
     """Let Lightning train; the network is left on the device with its best weights."""
-    run, execution = session.run, session.execution
+    run = session.run
     module = ObjectTraining(
         network,
         problem.experiment,
         build.make_judge(run.trainer, problem.amplitude),
-        _optimiser(session),
+        make_optimiser(session),
         tv_weight=run.trainer.tv_weight,
         intensity_scale_trainable=run.trainer.intensity_scale_trainable,
         further=[lesson.experiment for lesson in further],
         label_weights=(run.trainer.realspace_weight, run.trainer.realspace_mae_weight),
     )
+    save = _picture(session, problem, module, lifted, cut.tile)
+    history = teach(session, module, cut, save, [lesson.cut for lesson in further])
+    if module.brightness is not None:
+        history.gain = module.brightness.gain
+    return history
+
+
+def teach(
+    session: Session,
+    module: ObjectTraining | PatchTraining,
+    batches: TileDataset | PatchDataset,
+    save: Callable[[int], None],
+    more: Sequence[TileDataset] = (),
+) -> History:
+    """Let Lightning train; the module is left on the device with its best weights.
+
+    Args:
+        session: settings and progress.
+        module: what is trained.
+        batches: what it is trained on.
+        save: writes a picture of an epoch.
+        more: tiles of further scans.
+    """
+    run, execution = session.run, session.execution
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
     checkpoints = _checkpoints(session)
-    save = _picture(session, problem, module, lifted, cut.tile)
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
@@ -106,8 +131,7 @@ def fit(
         log_every_n_steps=1,
         profiler=_profiler(session),
     )  # fmt: skip
-    more = [lesson.cut for lesson in further]
-    data = ScanModule(cut, run.seed, more, **build.loader_arguments(execution))
+    data = ScanModule(batches, run.seed, more, **build.loader_arguments(execution))
     try:
         trainer.fit(module, data)
     except SystemExit as error:
@@ -120,8 +144,6 @@ def fit(
     if checkpoints and checkpoints[0].best_model_path:
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
-    if module.brightness is not None:
-        history.gain = module.brightness.gain
     return history
 
 
@@ -130,10 +152,11 @@ def curve(history: History) -> dict[str, list[tuple[float, float]]]:
     return {LOSS: [(row["seconds"], row[LOSS]) for row in history.rows]}
 
 
-def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
+def make_optimiser(session: Session) -> Callable[[ObjectTraining | PatchTraining], Any]:
+    """What makes the optimiser and its schedule for a module."""
     how = session.run.trainer
 
-    def make(module: ObjectTraining) -> Any:
+    def make(module: ObjectTraining | PatchTraining) -> Any:
         optimiser = adamw(module.parameters(), how.learning_rate, how.weight_decay)
         moving = schedule(
             how.scheduler,
@@ -183,7 +206,7 @@ def _checkpoints(session: Session) -> list[ModelCheckpoint]:
     return [best, last]
 
 
-def _load_best(module: ObjectTraining, path: Path) -> None:
+def _load_best(module: ObjectTraining | PatchTraining, path: Path) -> None:
     saved = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
 
@@ -216,26 +239,30 @@ def _profiler(session: Session) -> Any:
     return make(dirpath=session.folder, filename="profile")
 
 
-def save(
+def save_network(
     session: Session,
     problem: Problem,
     network: nn.Module,
     tile: tuple[int, int],
     gain: float,
-    config: dict[str, Any],
-    also_seen: dict[str, list[int]],
+    *,
+    lift: dict[str, Any] | None = None,
+    also_seen: dict[str, list[int]] | None = None,
 ) -> None:
     """Write the bundle of a network trained on a scan.
 
     Args:
-        session: where to write.
+        session: settings, and where to write.
         problem: the scan.
         network: trained.
         tile: size of the tiles it was trained on.
         gain: learned factor of all photons.
-        config: settings, plain; its ``solver`` says how the network's input is made.
+        lift: settings ``solver`` by which its input is made; None: those of this run.
         also_seen: checksums of more scans it was trained on, and what it was not shown of them.
     """
+    config = plain_config(session.run)
+    if lift is not None:
+        config["solver"] = lift
     bundle = Bundle(
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
@@ -247,13 +274,13 @@ def save(
             "tile": list(tile),
             "data_sha256": problem.scan.sha256,
             "held_out": problem.held_out.tolist(),
-            "also_seen": also_seen,
+            "also_seen": also_seen or {},
         },
     )
     save_bundle(session.path(NAME), bundle)
 
 
-def say_training(session: Session, history: History, verb: str) -> None:
+def say_training(session: Session, history: History, verb: str = "trained") -> None:
     """Record and print how long it took and how fast it went."""
     if not history.rows:
         return
@@ -271,7 +298,8 @@ def say_training(session: Session, history: History, verb: str) -> None:
     )
 
 
-def _test_problem(session: Session) -> Problem | None:
+def test_problem(session: Session) -> Problem | None:
+    """The second scan, if one was named."""
     data = session.run.data
     if not data.test_data_file:
         return None

@@ -154,6 +154,10 @@ CROSS: list[tuple[dict[str, Any], str]] = [
         r"^data\.labels=solver says what trainer\.realspace_weight and .* compare with, and both",
     ),
     (
+        {"data.synthetic.n_objects": 2, "model.architecture": "pinn"},
+        r"^data\.synthetic\.n_objects=2 scans teach networks that correct an object, and model\.a",
+    ),
+    (
         {"data.labels": "Y", "trainer.realspace_weight": 0.5},
         r"^data\.labels=Y are patches, and object_pinn predicts the whole object; choose objectG",
     ),

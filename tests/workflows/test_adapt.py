@@ -1,6 +1,7 @@
 """Getting a trained network used to a new scan."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho.config.config import ConfigError, RunConfig
-from ptycho.report.bundle import BundleError, load_bundle
+from ptycho.config.config import ConfigError, RunConfig, UserError
+from ptycho.report.bundle import BundleError, load_bundle, save_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import session
@@ -151,5 +152,14 @@ def test_no_bundle_no_run(tmp_path: Path) -> None:
 def test_a_damaged_bundle_is_refused(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "wts.h5.zip").write_bytes((trained / "wts.h5.zip").read_bytes()[:999])
     with pytest.raises(BundleError, match="is not a readable bundle"):
+        adapted(tmp_path / "run", tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_patch_network_is_refused(tmp_path: Path, trained: Path) -> None:
+    bundle = load_bundle(trained / "wts.h5.zip")
+    config = bundle.config | {"model": bundle.config["model"] | {"architecture": "pinn"}}
+    save_bundle(tmp_path / "wts.h5.zip", replace(bundle, config=config))
+    with pytest.raises(UserError, match=r"predicts patches \(pinn\); use task=reconstruct"):
         adapted(tmp_path / "run", tmp_path)
     assert not (tmp_path / "run").exists()

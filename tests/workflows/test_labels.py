@@ -13,7 +13,7 @@ from ptycho.config.config import RunConfig, UserError
 from ptycho.config.validate import faults
 from ptycho.data.npz import write_npz
 from ptycho.nn.object_net import ObjectNet
-from ptycho.training.likeness import object_errors
+from ptycho.physics.agreement import absolute_difference, squared_difference
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import build, lessons, session, stages
 from ptycho.workflows.lessons import tiles
@@ -76,7 +76,8 @@ def test_the_loss_is_the_distance_to_the_label() -> None:
     module.log = lambda *_, **__: None
     module._trainer = type("T", (), {"world_size": 1})()
     lit = batch.lit
-    squared, absolute = object_errors(batch.obj[lit], batch.label[lit], batch.light[lit])
+    what = batch.obj[lit][None], batch.label[lit][None], (batch.light[lit] > 0.1).float()
+    squared, absolute = squared_difference(*what), absolute_difference(*what)
     assert float(module.training_step(batch, 0).detach()) == pytest.approx(
         float(2 * squared + 3 * absolute)
     )
@@ -122,3 +123,20 @@ def test_without_the_object_one_sentence_says_what_to_type(tmp_path: Path) -> No
     assert not (tmp_path / "run" / "wts.h5.zip").exists()
     folder = launched(tmp_path / "solver", **from_file, **LABELLED, data__labels="solver")
     assert (folder / "wts.h5.zip").exists()
+
+
+@pytest.mark.parametrize("angle", [0.7, 3.0])
+def test_global_phase_of_the_label_changes_nothing(angle: float) -> None:
+    problem, first = tiny_problem(), lifted(tiny_problem())
+    truth = torch.from_numpy(problem.reconstruction([]).truth)
+    found = []
+    for label in (truth, truth * complex(np.cos(angle), np.sin(angle))):
+        batch = tiles(problem, first, 16, label)[np.arange(20, 36)]
+        module = ObjectTraining(
+            build.make_network(tiny_run().model), problem.experiment, None, max,
+            label_weights=(1.0, 1.0),
+        )  # fmt: skip
+        module.log = lambda *_, **__: None
+        module._trainer = type("T", (), {"world_size": 1})()
+        found.append(float(module.training_step(batch, 0).detach()))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)

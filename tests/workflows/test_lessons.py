@@ -28,7 +28,7 @@ def several(**changes: object) -> RunConfig:
 
 
 def scans(run: RunConfig, count: int) -> list[Scan]:
-    return [build.make_scan(run.data, 32, number) for number in range(count)]
+    return [build.make_scan(run.data, 32, number=number) for number in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,8 @@ def test_first_of_several_is_the_scan_of_one() -> None:
 def test_many_photographs_before_any_comes_again() -> None:
     run = tiny_run(data__synthetic__n_patterns=16)
     assert not faults(run)
-    seen = {
-        build.make_scan(run.data, 16, number).truth[8:48, 8:48].tobytes() for number in range(60)
-    }
+    found = (build.make_scan(run.data, 16, number=number) for number in range(60))
+    seen = {scan.truth[8:48, 8:48].tobytes() for scan in found}
     assert len(seen) == 60
 
 
