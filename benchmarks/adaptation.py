@@ -4,7 +4,8 @@
 
 Dead leaves, 1e5 photons, 2,025 patterns, the known probe, one thread. A network is trained on one
 scan (or a few), then shown another object of the same kind, and one of another kind. Prints the
-tables and writes adaptation.md under outputs/benchmarks. Takes about a quarter of an hour.
+tables and writes adaptation.md under outputs/benchmarks. Takes about a quarter of an hour; a table
+that is there already, as JSON beside the page, is not made again (remove it to do so).
 """
 
 import argparse
@@ -19,7 +20,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks import scans
-from benchmarks.adaptation_report import Part, Row, terminal_table, write
+from benchmarks.adaptation_report import Part, Row, kept, read, terminal_table, write
 from benchmarks.learning import (
     Learnt,
     Subject,
@@ -42,6 +43,7 @@ DISTIL = SMALL | {
 }  # fmt: skip
 SCRATCH, ADAPTING = 0.3, 0.15
 """Shares of a training's seconds."""
+PARTS = ("generalise", "adapt", "refine")
 LEVELS, MOST = (0.92, 0.93, 0.94, 0.95), 40
 FOLDER, QUICK_FOLDER = scans.OUTPUTS / "adaptation", scans.OUTPUTS / "adaptation_quick"
 
@@ -72,19 +74,18 @@ class Bench:
         subjects = [self.known, *(self.more if several else [])]
         return learn(settings(**_lift(lift), **how), subjects, self.seconds * len(subjects))
 
-    def generalising(self) -> tuple[Part, Learnt]:
-        """Trained on one scan or three, shown another; and the network that was distilled."""
+    def generalising(self) -> Part:
+        """Trained on one scan or three, shown another."""
         rows = []
         for lift in ("usual", "strong"):
             run = settings(**_lift(lift))
             objects = [subject.lifted(run).obj for subject in self._both]
             rows.append(Row(f"{lift} lift alone", (self.known.seconds(run), *self._of(objects))))
-        distilled = self.learnt("distilled", "usual", DISTIL)
         networks = {
             "patterns, defaults": self.learnt("defaults", "usual", {}),
             "patterns, small tiles": self.learnt("small tiles", "usual", SMALL),
             "patterns, small tiles, total variation": self.learnt("smooth", "usual", SMOOTH),
-            "distilled": distilled,
+            "distilled": self.learnt("distilled", "usual", DISTIL),
             "distilled, strong lift": self.learnt("distilled", "strong", DISTIL),
             "distilled, 3 scans": self.learnt("distilled, 3 scans", "usual", DISTIL, True),
             "distilled, 3 scans, strong lift": self.learnt("3 scans", "strong", DISTIL, True),
@@ -100,7 +101,7 @@ class Bench:
         rows.append(Row("photon noise", (None, *limits)))
         head = ("CPU s", "SSIM", "dB", "unseen SSIM", "unseen dB")
         title = "Trained on one scan, shown another"
-        return Part(title, _GENERALISING, head, (1, 3, 1, 3, 1), tuple(rows)), distilled
+        return Part(title, _GENERALISING, head, (1, 3, 1, 3, 1), tuple(rows))
 
     def adapting(self) -> Part:
         """A short unsupervised training on the scan at hand, after another's or from scratch."""
@@ -134,9 +135,10 @@ class Bench:
             rows.append(Row(f"{where}: {name}, adapted", _row(adapted, subject)))
         return rows
 
-    def refining(self, network: Learnt) -> Part:
+    def refining(self) -> Part:
         """How far the solver has to go from different starts, on the scan that was trained on."""
         known = self.known
+        network = self.learnt("distilled", "usual", DISTIL)
         starts = {
             "a flat object": known.problem.flat(),
             "the usual lift": known.lifted(settings(**_lift("usual"))).obj,
@@ -185,12 +187,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with terminal.status("simulating") as status:
             bench = Bench(seconds, patterns, status.update)
-            first, network = bench.generalising()
-            parts = [first, bench.adapting(), bench.refining(network)]
+            work = {
+                "generalise": bench.generalising,
+                "adapt": bench.adapting,
+                "refine": bench.refining,
+            }
+            made = {name: kept(out / f"{name}.json", work[name]) for name in options.parts}
     except KeyboardInterrupt:
+        terminal.print("interrupted; the same command goes on with the next table")
         return 130
-    for part in parts:
+    for part in made.values():
         terminal.print(terminal_table(part))
+    found = {name: read(out / f"{name}.json") for name in work}
+    parts = [part for part in found.values() if part is not None]
     path = out / "adaptation.md"
     write(parts, patterns, seconds, path)
     if options.docs is not None:
@@ -204,6 +213,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="CPU seconds of a full training"
+    )
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, help="tables to make; all by default"
     )
     parser.add_argument("--quick", action="store_true", help="small scans, a second each")
     parser.add_argument("--out", type=Path, metavar="DIR")

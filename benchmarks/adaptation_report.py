@@ -1,8 +1,9 @@
 """The tables of :mod:`benchmarks.adaptation`, on the terminal and on a page."""
 
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -65,6 +66,27 @@ def write(parts: Sequence[Part], patterns: int, seconds: float, path: Path) -> N
     """Write the page."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(parts, patterns, seconds), encoding="utf-8")
+
+
+def kept(path: Path, make: Callable[[], Part]) -> Part:
+    """A table that is kept in a file, made when it is not there."""
+    there = read(path)
+    if there is not None:
+        return there
+    part = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(part), indent=1), encoding="utf-8")
+    return part
+
+
+def read(path: Path) -> Part | None:
+    """A kept table."""
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = tuple(Row(row["words"], tuple(row["figures"])) for row in content.pop("rows"))
+    head, digits = tuple(content.pop("head")), tuple(content.pop("digits"))
+    return Part(**content, head=head, digits=digits, rows=rows)
 
 
 def _table(part: Part) -> str:

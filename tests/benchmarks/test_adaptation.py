@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import adaptation, ancestor
-from benchmarks.adaptation_report import Part, Row, page, terminal_table, write
+from benchmarks.adaptation_report import Part, Row, kept, page, read, terminal_table, write
 from benchmarks.learning import (
     Subject,
     ancestor_object,
@@ -142,6 +142,17 @@ def test_the_page_holds_every_figure(tmp_path: Path) -> None:
     assert terminal_table(PARTS[0]).row_count == 1
     write(PARTS, 2025, 20, tmp_path / "deep" / "page.md")
     assert (tmp_path / "deep" / "page.md").read_text() == text
+
+
+def test_a_table_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "one.json"
+    assert read(path) is None
+    assert kept(path, lambda: PARTS[0]) == PARTS[0]
+
+    def again() -> Part:
+        raise AssertionError("it is there already")
+
+    assert kept(path, again) == PARTS[0]
 
 
 @pytest.mark.slow
