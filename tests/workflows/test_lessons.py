@@ -78,6 +78,17 @@ def test_an_epoch_holds_every_pattern_of_every_scan_once(cuts: list[TileDataset]
         assert torch.equal(batch.amplitude, first.amplitude[batch.which])
 
 
+def test_worker_gives_the_same_batches(cuts: list[TileDataset]) -> None:
+    here, there = (
+        list(ScanModule(cuts[0], 5, cuts[1:], num_workers=count).train_dataloader())
+        for count in (0, 1)
+    )
+    assert [batch.scan for batch in here] == [batch.scan for batch in there]
+    for mine, its in zip(here, there, strict=True):
+        assert torch.equal(mine.which, its.which)
+        assert torch.equal(mine.amplitude, its.amplitude)
+
+
 def test_scans_are_mixed(cuts: list[TileDataset]) -> None:
     order = [choice.scan for choice in MixedSampler(cuts, 0)]
     changes = sum(a != b for a, b in pairwise(order))
