@@ -54,7 +54,6 @@ def train(session: Session) -> dict[str, Figures]:
     if not session.first:
         return {}
     gain = history.gain
-    legacy.set("intensity_scale", problem.brightened(gain).scale)
     save_network(session, problem.brightened(gain), network, cut.tile, gain)
     found = reconstruct_with(
         session, problem, network, cut.tile, lifted=(lifted, lift_seconds), gain=gain
@@ -242,6 +241,7 @@ def save_network(
     session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int], gain: float
 ) -> None:
     """Write the bundle."""
+    legacy.set("intensity_scale", problem.scale)
     bundle = Bundle(
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
