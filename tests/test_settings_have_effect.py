@@ -24,7 +24,15 @@ from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
 from ptycho.training.module import ObjectTraining
-from ptycho.workflows import build, lessons, reconstruct, session, stages
+from ptycho.workflows import (
+    build,
+    lessons,
+    patch_train,
+    patches,
+    reconstruct,
+    session,
+    stages,
+)
 from ptycho.workflows import train as train_
 from ptycho.workflows.launch import launch
 from ptycho.workflows.preflight import check_surroundings
@@ -146,6 +154,41 @@ def fit(run: RunConfig, folder: Path) -> Fitted:
     return Fitted(network, history.rows, folder)
 
 
+def fit_patches(run: RunConfig, folder: Path) -> tuple[nn.Module, Any]:
+    """Train a patch network as ``task=train`` does; it, and what it predicts before and after."""
+    problem = prepared()[0]
+    with session_of(run, folder) as opened:
+        batches = patch_train.batches_of(opened, problem)
+        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        network = build.make_patch_network(run.model, problem.probe)
+        patch_train.fit(opened, problem, network, batches, first)
+        predict = patches.predictor(problem, network, first)
+        found = patches.stitch_patches(run, problem, predict)
+    return network, found
+
+
+def the_patch_network(run: RunConfig, folder: Path) -> Any:
+    return digest(*fit_patches(run, folder)[0].state_dict().values())
+
+
+def the_stitched(run: RunConfig, folder: Path) -> Any:
+    return digest(fit_patches(run, folder)[1])
+
+
+def the_groups(run: RunConfig, folder: Path) -> Any:
+    problem = prepared()[0]
+    with session_of(run, folder) as opened:
+        try:
+            return patch_train.batches_of(opened, problem).groups.tolist()
+        except UserError as error:
+            return str(error)
+
+
+def the_probe(run: RunConfig, folder: Path) -> Any:
+    with session_of(run, folder) as opened:
+        return digest(opened.pose(tiny_scan()).probe)
+
+
 def the_network(run: RunConfig, folder: Path) -> Any:
     try:
         return digest(*fit(run, folder).network.state_dict().values())
@@ -173,6 +216,11 @@ def the_bundle(run: RunConfig, folder: Path) -> Any:
     steps = len((folder / "metrics.csv").read_text().splitlines())
     weights = load_bundle(folder / "wts.h5.zip").weights
     return steps, digest(*(weights[name] for name in sorted(weights)))
+
+
+def the_run_folder_of_stages(run: RunConfig, folder: Path) -> Any:
+    the_run_folder(run, folder)
+    return load_bundle(folder / "wts.h5.zip").params["tile"]
 
 
 class _EnoughError(Exception):
@@ -306,6 +354,13 @@ class Flip:
     """Settings without which this one is not used."""
 
 
+PATCHES = {
+    "model.architecture": "pinn", "trainer.nepochs": 1, "execution.enable_checkpointing": False,
+}  # fmt: skip
+GROUPS = PATCHES | {"model.gridsize": 2}
+CHOSEN = GROUPS | {"data.neighbor_count": 6, "data.n_groups": 40}
+LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
+TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "npz", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
@@ -325,6 +380,12 @@ TABLE: dict[str, Flip] = {
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
+    "data.n_subsample": Flip(40, the_scan),
+    "data.subsample_seed": Flip(1, the_scan, {"data.n_subsample": 40}),
+    "data.sequential_sampling": Flip(True, the_scan, {"data.n_subsample": 40}),
+    "data.n_groups": Flip(40, the_groups, PATCHES),
+    "data.neighbor_count": Flip(6, the_groups, GROUPS),
+    "data.enable_oversampling": Flip(True, the_groups, CHOSEN | {"data.n_groups": 100}),
     "data.labels": Flip("solver", the_network, {"trainer.realspace_weight": 1.0}),
     "data.holdout_fraction": Flip(0.2, the_held_out),
     "data.nphotons": Flip(1e4, the_scan),
@@ -335,10 +396,22 @@ TABLE: dict[str, Flip] = {
     "data.synthetic.probe_radius": Flip(5.0, the_scan),
     "data.synthetic.seed": Flip(1, the_scan),
     "data.synthetic.n_objects": Flip(2, the_lessons),
-    "model.architecture": Flip("transformer", refused),  # there is one so far
+    "model.architecture": Flip("pinn", the_run_folder_of_stages, {"trainer.nepochs": 1}),
     "model.generator": Flip("cnn", the_network),
     "model.N": Flip(24, the_scan),
-    "model.gridsize": Flip(2, refused),
+    "model.gridsize": Flip(2, the_groups, PATCHES),
+    "model.patch_input": Flip("amplitude", the_patch_network, PATCHES),
+    "model.output": Flip("real_imag", the_patch_network, PATCHES),
+    "model.amp_activation": Flip("sigmoid", the_patch_network, PATCHES),
+    "model.overlap": Flip("none", the_patch_network, PATCHES),
+    "model.object_big": Flip(False, the_patch_network, PATCHES),
+    "model.pad_object": Flip(False, the_patch_network, PATCHES),
+    "model.probe_big": Flip(False, the_patch_network, PATCHES),
+    "model.patch_weighting": Flip("uniform", the_patch_network, PATCHES),
+    "model.probe_scale": Flip(2.0, the_patch_network, PATCHES),
+    "model.gaussian_smoothing_sigma": Flip(1.0, the_patch_network, PATCHES),
+    "model.synchronise_phases": Flip(False, the_stitched, PATCHES),
+    "model.probe_mask": Flip(True, the_probe),
     "model.n_filters_scale": Flip(2, the_network, {"trainer.nepochs": 1}),
     "model.lift_coarse_iterations": Flip(5, the_lift),
     "model.lift_iterations": Flip(1, the_lift),
@@ -386,8 +459,8 @@ TABLE: dict[str, Flip] = {
     "execution.limit_train_batches": Flip(1, the_network),
     "execution.detect_anomaly": Flip(True, the_anomaly_detection),
     "execution.profiler": Flip("simple", the_files),
-    "execution.middle_trim": Flip(16, refused),
-    "execution.pad_eval": Flip(True, refused),
+    "execution.middle_trim": Flip(8, the_stitched, PATCHES),
+    "execution.pad_eval": Flip(False, the_stitched, TRIMMED),
     "solver.coarse_iterations": Flip(5, the_solution),
     "solver.iterations": Flip(4, the_solution),
     "solver.poisson_iterations": Flip(3, the_solution),

@@ -19,6 +19,10 @@ from ptycho.physics.fourier import crop_centre
 _SWISH_ONE = 1.2784645427610738  # where x / (1 + exp(-x)) is 1
 
 
+BLOCK = 2
+"""Pixels a side that the generator sees, and answers, as channels: a quarter of the work."""
+
+
 class First(NamedTuple):
     """Patches of the lifted object, cut where the patterns were taken."""
 
@@ -107,7 +111,7 @@ class PatchNet(nn.Module):
             layers.append(planes(*first))
         if self.probe_scale:
             layers.append(self.shown.expand(len(amplitude), 1, -1, -1))
-        said = on_any_size(self.generator, torch.cat(layers, 1)).float()
+        said = on_any_size(self.generator, torch.cat(layers, 1), BLOCK).float()
         left, right = crop_centre(said, self.window).unbind(1)
         base = None if first is None else crop_centre(first.obj, self.window)
         if self.real_imag:

@@ -65,14 +65,25 @@ def make_generator(name: str, inputs: int, outputs: int, scale: int) -> nn.Modul
     return made
 
 
-def on_any_size(generator: nn.Module, planes: Tensor) -> Tensor:
-    """Run a generator on planes whose sides its stride need not divide."""
+def on_any_size(generator: nn.Module, planes: Tensor, block: int = 1) -> Tensor:
+    """Run a generator on planes whose sides its stride need not divide.
+
+    Args:
+        generator: turns planes into planes.
+        planes: real ``(b, inputs, y, x)``.
+        block: pixels go in and out as ``block x block`` channels, which the generator must
+            expect.
+    """
     height, width = planes.shape[-2:]
-    stride = int(generator.stride)  # type: ignore[arg-type]
+    stride = block * int(generator.stride)  # type: ignore[arg-type]
     below, right = -height % stride, -width % stride
     if below or right:
         planes = functional.pad(planes, (0, right, 0, below))
+    if block > 1:
+        planes = functional.pixel_unshuffle(planes, block)
     out: Tensor = generator(planes)
+    if block > 1:
+        out = functional.pixel_shuffle(out, block)
     return out[..., :height, :width]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ptycho.physics.patches import add_patches_, extract_patches
 
+_SHIFT = 0.3  # of all eigenvalues: the leading one must be the largest in size, too
 _ENOUGH = 1e-3  # radians by which phases may still turn in an iteration, root mean square
 
 
@@ -23,7 +24,7 @@ def synchronised_phases(
     shape: tuple[int, int],
     *,
     iterations: int = 100,
-    momentum: float = 0.2,
+    momentum: float = 0.15,
     batch: int = 256,
 ) -> Tensor:
     """Factors of modulus one that make overlapping windows agree.
@@ -34,7 +35,7 @@ def synchronised_phases(
         corners: int64 ``(n, 2)``, first row and column of each window on the canvas.
         shape: ``(H, W)`` of the canvas.
         iterations: at most.
-        momentum: of the power iterations; below 0.25, where it would diverge.
+        momentum: of the power iterations; below a quarter of the leading eigenvalue squared.
         batch: windows at once.
 
     Returns:
@@ -47,6 +48,17 @@ def synchronised_phases(
     inverse = light.clamp_min(1e-6 * float(light.max())).reciprocal()
     energy = torch.cat([(weights * windows[some].abs().square()).sum((-2, -1)) for some in parts])
     damped = energy.clamp_min(1e-6 * float(energy.max()))
+    size = windows.shape[-1]
+    # a patch agrees with itself, and one that hardly overlaps would with nobody else
+    shares = [
+        (
+            weights.square()
+            * windows[some].abs().square()
+            * extract_patches(inverse, corners[some], size)
+        ).sum((-2, -1))
+        for some in parts
+    ]
+    own = torch.cat(shares) / damped
 
     def average(phases: Tensor) -> Tensor:
         canvas = torch.zeros(shape, dtype=windows.dtype, device=windows.device)
@@ -54,12 +66,13 @@ def synchronised_phases(
             turned = windows[some] * (phases[some, None, None] * weights)
             add_patches_(canvas, turned, corners[some])
         canvas *= inverse
-        cut = [extract_patches(canvas, corners[some], windows.shape[-1]) for some in parts]
         agreed = [
-            (weights * windows[some].conj() * here).sum((-2, -1))
-            for some, here in zip(parts, cut, strict=True)
+            (weights * windows[some].conj() * extract_patches(canvas, corners[some], size)).sum(
+                (-2, -1)
+            )
+            for some in parts
         ]
-        return torch.cat(agreed) / damped
+        return torch.cat(agreed) / damped + (_SHIFT - own) * phases
 
     before = torch.zeros(len(windows), dtype=windows.dtype, device=windows.device)
     now = torch.ones_like(before)

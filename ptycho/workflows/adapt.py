@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from ptycho.config import legacy
 from ptycho.report.bundle import Bundle
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages, train
@@ -32,7 +31,6 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     """
     run, device = session.run, session.device
     problem = unseen(bundle, session.pose(build.make_scan(run.data, run.model.N or 0)))
-    legacy.set("intensity_scale", problem.scale)
     if session.first:
         session.describe(problem)
     network = network_of(bundle, session)
@@ -53,7 +51,6 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     if not session.first:
         return {}
     problem = problem.brightened(history.gain)
-    legacy.set("intensity_scale", problem.scale)
     _save(session, problem, bundle, network, cut.tile, gain_of(bundle) * history.gain)
     after, after_seconds = stages.timed(device, lambda: corrected(cut.tile))
     taken = history.rows[-1]["seconds"] + after_seconds

@@ -107,9 +107,10 @@ def make_patch_network(model: ModelConfig, probe: Tensor) -> PatchNet:
     """
     lifted = model.patch_input == PatchInput.lifted
     seen = patch_net.inputs(lifted=lifted, probe_scale=model.probe_scale)
+    block = patch_net.BLOCK**2
     size = probe.shape[-1]
     return PatchNet(
-        make_generator(model.generator, seen, OUTPUTS, model.n_filters_scale),
+        make_generator(model.generator, block * seen, block * OUTPUTS, model.n_filters_scale),
         intensity(probe).sqrt().cpu(),
         window=size if model.probe_big or not model.pad_object else size // 2,
         lifted=lifted,

@@ -83,6 +83,7 @@ def training_payload(run: RunConfig, output_dir: str | Path) -> TrainingPayload:
         _settle_size(run, Path(run.data.train_data_file))
     elif run.model.N is None:
         run.model.N = 64
+    check(run)  # some limits depend on N
     legacy.update_legacy_dict(legacy.cfg, training)
     return TrainingPayload(run, training, execution, audit(run))
 
@@ -132,6 +133,7 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
         _settle_size(run, Path(str(run.data.train_data_file)))
     elif run.model.N is None:
         run.model.N = trained_size
+    check(run)  # some limits depend on N
     legacy.set("intensity_scale", bundle.params["intensity_scale"])
     legacy.update_legacy_dict(legacy.cfg, inference)
     return InferencePayload(run, inference, execution, bundle, audit(run))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 
-from ptycho.config import legacy
 from ptycho.config.choices import Labels
 from ptycho.config.config import RunConfig, UserError
 from ptycho.config.patch_rules import alone
@@ -38,7 +37,6 @@ def train(session: Session) -> dict[str, Figures]:
     run = session.run
     problem = session.pose(build.make_scan(run.data, run.model.N or 0, labelled(run)))
     test = test_problem(session)  # an unusable one is refused before the long work
-    legacy.set("intensity_scale", problem.scale)
     batches = batches_of(session, problem)  # and labels or groups that cannot be made
     if session.first:
         session.describe(problem)
@@ -51,7 +49,6 @@ def train(session: Session) -> dict[str, Figures]:
     if not session.first:
         return {}
     gain, side = history.gain, network.window
-    legacy.set("intensity_scale", problem.brightened(gain).scale)
     save_network(session, problem.brightened(gain), network, (side, side), gain)
     found = patches.reconstruct_with(
         session, problem, network, lifted=(lifted, lift_seconds), gain=gain

@@ -55,10 +55,8 @@ def train(session: Session) -> dict[str, Figures]:
     if not session.first:
         return {}
     gain = history.gain
-    bright = problem.brightened(gain)
-    legacy.set("intensity_scale", bright.scale)
     seen: dict[str, list[int]] = {lesson.sha256: [] for lesson in further}
-    save_network(session, bright, network, cut.tile, gain, also_seen=seen)
+    save_network(session, problem.brightened(gain), network, cut.tile, gain, also_seen=seen)
     found = reconstruct_with(
         session, problem, network, cut.tile, lifted=(lifted, lift_seconds), gain=gain
     )
@@ -260,6 +258,7 @@ def save_network(
         lift: settings ``solver`` by which its input is made; None: those of this run.
         also_seen: checksums of more scans it was trained on, and what it was not shown of them.
     """
+    legacy.set("intensity_scale", problem.scale)
     config = plain_config(session.run)
     if lift is not None:
         config["solver"] = lift

@@ -183,7 +183,6 @@ def test_only_the_doors_touch_the_old_dictionary():
     core = {name: used for name, used in found.items() if not name.startswith("compat/")}
     assert core == {
         "params.py": {"cfg", "get", "set"},
-        "workflows/adapt.py": {"legacy", "set"},
         "workflows/factory.py": {"legacy", "cfg", "set", "update_legacy_dict"},
         "workflows/launch.py": {"legacy_params"},
         "workflows/train.py": {"legacy", "cfg", "set"},

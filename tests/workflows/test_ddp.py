@@ -7,10 +7,16 @@ import pytest
 from tests.workflows.test_train import command, surroundings
 
 
-def test_two_processes_train_into_one_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["object_pinn", pytest.param("pinn", marks=pytest.mark.slow)])
+def test_two_processes_train_into_one_folder(tmp_path: Path, model: str) -> None:
     folder = tmp_path / "runs" / "run"
     words = command(
-        folder, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.nepochs=2"
+        folder,
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "trainer.nepochs=2",
+        f"model={model}",
     )
     done = subprocess.run(
         words, env=surroundings(), cwd=tmp_path, capture_output=True, text=True, timeout=180
