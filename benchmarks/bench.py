@@ -109,7 +109,7 @@ class Bench:
     @cached_property
     def tiles(self) -> TileDataset:
         """The training batches."""
-        from ptycho.workflows.train import tiles  # loads Lightning
+        from ptycho.workflows.lessons import tiles
 
         return tiles(self.problem, self.lifted, self.run.trainer.batch_size)
 

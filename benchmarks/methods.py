@@ -8,7 +8,7 @@ See :mod:`benchmarks.peers.protocol` for what is written and what the clock coun
 import argparse
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from ptycho.data.tiles import TileDataset
 from ptycho.report.console import console, progress
 from ptycho.workflows import build, stages
 from ptycho.workflows.factory import execution_config
+from ptycho.workflows.lessons import Lesson
+from ptycho.workflows.lessons import tiles as cut
 from ptycho.workflows.problem import Problem, pose
 
 PATHS = (
@@ -71,7 +73,6 @@ def train(problem: Problem, out: Path, epochs: int) -> None:
     recipe, network = build.make_recipe(run.solver), build.make_network(run.model)
     bars = progress(False, console(quiet=True))
     fit = prepared(run, problem, network)
-    from ptycho.workflows.train import tiles as cut  # Lightning is loaded by now
 
     at_once = run.execution.inference_batch_size
     clock = protocol.Clock()
@@ -116,12 +117,13 @@ def snapshots(epochs: int) -> list[int]:
 
 
 def prepared(
-    run: RunConfig, problem: Problem, network: nn.Module
+    run: RunConfig, problem: Problem, network: nn.Module, further: Sequence[Lesson] = ()
 ) -> Callable[[TileDataset, Callable[[int], None]], None]:
     """Lightning, as ``task=train`` sets it up, imported and ready before the clock starts.
 
     Returns:
-        A function that trains on tiles and calls another after every epoch.
+        A function that trains on tiles, and on those of further scans, and calls another after
+        every epoch.
     """
     import torch._dynamo  # noqa: F401  # optimisers would import it when they first step
     from lightning.pytorch import Trainer
@@ -143,8 +145,13 @@ def prepared(
         )
         return {"optimizer": chosen, "lr_scheduler": moving} if moving else chosen
 
-    judge = build.make_judge(how.torch_loss_mode)
-    module = ObjectTraining(network, problem.experiment, judge, optimiser)
+    judge = build.make_judge(how, problem.amplitude)
+    module = ObjectTraining(
+        network, problem.experiment, judge, optimiser, tv_weight=how.tv_weight,
+        further=[lesson.experiment for lesson in further],
+        label_weights=(how.realspace_weight, how.realspace_mae_weight),
+    )  # fmt: skip
+    more = [lesson.cut for lesson in further]
 
     def fit(tiles: TileDataset, after_epoch: Callable[[int], None]) -> None:
         Trainer(
@@ -155,7 +162,7 @@ def prepared(
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
-        ).fit(module, ScanModule(tiles, run.seed, **build.loader_arguments(execution)))
+        ).fit(module, ScanModule(tiles, run.seed, more, **build.loader_arguments(execution)))
 
     return fit
 

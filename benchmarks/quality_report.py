@@ -214,14 +214,15 @@ def _machine(found: Sequence[Curve]) -> str:
             versions[title(curve.method)] = told
     rows = "\n".join(f"- {name}: {told}" for name, told in versions.items())
     return (
-        f"## Versions and machine\n\n{rows}\n\nOne thread of {_processor()}, "
+        f"## Versions and machine\n\n{rows}\n\nOne thread of {processor()}, "
         f"{platform.system()}, {date.today():%Y-%m-%d}. Other work on the same machine makes CPU "
         "seconds a little longer and wall seconds much longer; ratios within one run are what "
         "can be relied on."
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of this machine's processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for text in info.read_text(encoding="utf-8", errors="replace").splitlines():

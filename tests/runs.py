@@ -12,7 +12,7 @@ from ptycho.config.config import RunConfig
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
 from ptycho.data.tiles import Lifted, TileDataset
-from ptycho.workflows import build, stages, train
+from ptycho.workflows import build, lessons, stages
 from ptycho.workflows.factory import execution_config, training_payload
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import Problem, pose
@@ -87,7 +87,7 @@ def lifted(problem: Problem, run: RunConfig | None = None) -> Lifted:
 
 def tiles_of(problem: Problem, n_patterns: int = 16, first: Lifted | None = None) -> TileDataset:
     """The tiles of a problem."""
-    return train.tiles(problem, first or lifted(problem), n_patterns)
+    return lessons.tiles(problem, first or lifted(problem), n_patterns)
 
 
 def tiny_problem(**changes: Any) -> Problem:

@@ -22,15 +22,34 @@ from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.npz import write_npz
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
+from ptycho.report.bundle import load_bundle
 from ptycho.training.module import ObjectTraining
-from ptycho.workflows import build, reconstruct, session, stages, uncertainty
+from ptycho.workflows import (
+    build,
+    lessons,
+    patch_train,
+    patches,
+    reconstruct,
+    session,
+    stages,
+    uncertainty,
+)
 from ptycho.workflows import train as train_
 from ptycho.workflows.launch import launch
 from ptycho.workflows.preflight import check_surroundings
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.reconstruct import network_on
 from ptycho.workflows.solve import solve_alone
-from tests.runs import CPU, lifted, quiet, session_of, tiles_of, tiny_problem, tiny_run, tiny_scan
+from tests.runs import (
+    CPU,
+    launched,
+    lifted,
+    quiet,
+    session_of,
+    tiny_problem,
+    tiny_run,
+    tiny_scan,
+)
 
 Observer = Callable[[RunConfig, Path], Any]
 
@@ -46,6 +65,9 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
         )  # fmt: skip
     write_npz(folder / "test.npz", tiny_scan(seed=3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+        launched(folder / "trained", trainer__nepochs=1)
     return folder
 
 
@@ -63,6 +85,12 @@ def digest(*arrays: Any) -> str:
 def the_scan(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
     return scan.sha256, scan.label
+
+
+def the_lessons(run: RunConfig, folder: Path) -> Any:
+    with session_of(run, folder) as opened:
+        found = lessons.further(opened, build.make_recipe(run.solver))
+    return [(one.sha256, len(one.cut)) for one in found]
 
 
 def the_held_out(run: RunConfig, folder: Path) -> Any:
@@ -130,9 +158,45 @@ def fit(run: RunConfig, folder: Path) -> Fitted:
     problem, first = prepared()
     with session_of(run, folder) as opened:
         network = network_on(build.make_network(run.model), CPU)
-        tiles = tiles_of(problem, run.trainer.batch_size, first)
+        label = lessons.label(opened, problem)
+        tiles = lessons.tiles(problem, first, run.trainer.batch_size, label)
         history = train_.fit(opened, problem, network, tiles, first)
     return Fitted(network, history.rows, folder)
+
+
+def fit_patches(run: RunConfig, folder: Path) -> tuple[nn.Module, Any]:
+    """Train a patch network as ``task=train`` does; it, and what it predicts before and after."""
+    problem = prepared()[0]
+    with session_of(run, folder) as opened:
+        batches = patch_train.batches_of(opened, problem)
+        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        network = build.make_patch_network(run.model, problem.probe)
+        patch_train.fit(opened, problem, network, batches, first)
+        predict = patches.predictor(problem, network, first)
+        found = patches.stitch_patches(run, problem, predict)
+    return network, found
+
+
+def the_patch_network(run: RunConfig, folder: Path) -> Any:
+    return digest(*fit_patches(run, folder)[0].state_dict().values())
+
+
+def the_stitched(run: RunConfig, folder: Path) -> Any:
+    return digest(fit_patches(run, folder)[1])
+
+
+def the_groups(run: RunConfig, folder: Path) -> Any:
+    problem = prepared()[0]
+    with session_of(run, folder) as opened:
+        try:
+            return patch_train.batches_of(opened, problem).groups.tolist()
+        except UserError as error:
+            return str(error)
+
+
+def the_probe(run: RunConfig, folder: Path) -> Any:
+    with session_of(run, folder) as opened:
+        return digest(opened.pose(tiny_scan()).probe)
 
 
 def the_network(run: RunConfig, folder: Path) -> Any:
@@ -156,6 +220,18 @@ def the_run_folder(run: RunConfig, folder: Path) -> Any:
             patch.setattr(module, name, lambda _, __, path: path.write_bytes(b"png"))
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
+
+
+def the_bundle(run: RunConfig, folder: Path) -> Any:
+    the_run_folder(run, folder)
+    steps = len((folder / "metrics.csv").read_text().splitlines())
+    weights = load_bundle(folder / "wts.h5.zip").weights
+    return steps, digest(*(weights[name] for name in sorted(weights)))
+
+
+def the_run_folder_of_stages(run: RunConfig, folder: Path) -> Any:
+    the_run_folder(run, folder)
+    return load_bundle(folder / "wts.h5.zip").params["tile"]
 
 
 class _EnoughError(Exception):
@@ -289,9 +365,20 @@ class Flip:
     """Settings without which this one is not used."""
 
 
+PATCHES = {
+    "model.architecture": "pinn", "trainer.nepochs": 1, "execution.enable_checkpointing": False,
+}  # fmt: skip
+GROUPS = PATCHES | {"model.gridsize": 2}
+CHOSEN = GROUPS | {"data.neighbor_count": 6, "data.n_groups": 40}
+LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
+TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "npz", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
+ADAPTING = {
+    "task": "adapt", "bundle": "{scans}/trained/wts.h5.zip", "trainer.nepochs": 50,
+    "data.synthetic.seed": 5, "adapt.epochs": 1,
+}  # fmt: skip
 STEADY = {"trainer.scheduler": "Default"}
 SOLVED = {"task": "solve"}
 
@@ -305,6 +392,13 @@ TABLE: dict[str, Flip] = {
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
+    "data.n_subsample": Flip(40, the_scan),
+    "data.subsample_seed": Flip(1, the_scan, {"data.n_subsample": 40}),
+    "data.sequential_sampling": Flip(True, the_scan, {"data.n_subsample": 40}),
+    "data.n_groups": Flip(40, the_groups, PATCHES),
+    "data.neighbor_count": Flip(6, the_groups, GROUPS),
+    "data.enable_oversampling": Flip(True, the_groups, CHOSEN | {"data.n_groups": 100}),
+    "data.labels": Flip("solver", the_network, {"trainer.realspace_weight": 1.0}),
     "data.holdout_fraction": Flip(0.2, the_held_out),
     "data.nphotons": Flip(1e4, the_scan),
     "data.synthetic.object": Flip("chip", the_scan),
@@ -313,9 +407,23 @@ TABLE: dict[str, Flip] = {
     "data.synthetic.jitter": Flip(0.5, the_scan),
     "data.synthetic.probe_radius": Flip(5.0, the_scan),
     "data.synthetic.seed": Flip(1, the_scan),
-    "model.architecture": Flip("transformer", refused),  # there is one so far
+    "data.synthetic.n_objects": Flip(2, the_lessons),
+    "model.architecture": Flip("pinn", the_run_folder_of_stages, {"trainer.nepochs": 1}),
+    "model.generator": Flip("cnn", the_network),
     "model.N": Flip(24, the_scan),
-    "model.gridsize": Flip(2, refused),
+    "model.gridsize": Flip(2, the_groups, PATCHES),
+    "model.patch_input": Flip("amplitude", the_patch_network, PATCHES),
+    "model.output": Flip("real_imag", the_patch_network, PATCHES),
+    "model.amp_activation": Flip("sigmoid", the_patch_network, PATCHES),
+    "model.overlap": Flip("none", the_patch_network, PATCHES),
+    "model.object_big": Flip(False, the_patch_network, PATCHES),
+    "model.pad_object": Flip(False, the_patch_network, PATCHES),
+    "model.probe_big": Flip(False, the_patch_network, PATCHES),
+    "model.patch_weighting": Flip("uniform", the_patch_network, PATCHES),
+    "model.probe_scale": Flip(2.0, the_patch_network, PATCHES),
+    "model.gaussian_smoothing_sigma": Flip(1.0, the_patch_network, PATCHES),
+    "model.synchronise_phases": Flip(False, the_stitched, PATCHES),
+    "model.probe_mask": Flip(True, the_probe),
     "model.n_filters_scale": Flip(2, the_network, {"trainer.nepochs": 1}),
     "model.lift_coarse_iterations": Flip(5, the_lift),
     "model.lift_iterations": Flip(1, the_lift),
@@ -337,8 +445,8 @@ TABLE: dict[str, Flip] = {
     "trainer.torch_loss_mode": Flip("amplitude", the_network),
     "trainer.nll_weight": Flip(0.5, the_network, {"trainer.mae_weight": 1.0}),
     "trainer.mae_weight": Flip(1.0, the_network),
-    "trainer.realspace_weight": Flip(1.0, refused),
-    "trainer.realspace_mae_weight": Flip(1.0, refused),
+    "trainer.realspace_weight": Flip(1.0, the_network),
+    "trainer.realspace_mae_weight": Flip(1.0, the_network),
     "trainer.tv_weight": Flip(1.0, the_network),
     "trainer.intensity_scale_trainable": Flip(True, the_network),
     "execution.deterministic": Flip(False, the_process),
@@ -363,8 +471,8 @@ TABLE: dict[str, Flip] = {
     "execution.limit_train_batches": Flip(1, the_network),
     "execution.detect_anomaly": Flip(True, the_anomaly_detection),
     "execution.profiler": Flip("simple", the_files),
-    "execution.middle_trim": Flip(16, refused),
-    "execution.pad_eval": Flip(True, refused),
+    "execution.middle_trim": Flip(8, the_stitched, PATCHES),
+    "execution.pad_eval": Flip(False, the_stitched, TRIMMED),
     "solver.coarse_iterations": Flip(5, the_solution),
     "solver.iterations": Flip(4, the_solution),
     "solver.poisson_iterations": Flip(3, the_solution),
@@ -382,6 +490,8 @@ TABLE: dict[str, Flip] = {
     "uncertainty.retrain": Flip(
         True, the_run_folder, {"uncertainty.method": "bootstrap", "trainer.nepochs": 1}
     ),
+    "adapt.epochs": Flip(2, the_bundle, ADAPTING),
+    "adapt.learning_rate": Flip(2e-3, the_bundle, ADAPTING),
     "logger.backend": Flip("csv", the_files),
     "logger.experiment": Flip("mine", the_dashboard, LOGGED),
     "logger.run_name": Flip("mine", the_dashboard, LOGGED),

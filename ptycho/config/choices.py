@@ -9,6 +9,11 @@ class Task(StrEnum):
     train = "train"
     reconstruct = "reconstruct"
     solve = "solve"
+    adapt = "adapt"
+
+
+WITH_BUNDLE = (Task.reconstruct, Task.adapt)
+"""Tasks that begin with a trained network."""
 
 
 class DataSource(StrEnum):
@@ -32,12 +37,72 @@ class SyntheticObject(StrEnum):
     natural = "natural"
     dead_leaves = "dead_leaves"
     chip = "chip"
+    mixed = "mixed"
 
 
 class Architecture(StrEnum):
     """Networks that can be trained."""
 
     object_pinn = "object_pinn"
+    pinn = "pinn"
+    supervised = "supervised"
+
+    @property
+    def predicts_patches(self) -> bool:
+        """Whether it predicts an object patch for every pattern instead of the whole object."""
+        return self != Architecture.object_pinn
+
+
+class PatchInput(StrEnum):
+    """What a patch network sees of a pattern."""
+
+    lifted = "lifted"
+    amplitude = "amplitude"
+
+
+class PatchOutput(StrEnum):
+    """What a patch network says about a patch."""
+
+    amplitude_phase = "amplitude_phase"
+    real_imag = "real_imag"
+
+
+class Activation(StrEnum):
+    """What makes an amplitude of a number; zero becomes one."""
+
+    exponential = "exponential"
+    sigmoid = "sigmoid"
+    swish = "swish"
+    softplus = "softplus"
+    relu = "relu"
+
+
+class Overlap(StrEnum):
+    """Which patches are made to agree where they overlap."""
+
+    canvas = "canvas"
+    group = "group"
+    none = "none"
+
+
+class PatchWeighting(StrEnum):
+    """What a pixel of a patch counts where patches overlap."""
+
+    probe = "probe"
+    uniform = "uniform"
+
+
+class Labels(StrEnum):
+    """Where the object patches come from that a network learns."""
+
+    auto = "auto"
+    Y = "Y"
+    objectGuess = "objectGuess"
+    solver = "solver"
+
+
+GENERATORS = ("unet", "cnn", "fno", "hybrid_resnet")
+"""Built-in generators; other packages may add theirs, see :mod:`ptycho.nn.registry`."""
 
 
 class Accelerator(StrEnum):

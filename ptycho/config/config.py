@@ -11,12 +11,18 @@ from typing import Any
 
 from ptycho.config.choices import (
     Accelerator,
+    Activation,
     Architecture,
     ClipAlgorithm,
     DataSource,
     Direction,
+    Labels,
     LoggerBackend,
     LossMode,
+    Overlap,
+    PatchInput,
+    PatchOutput,
+    PatchWeighting,
     Scheduler,
     SyntheticObject,
     Task,
@@ -50,7 +56,8 @@ class SyntheticConfig:
     """The built-in simulated scan; used when ``data.source`` is ``synthetic``."""
 
     object: SyntheticObject = SyntheticObject.natural
-    """``natural`` (a photograph bundled with scikit-image), ``dead_leaves`` or ``chip``."""
+    """``natural`` (a photograph bundled with scikit-image), ``dead_leaves``, ``chip``, or
+    ``mixed``: one kind after another, for several objects."""
     n_patterns: int = setting(1600, at_least=16, at_most=1_000_000)
     """Diffraction patterns to simulate (rounded down to full rows)."""
     step: float = setting(6.0, above=0, at_most=1e4)
@@ -61,10 +68,33 @@ class SyntheticConfig:
     """Radius of the defocused beam on the object, in object pixels."""
     seed: int = setting(0, at_least=0)
     """Seed of object, positions and photon noise; independent of the run's own seed."""
+    n_objects: int = setting(1, at_least=1, at_most=1000)
+    """Scans to train on, each of another object; the first is reconstructed and reported."""
 
 
 @dataclass(kw_only=True)
-class DataConfig:
+class GroupingConfig:
+    """Which patterns a network learns from, and in which groups."""
+
+    n_subsample: int | None = setting(None, at_least=16)
+    """Keep only so many patterns, chosen at random; all when empty."""
+    subsample_seed: int = setting(0, at_least=0, at_most=2**32 - 1)
+    """Seed of that choice, and of groups."""
+    sequential_sampling: bool = False
+    """Keep the first patterns in scan order (and their groups) instead of random ones."""
+    n_groups: int | None = setting(None, at_least=1)
+    """Groups of ``model.gridsize`` squared patterns to make; one for each pattern when empty."""
+    neighbor_count: int | None = setting(None, at_least=1, at_most=64)
+    """Nearest patterns (itself among them) from which a group is chosen; empty: those alone."""
+    enable_oversampling: bool = False
+    """Allow more groups than patterns, made by other choices among the nearest."""
+    labels: Labels = Labels.auto
+    """What ``trainer.realspace_weight`` compares with: ``Y``, object patches of the file, its
+    ``objectGuess``, or the ``solver``'s own solution; ``auto``: ``Y``, else ``objectGuess``."""
+
+
+@dataclass(kw_only=True)
+class DataConfig(GroupingConfig):
     """Which scan; conf/data."""
 
     label: str = "scan"
@@ -88,15 +118,48 @@ class DataConfig:
 
 
 @dataclass(kw_only=True)
-class ModelConfig:
+class PatchConfig:
+    """Networks that predict an object patch for every pattern."""
+
+    patch_input: PatchInput = PatchInput.lifted
+    """``lifted``: the pattern and a first object in its place; ``amplitude``: the pattern."""
+    output: PatchOutput = PatchOutput.amplitude_phase
+    """Says amplitude and phase, or real and imaginary part; both relative to what it saw."""
+    amp_activation: Activation = Activation.exponential
+    """What makes the amplitude, shifted so that a network that says nothing says 1."""
+    overlap: Overlap = Overlap.canvas
+    """Patches of a batch agree on a ``canvas``, those of each ``group`` on theirs, or ``none``."""
+    object_big: bool | None = None
+    """False is ``overlap=none``: every patch on its own. Empty: as ``overlap`` says."""
+    pad_object: bool = True
+    """Predict the central ``N/2`` in full; false: all of ``N x N`` counts alike."""
+    probe_big: bool = True
+    """Predict what lies around ``N/2``, too, at a low weight; false: free space is put there."""
+    patch_weighting: PatchWeighting = PatchWeighting.probe
+    """Overlapping patches are averaged by the ``probe``'s intensity, or as ``uniform``."""
+    probe_scale: float = setting(1.0, at_least=0)
+    """Root mean square of the probe's amplitude as the network sees it; 0: not at all."""
+    gaussian_smoothing_sigma: float = setting(0.0, at_least=0, at_most=16)
+    """Standard deviation in pixels by which predicted amplitudes are smoothed."""
+    synchronise_phases: bool = True
+    """Turn the phases of predicted patches so that neighbours agree, before stitching."""
+
+
+@dataclass(kw_only=True)
+class ModelConfig(PatchConfig):
     """Which network; conf/model."""
 
     architecture: Architecture = Architecture.object_pinn
-    """``object_pinn``: lift all patterns, stitch once, let a U-Net correct the object."""
+    """``object_pinn``: lift all patterns, stitch once, let a network correct the object;
+    ``pinn``: predict a patch for every pattern; ``supervised``: learn such patches."""
+    generator: str = "unet"
+    """What computes inside: ``unet``, ``cnn``, ``fno``, ``hybrid_resnet``, or another package's."""
     N: int | None = setting(None, at_least=16, at_most=2048)
     """Side of a diffraction pattern in pixels; taken from the data when empty."""
     gridsize: int = setting(1, at_least=1)
     """Patterns per group side; only 1 for ``object_pinn``, which sees the whole object."""
+    probe_mask: bool = False
+    """Set the probe to zero outside the circle of diameter ``N/2``."""
     n_filters_scale: int = setting(1, at_least=1, at_most=16)
     """Multiplies the channels of every layer."""
     lift_coarse_iterations: int = setting(6, at_least=0)
@@ -202,8 +265,8 @@ class ExecutionConfig:
     """Stop, and say so, when the object goes flat or the scale explodes."""
     recon_log_every_n_epochs: int | None = setting(None, at_least=1)
     """Write a picture of the reconstruction every so many epochs; empty for never."""
-    inference_batch_size: int = setting(4, at_least=1)
-    """Tiles the network corrects at once when it reconstructs."""
+    inference_batch_size: int | None = setting(None, at_least=1)
+    """Tiles (or patterns) a network takes at once when it reconstructs; empty: 4 (or 64)."""
     limit_train_batches: int | None = setting(None, at_least=1)
     """Stop each epoch after so many batches; for debugging."""
     detect_anomaly: bool = False
@@ -211,9 +274,9 @@ class ExecutionConfig:
     profiler: str | None = setting(None, choices=("simple", "advanced"))
     """Write Lightning's profile of the training into the run folder."""
     middle_trim: int | None = setting(None, at_least=1)
-    """Central window of patches that are stitched; networks that predict patches only."""
+    """Side of the central window of patches that is stitched; for networks that predict them."""
     pad_eval: bool | None = None
-    """Stitch on a padded canvas; networks that predict patches only."""
+    """Whether what ``middle_trim`` leaves open is filled from the patches; empty: yes."""
 
 
 @dataclass(kw_only=True)
@@ -285,6 +348,16 @@ class UncertaintyConfig:
 
 
 @dataclass(kw_only=True)
+class AdaptConfig:
+    """How a trained network gets used to a new scan; ``task=adapt``."""
+
+    epochs: int = setting(8, at_least=1)
+    """Passes over the scan, in place of ``trainer.nepochs``."""
+    learning_rate: float = setting(5e-4, above=0, at_most=1)
+    """Peak learning rate, in place of ``trainer.learning_rate``."""
+
+
+@dataclass(kw_only=True)
 class LoggerConfig:
     """Where runs are reviewed; conf/logger."""
 
@@ -313,11 +386,12 @@ class RunConfig:
     """All settings of one run."""
 
     task: Task = Task.train
-    """``train`` a network and reconstruct, ``reconstruct`` with a bundle, or ``solve``."""
+    """``train`` a network and reconstruct, ``reconstruct`` with a bundle, ``adapt`` a bundle to
+    the scan first, or ``solve`` without a network."""
     seed: int = setting(0, at_least=0, at_most=2**32 - 1)
     """Seed of network, batches and training."""
     bundle: str | None = None
-    """Trained bundle (``wts.h5.zip`` or its unpacked folder) for ``task=reconstruct``."""
+    """Trained bundle (``wts.h5.zip`` or its unpacked folder) to reconstruct with or to adapt."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -325,6 +399,7 @@ class RunConfig:
     solver: SolverConfig = field(default_factory=SolverConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
     uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 

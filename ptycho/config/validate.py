@@ -15,9 +15,11 @@ from enum import Enum
 from typing import Any
 
 from ptycho.config.choices import (
+    WITH_BUNDLE,
     Accelerator,
     Architecture,
     DataSource,
+    Labels,
     LossMode,
     Task,
     Values,
@@ -27,8 +29,10 @@ from ptycho.config.config import (
     PyTorchExecutionConfig,
     RunConfig,
     SyntheticConfig,
+    TrainerConfig,
     UncertaintyConfig,
 )
+from ptycho.config.patch_rules import patch_faults
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "at_least": ("at least", operator.ge),
@@ -54,7 +58,7 @@ def faults(run: RunConfig) -> list[str]:
     if wrong:
         return wrong  # the other checks rely on the types
     checks = (
-        limit_faults, _task_faults, _data_faults, _model_faults, _loss_faults, _trainer_faults,
+        limit_faults, _task_faults, _data_faults, patch_faults, _loss_faults, _trainer_faults,
         _solver_faults, _uncertainty_faults, _path_faults, _logger_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
@@ -134,13 +138,29 @@ def _near(word: str, names: list[str]) -> list[str]:
 
 
 def _task_faults(run: RunConfig) -> Iterator[str]:
-    if run.task == Task.reconstruct and not run.bundle:
+    if run.task in WITH_BUNDLE and not run.bundle:
         yield (
-            "bundle must name a trained bundle for task=reconstruct, got nothing; "
+            f"bundle must name a trained bundle for task={run.task}, got nothing; "
             "type bundle=RUN_FOLDER/wts.h5.zip."
         )
-    if run.task != Task.reconstruct and run.bundle:
-        yield f"bundle is read by task=reconstruct only, and this is task={run.task}."
+    if run.task not in WITH_BUNDLE and run.bundle:
+        yield (
+            f"bundle is read by task=reconstruct and task=adapt only, and this is task={run.task}."
+        )
+    if run.task == Task.adapt:
+        yield from _learning_faults(run)
+
+
+def _learning_faults(run: RunConfig) -> Iterator[str]:
+    """Settings of a training that an adaptation has its own of."""
+    usual = TrainerConfig()
+    for name, instead in (("nepochs", "epochs"), ("learning_rate", "learning_rate")):
+        value = getattr(run.trainer, name)
+        if value != getattr(usual, name):
+            yield (
+                f"trainer.{name}={value} is for task=train; for task=adapt "
+                f"adapt.{instead} says it. Leave it out, or type adapt.{instead}={value}."
+            )
 
 
 def _data_faults(run: RunConfig) -> Iterator[str]:
@@ -176,24 +196,19 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
             )
         if data.synthetic != SyntheticConfig():
             yield "data.synthetic.* describes a simulated scan; data.source=npz reads one instead."
+    several = data.synthetic.n_objects
+    if several > 1 and run.task != Task.train:
+        yield (
+            f"data.synthetic.n_objects={several} scans are for task=train, "
+            f"and this is task={run.task}, which works on one. Leave it out."
+        )
+    elif several > 1 and run.model.architecture.predicts_patches:
+        yield (
+            f"data.synthetic.n_objects={several} scans teach networks that correct an object, and "
+            f"model.architecture={run.model.architecture} predicts patches; leave it out."
+        )
     if data.test_data_file and run.task != Task.train:
         yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
-
-
-def _model_faults(run: RunConfig) -> Iterator[str]:
-    model, execution = run.model, run.execution
-    if model.architecture == Architecture.object_pinn:
-        if model.gridsize != 1:
-            yield (
-                f"model.gridsize must be 1 for {model.architecture}, which sees all patterns "
-                f"on one canvas instead of groups, got {model.gridsize}."
-            )
-        for name in ("middle_trim", "pad_eval"):
-            if getattr(execution, name) is not None:
-                yield (
-                    f"execution.{name} belongs to networks that predict patches; "
-                    f"{model.architecture} predicts the whole object. Leave it out."
-                )
 
 
 def _loss_faults(run: RunConfig) -> Iterator[str]:
@@ -201,18 +216,35 @@ def _loss_faults(run: RunConfig) -> Iterator[str]:
     labelled = [
         name for name in ("realspace_weight", "realspace_mae_weight") if getattr(trainer, name)
     ]
-    if run.model.architecture == Architecture.object_pinn:
-        for name in labelled:
-            yield (
-                f"trainer.{name}={getattr(trainer, name):g} compares with labels, and "
-                f"{run.model.architecture} has none; leave it out."
-            )
-    if not (trainer.nll_weight or trainer.mae_weight or labelled):
+    labels = run.data.labels
+    if run.model.architecture.predicts_patches:
+        if run.model.architecture == Architecture.supervised:
+            return  # it has no patterns to compare with
+    elif labels != Labels.auto and not labelled:
         yield (
-            "trainer.nll_weight and trainer.mae_weight are both 0: there is nothing to learn "
-            "from; give one of them a weight."
+            f"data.labels={labels} says what trainer.realspace_weight and "
+            "trainer.realspace_mae_weight compare with, and both are 0; give one of them a weight "
+            "or leave data.labels out."
         )
-    elif trainer.torch_loss_mode != LossMode.poisson and not trainer.nll_weight:
+    elif labels == Labels.Y and run.model.architecture == Architecture.object_pinn:
+        yield (
+            f"data.labels=Y are patches, and {run.model.architecture} predicts the whole object; "
+            "choose objectGuess or solver."
+        )
+    measured = trainer.nll_weight or trainer.mae_weight
+    if not (measured or labelled):
+        yield (
+            "trainer.nll_weight, trainer.mae_weight, trainer.realspace_weight and "
+            "trainer.realspace_mae_weight are all 0: there is nothing to learn from; give one of "
+            "them a weight."
+        )
+        return
+    if trainer.intensity_scale_trainable and not measured:
+        yield (
+            "trainer.intensity_scale_trainable=true has no effect with trainer.nll_weight=0 and "
+            "trainer.mae_weight=0: labels say nothing about photons. Leave it out."
+        )
+    if trainer.torch_loss_mode != LossMode.poisson and not trainer.nll_weight:
         yield (
             f"trainer.torch_loss_mode={trainer.torch_loss_mode} has no effect with "
             "trainer.nll_weight=0; leave one of them out."

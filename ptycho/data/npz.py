@@ -17,6 +17,7 @@ from ptycho.data.archive import (
     PROBES,
     Archive,
     Array,
+    Shape,
     modes_shape,
     opened_npz,
     read_metadata,
@@ -33,7 +34,11 @@ _VALUES = ("auto", "counts", "amplitude")
 
 
 def read_npz(
-    path: str | os.PathLike[str], *, values: str = "auto", label: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    values: str = "auto",
+    label: str | None = None,
+    patches: bool = False,
 ) -> Scan:
     """Read a scan.
 
@@ -43,6 +48,7 @@ def read_npz(
         values: ``counts`` or ``amplitude``; ``auto`` asks the file's ``_metadata``, then takes
             integers (of whatever dtype) for counts.
         label: name of the scan; from ``_metadata`` or the file's name when None.
+        patches: whether to read the object patches ``Y``, if there are any.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -56,6 +62,7 @@ def read_npz(
         amplitude, notes = _amplitude(archive, len(positions), values, metadata)
         notes |= _hide_bad_pixels(archive, amplitude)
         probe, truth = read_probe(archive), read_estimate(archive)
+        known = _object_patches(archive, amplitude.shape) if patches else None
     log.info("%s: %d patterns, %s, axes %s", path, len(amplitude), notes["values"], notes["layout"])
     try:
         return Scan(
@@ -63,6 +70,7 @@ def read_npz(
             positions=positions,
             probe=probe,
             truth=truth,
+            patches=known,
             truth_is_known=truth is not None and metadata.get("object_is_truth") is True,
             pixel_size_m=metadata.get("pixel_size_m"),
             label=label or str(metadata.get("label") or archive.path.stem),
@@ -132,6 +140,17 @@ def _hide_bad_pixels(archive: Archive, amplitude: NDArray[np.float32]) -> dict[s
         return {}
     amplitude[np.broadcast_to(bad, amplitude.shape)] = -0.0
     return {"bad_pixels": f"{bad.mean():.2%} of the detector"}
+
+
+def _object_patches(archive: Archive, shape: Shape) -> NDArray[np.complex64] | None:
+    """``Y``, one object patch for every pattern; None where it is missing or something else."""
+    if not archive.has_optional("Y"):
+        return None
+    found, dtype = archive.header("Y")
+    if found != shape or dtype.kind != "c":
+        log.warning("%s: Y %s of %s is no complex %s, ignored", archive.path, found, dtype, shape)
+        return None
+    return archive.read("Y", "c", "complex numbers").astype(np.complex64)
 
 
 def _amplitude(

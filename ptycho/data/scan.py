@@ -33,6 +33,8 @@ class Scan:
     """Whether ``truth`` is the object (simulated) rather than an estimate of it."""
     pixel_size_m: float | None = None
     """Side of an object pixel in metres, when known."""
+    patches: NDArray[np.complex64] | None = None
+    """``(n, N, N)``: object patches that came with the patterns, for networks to learn."""
     label: str = "scan"
     """Name for people."""
     notes: dict[str, str] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Scan:
             faults.append(f"amplitudes must not be negative, the smallest is {low:g}.")
         elif n and total == 0:
             faults.append("every pattern is empty.")
+        if self.patches is not None and self.patches.shape != shape:
+            faults.append(f"object patches must be {shape}, got {self.patches.shape}.")
         if self.truth is not None and self.truth.ndim != 2:
             faults.append(f"the true object must be (H, W), got {self.truth.shape}.")
         return faults
@@ -104,6 +108,11 @@ class Scan:
 
     def first(self, n: int | None) -> "Scan":
         """The first ``n`` patterns in scan order; all when ``n`` is None."""
-        if n is None or n >= len(self):
-            return self
-        return replace(self, amplitude=self.amplitude[:n], positions=self.positions[:n])
+        return self if n is None or n >= len(self) else self.take(slice(n))
+
+    def take(self, which: slice | NDArray[np.int64]) -> "Scan":
+        """Some of the patterns, with what belongs to them."""
+        patches = None if self.patches is None else self.patches[which]
+        return replace(
+            self, amplitude=self.amplitude[which], positions=self.positions[which], patches=patches
+        )

@@ -11,6 +11,8 @@ from ptycho.physics.fourier import from_detector
 
 _LARGEST = 2**28  # object pixels; eight times as many detector pixels
 
+_PHOTOGRAPHS = ("camera", "coffee", "astronaut", "cat", "rocket", "coins", "moon", "gravel")
+
 PUPIL = 0.17
 """Radius of the pupil in cycles per pixel."""
 
@@ -26,6 +28,7 @@ def simulate(
     probe_radius: float = 12.0,
     seed: int = 0,
     label: str = "synthetic",
+    number: int = 0,
 ) -> Scan:
     """Simulate a scan with Poisson noise; the true object is kept.
 
@@ -39,6 +42,7 @@ def simulate(
         probe_radius: radius of the defocused beam in object pixels.
         seed: seed of object, positions and noise.
         label: name of the scan.
+        number: which of several objects, for the kinds that know no randomness.
 
     Returns:
         The scan; same arguments, same bits.
@@ -51,7 +55,7 @@ def simulate(
     shape = (_even(rows * step + 2 * margin), _even(columns * step + 2 * margin))
     _refuse_what_is_too_large(label, shape, rows * columns, patch_size)
     positions = positions.clip(patch_size / 2 + 1, np.array(shape) - patch_size / 2 - 1)
-    obj = make_object(kind, shape, rng)
+    obj = make_object(kind, shape, rng, number)
     probe = zone_plate_probe(patch_size, probe_radius)
     probe = probe * np.float32(np.sqrt(photons / np.square(np.abs(probe)).sum()))
     expected = expected_photons(obj, probe[None], positions)
@@ -128,7 +132,7 @@ def zone_plate_probe(size: int, radius: float, outer: float = PUPIL) -> NDArray[
 
 
 def make_object(
-    kind: str, shape: tuple[int, int], rng: np.random.Generator
+    kind: str, shape: tuple[int, int], rng: np.random.Generator, number: int = 0
 ) -> NDArray[np.complex64]:
     """Complex object ``(H, W)``: amplitude at most 1, phase within about 1.2 rad.
 
@@ -137,20 +141,32 @@ def make_object(
             in the amplitude, so that a mix-up shows), ``dead_leaves`` or ``chip``.
         shape: ``(H, W)``.
         rng: randomness of the procedural kinds.
+        number: which photographs.
     """
-    makers = {"natural": _photographs, "dead_leaves": _dead_leaves, "chip": _chip}
-    amplitude, phase = makers[kind](shape, rng)
+    if kind == "natural":
+        amplitude, phase = _photographs(shape, number)
+    else:
+        amplitude, phase = {"dead_leaves": _dead_leaves, "chip": _chip}[kind](shape, rng)
     return np.asarray(amplitude * np.exp(1j * phase), dtype=np.complex64)
 
 
 def _photographs(
-    shape: tuple[int, int], rng: np.random.Generator
+    shape: tuple[int, int], number: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One photograph in the amplitude and another in the phase; 56 pairs, then turned ones."""
+    turns, pair = divmod(number, len(_PHOTOGRAPHS) * (len(_PHOTOGRAPHS) - 1))
+    apart, first = divmod(pair, len(_PHOTOGRAPHS))
+    second = (first + apart + 1) % len(_PHOTOGRAPHS)
+    phase, amplitude = (_photograph(_PHOTOGRAPHS[i], turns, shape) for i in (first, second))
+    return 0.75 + 0.25 * amplitude, 1.2 * phase
+
+
+def _photograph(name: str, turns: int, shape: tuple[int, int]) -> NDArray[np.float64]:
     from skimage import data
 
-    phase = _fit(data.camera().astype(float) / 255, shape)
-    amplitude = _fit(data.coffee().mean(-1) / 255, shape)
-    return 0.75 + 0.25 * amplitude, 1.2 * phase
+    image = getattr(data, name)().astype(float)
+    grey = image / 255 if image.ndim == 2 else image.mean(-1) / 255
+    return _fit(np.rot90(grey, turns), shape)
 
 
 def _dead_leaves(

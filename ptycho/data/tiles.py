@@ -37,6 +37,10 @@ class Batch(NamedTuple):
     """int64 ``(2,)``: first row and column of the tile on the canvas."""
     lit: Window
     """Rows and columns of the tile that the beam reaches: what the network corrects."""
+    scan: int = 0
+    """Which of the scans that are trained on."""
+    label: Tensor | None = None
+    """Complex ``(H, W)``: what the object should be, where somebody knows."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,15 @@ class TileDataset(Dataset[Batch]):
         stride: sides of what the network sees are divisible by it.
         reach: pixels around a patch centre that the beam lights; at most ``N / 2``.
         numbers: patterns ``(m,)`` to learn from; all when None.
+        label: complex ``(H, W)`` on the canvas, on the CPU: what the object should be.
 
     Attributes:
         places: centres ``(m, 2)`` of the patterns to learn from; items are numbered like them.
         tile: height and width of what the network sees, typically.
+        sampler: what chooses the patterns of a tile.
     """
+
+    sampler: "type[CellSampler]"
 
     def __init__(
         self,
@@ -77,9 +85,11 @@ class TileDataset(Dataset[Batch]):
         stride: int,
         reach: float,
         numbers: Indices | None = None,
+        label: Tensor | None = None,
     ) -> None:
-        self.lifted, self.amplitude = lifted, amplitude
+        self.lifted, self.amplitude, self.label = lifted, amplitude, label
         self.n_patterns, self.stride, self.reach = n_patterns, stride, reach
+        self.sampler = CellSampler
         self.numbers = np.arange(len(positions)) if numbers is None else numbers
         self.places = positions[self.numbers]
         self.tile = self._typical(CellSampler(self.places, n_patterns, seed=0).cells())
@@ -103,6 +113,7 @@ class TileDataset(Dataset[Batch]):
             numbers,
             torch.from_numpy(low),
             _window(_starts(lit) - low, _stops(lit) - low),
+            label=None if self.label is None else self.label[tile],
         )
 
     def box(self, which: Indices, around: float, stride: int) -> Window:

@@ -77,6 +77,21 @@ def _windows(canvas: Tensor, size: int) -> Tensor:
     return canvas.unfold(0, size, 1).unfold(1, size, 1)
 
 
+class _Add(torch.autograd.Function):
+    """Patches added on a canvas; the backward pass cuts them out again."""
+
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(corners)
+        ctx.size = patches.shape[-1]
+        return add_patches(patches, corners, shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (corners,) = ctx.saved_tensors
+        return extract_patches(grads[0], corners, ctx.size), None, None
+
+
 def add_patches(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Tensor:
     """Add patches where they were cut; the adjoint of :func:`extract_patches`.
 
@@ -88,8 +103,11 @@ def add_patches(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Ten
         shape: ``(H, W)`` of the canvas.
 
     Returns:
-        Sum of the patches on the canvas, ``(H, W)``.
+        Sum of the patches on the canvas, ``(H, W)``; gradients flow back by cutting.
     """
+    if patches.requires_grad and torch.is_grad_enabled():
+        added: Tensor = _Add.apply(patches, corners, shape)  # type: ignore[no-untyped-call]
+        return added
     canvas = patches.new_zeros(shape)
     add_patches_(canvas, patches, corners)
     return canvas

@@ -60,7 +60,7 @@ def stage_table(figures: Mapping[str, Figures]) -> Table:
 
 def worse_than_its_lift(figures: Mapping[str, Figures]) -> str | None:
     """A sentence when the network spoiled what it was given, judged by the truth or else by C."""
-    lift, network = figures.get("lift"), figures.get("network")
+    lift, network = figures.get("lift"), figures.get("adapted", figures.get("network"))
     if lift is None or network is None:
         return None
     key = "phase_psnr" if "phase_psnr" in lift else "C"

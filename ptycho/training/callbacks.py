@@ -77,8 +77,11 @@ class CollapseGuard(Callback):
 
     A low loss is no proof of an image: networks are known to end at a constant object.
 
+    Args:
+        setting: name of the learning rate, for the advice.
+
     Attributes:
-        first: loss of the first batch, that of the lifted object: the network began as the
+        first: loss of the first batch: that of the lifted object where the network began as the
             identity.
     """
 
@@ -91,8 +94,8 @@ class CollapseGuard(Callback):
     hopeless = 0.5
     """Loss that counts as bad at all: an empty object costs less."""
 
-    def __init__(self) -> None:
-        self.first = math.inf
+    def __init__(self, setting: str = "trainer.learning_rate") -> None:
+        self.setting, self.first = setting, math.inf
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -110,7 +113,7 @@ class CollapseGuard(Callback):
             what = fault or "another process saw its object collapse."
             raise CollapseError(
                 f"training stopped in epoch {trainer.current_epoch}: {what} "
-                "Lower trainer.learning_rate, or use task=solve; "
+                f"Lower {self.setting}, or use task=solve; "
                 "execution.collapse_guard=false trains on regardless."
             )
 

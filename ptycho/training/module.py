@@ -1,17 +1,20 @@
 """The experiment as Lightning sees it: predict, measure, compare, log."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import lightning
 import torch
 from torch import Tensor, nn
 
 from ptycho.data.tiles import Batch
+from ptycho.physics.agreement import absolute_difference, squared_difference
 from ptycho.physics.forward import Experiment
 from ptycho.physics.likelihood import photons
 from ptycho.physics.sweep import Judge, misfit
 from ptycho.physics.variation import total_variation
+
+_EDGE = 0.1  # share of the brightest illumination below which nothing is known of an object
 
 
 class Brightness(nn.Module):
@@ -38,28 +41,32 @@ class ObjectTraining(lightning.LightningModule):
     Args:
         network: maps ``(b, H, W)`` object, pull and light to an object.
         experiment: the known probe and the positions.
-        judge: compares expected photons with measured amplitudes.
+        judge: compares expected photons with measured amplitudes; None: nobody does.
         optimiser: makes the optimiser and its schedule; called with this module.
         tv_weight: of the total variation of the lit object.
         intensity_scale_trainable: whether to learn a factor of the predicted photons.
+        further: probes and positions of more scans to learn from.
+        label_weights: of the squared and of the absolute difference to the batches' labels.
     """
 
     def __init__(
         self,
         network: nn.Module,
         experiment: Experiment,
-        judge: Judge,
+        judge: Judge | None,
         optimiser: Callable[["ObjectTraining"], Any],
         *,
         tv_weight: float = 0.0,
         intensity_scale_trainable: bool = False,
+        further: Sequence[Experiment] = (),
+        label_weights: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         super().__init__()
         self.network = network
-        self.experiment = experiment
+        self.experiments = nn.ModuleList([experiment, *further])
         self.judge = judge
         self.optimiser = optimiser
-        self.tv_weight = tv_weight
+        self.tv_weight, self.label_weights = tv_weight, label_weights
         self.brightness = Brightness() if intensity_scale_trainable else None
         self.last: tuple[Tensor, Tensor] | None = None  # object before and after, for the guard
 
@@ -69,10 +76,7 @@ class ObjectTraining(lightning.LightningModule):
         after = self.network(before[None], pull[None], light[None])[0]
         obj = batch.obj.clone()
         obj[batch.lit] = after
-        experiment = self.experiment.of(batch.which, batch.origin)
-        seen = obj if self.brightness is None else self.brightness(obj)
-        # a share of the photons: the loss is of order one at any dose
-        loss = misfit(experiment, seen, batch.amplitude, self.judge) / photons(batch.amplitude)
+        loss = self._measured(obj, batch) + self._labelled(after, batch)
         if self.tv_weight:
             loss = loss + self.tv_weight * total_variation(obj, batch.light)
         self.last = (before, after.detach())
@@ -81,6 +85,23 @@ class ObjectTraining(lightning.LightningModule):
             batch_size=len(batch.which), sync_dist=self.trainer.world_size > 1,
         )  # fmt: skip
         return loss
+
+    def _measured(self, obj: Tensor, batch: Batch) -> Tensor:
+        """Distance to the patterns."""
+        if self.judge is None:
+            return obj.real.new_zeros(())
+        experiment = cast(Experiment, self.experiments[batch.scan]).of(batch.which, batch.origin)
+        seen: Tensor = obj if self.brightness is None else self.brightness(obj)
+        # a share of the photons: the loss is of order one at any dose
+        return misfit(experiment, seen, batch.amplitude, self.judge) / photons(batch.amplitude)
+
+    def _labelled(self, after: Tensor, batch: Batch) -> Tensor:
+        """Distance to the label, where the network had a say."""
+        squared, absolute = self.label_weights
+        if batch.label is None or not (squared or absolute):
+            return after.real.new_zeros(())
+        what = after[None], batch.label[batch.lit][None], (batch.light[batch.lit] > _EDGE).float()
+        return squared * squared_difference(*what) + absolute * absolute_difference(*what)
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule, as built from the settings."""

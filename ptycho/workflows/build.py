@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho.config.choices import DataSource, LossMode
+from ptycho.config.choices import DataSource, LossMode, PatchInput, PatchOutput, SyntheticObject
 from ptycho.config.config import (
     DataConfig,
     LearningConfig,
@@ -14,11 +16,15 @@ from ptycho.config.config import (
     RunConfig,
     SolverConfig,
 )
+from ptycho.data.grouping import make_groups, subsample
 from ptycho.data.npz import read_npz
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
-from ptycho.nn.object_net import ObjectNet
-from ptycho.nn.registry import NETWORKS
+from ptycho.nn import patch_net
+from ptycho.nn.object_net import CHANNELS, OUTPUTS, ObjectNet
+from ptycho.nn.patch_net import PatchNet
+from ptycho.nn.registry import make_generator
+from ptycho.physics.detector import intensity
 from ptycho.physics.likelihood import (
     absolute_misfit,
     amplitude_misfit,
@@ -28,38 +34,115 @@ from ptycho.physics.likelihood import (
 )
 from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
+from ptycho.training.objective import Objective
+
+_MIXED = (SyntheticObject.dead_leaves, SyntheticObject.chip, SyntheticObject.natural)
 
 
-def make_scan(data: DataConfig, patch_size: int) -> Scan:
-    """Read or simulate the scan of a run."""
+def make_scan(
+    data: DataConfig, patch_size: int, labelled: bool = False, *, number: int = 0
+) -> Scan:
+    """Read or simulate the scan of a run.
+
+    Args:
+        data: settings.
+        patch_size: side N of a simulated pattern.
+        labelled: with the object patches of the file.
+        number: 0, or which of the further scans to train on (simulated ones only).
+    """
     if data.source == DataSource.synthetic:
         made = data.synthetic
         scan = simulate(
-            kind=made.object,
+            kind=kind_of(made.object, number),
             n_patterns=made.n_patterns,
             patch_size=patch_size,
             photons=float(data.nphotons or 0),
             step=made.step,
             jitter=made.jitter,
             probe_radius=made.probe_radius,
-            seed=made.seed,
-            label=data.label,
+            seed=seed_of(made.seed, number),
+            label=f"{data.label}_{number + 1}" if number else data.label,
+            number=number,
         )
     else:
-        scan = read_scan(str(data.train_data_file), data)
-    return scan.first(data.n_images)
+        scan = read_scan(str(data.train_data_file), data, labelled)
+    scan = scan.first(data.n_images)
+    kept = subsample(len(scan), data.n_subsample, data.subsample_seed, data.sequential_sampling)
+    return scan if len(kept) == len(scan) else scan.take(kept)
 
 
-def read_scan(path: str, data: DataConfig) -> Scan:
+def kind_of(kind: SyntheticObject, number: int) -> str:
+    """The kind of object of one of several scans."""
+    if kind != SyntheticObject.mixed:
+        return kind.value
+    return _MIXED[number % len(_MIXED)].value
+
+
+def seed_of(seed: int, number: int) -> int:
+    """The seed of one of several scans: that of the settings for the first."""
+    if number == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+
+
+def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     """Read one file the way the ``data`` group says."""
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
-    return read_npz(Path(path), values=data.values.value, label=label)
+    return read_npz(Path(path), values=data.values.value, label=label, patches=labelled)
 
 
 def make_network(model: ModelConfig) -> ObjectNet:
     """An untrained network."""
-    return NETWORKS[model.architecture](model.n_filters_scale)
+    generator = make_generator(model.generator, CHANNELS, OUTPUTS, model.n_filters_scale)
+    return ObjectNet(generator)
+
+
+def make_patch_network(model: ModelConfig, probe: Tensor) -> PatchNet:
+    """An untrained network that predicts patches.
+
+    Args:
+        model: settings.
+        probe: complex ``(mode, N, N)``.
+    """
+    lifted = model.patch_input == PatchInput.lifted
+    seen = patch_net.inputs(lifted=lifted, probe_scale=model.probe_scale)
+    block = patch_net.BLOCK**2
+    size = probe.shape[-1]
+    return PatchNet(
+        make_generator(model.generator, block * seen, block * OUTPUTS, model.n_filters_scale),
+        intensity(probe).sqrt().cpu(),
+        window=size if model.probe_big or not model.pad_object else size // 2,
+        lifted=lifted,
+        real_imag=model.output == PatchOutput.real_imag,
+        activation=model.amp_activation,
+        probe_scale=model.probe_scale,
+        smoothing=model.gaussian_smoothing_sigma,
+    )
+
+
+def make_objective(learning: LearningConfig, amplitude: Tensor) -> Objective:
+    """What the training of a patch network makes small; ``amplitude`` as for :func:`make_judge`."""
+    return Objective(
+        judge=make_judge(learning, amplitude),
+        squared=learning.realspace_weight,
+        absolute=learning.realspace_mae_weight,
+        variation=learning.tv_weight,
+    )
+
+
+def groups_of(run: RunConfig, positions: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Groups ``(g, gridsize squared)`` of patterns at some positions."""
+    data = run.data
+    return make_groups(
+        positions,
+        members=run.model.gridsize**2,
+        neighbours=data.neighbor_count,
+        n_groups=data.n_groups,
+        seed=data.subsample_seed,
+        sequential=data.sequential_sampling,
+        oversample=data.enable_oversampling,
+    )
 
 
 def make_recipe(solver: SolverConfig) -> Recipe:

@@ -82,6 +82,7 @@ def gather(product: Product, scan: Scan) -> Evidence:
         positions=pairing.positions,
         probe=scan.probe if product.probe is None else product.probe,
         truth=None,
+        patches=None,
     )
     obj, said = _near_one(product, used)
     canvas, positions, beyond = with_margin(obj, used.positions, used.patch_size)

@@ -83,6 +83,7 @@ def training_payload(run: RunConfig, output_dir: str | Path) -> TrainingPayload:
         _settle_size(run, Path(run.data.train_data_file))
     elif run.model.N is None:
         run.model.N = 64
+    check(run)  # some limits depend on N
     legacy.update_legacy_dict(legacy.cfg, training)
     return TrainingPayload(run, training, execution, audit(run))
 
@@ -123,10 +124,16 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
     trained_size = trained.pop("N", None)  # the networks fit any pattern size
     _refuse_other_model(run, trained)
     apply(run, "model", trained)
+    if run.task == Task.adapt and run.model.architecture.predicts_patches:
+        raise UserError(
+            f"task=adapt moves networks on that correct an object, and {run.bundle} holds one that "
+            f"predicts patches ({run.model.architecture}); use task=reconstruct."
+        )
     if run.data.source == DataSource.npz:
         _settle_size(run, Path(str(run.data.train_data_file)))
     elif run.model.N is None:
         run.model.N = trained_size
+    check(run)  # some limits depend on N
     legacy.set("intensity_scale", bundle.params["intensity_scale"])
     legacy.update_legacy_dict(legacy.cfg, inference)
     return InferencePayload(run, inference, execution, bundle, audit(run))

@@ -1,7 +1,5 @@
 """Two reconstructions from the two halves of one scan: what both show is there."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -76,7 +74,7 @@ def _solved(
     scan: Scan, which: NDArray[np.int64], device: torch.device, bars: Progress, name: str
 ) -> tuple[Complex, NDArray[np.int64]]:
     """The object of some patterns, and the scan's own pixel at its first one."""
-    half = replace(scan, amplitude=scan.amplitude[which], positions=scan.positions[which])
+    half = scan.take(which)
     problem = pose(half, device)
     settings = SolverConfig()
     obj = stages.solve(problem, settings, build.make_recipe(settings), bars, name)

@@ -4,7 +4,7 @@ import logging
 import warnings
 from pathlib import Path
 
-from ptycho.config.choices import Task
+from ptycho.config.choices import WITH_BUNDLE, Task
 from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
 from ptycho.report.metrics import FLOORS, Figures
@@ -32,7 +32,7 @@ def launch(run: RunConfig, folder: Path, overrides: list[str]) -> float | None:
     _quieten()
     check_surroundings(run)
     with legacy_params():
-        make = inference_payload if run.task == Task.reconstruct else training_payload
+        make = inference_payload if run.task in WITH_BUNDLE else training_payload
         payload = make(run, folder)
         with open_session(payload.run, payload.execution, folder, overrides) as session:
             figures = _work(session, payload)
@@ -42,12 +42,25 @@ def launch(run: RunConfig, folder: Path, overrides: list[str]) -> float | None:
 
 
 def _work(session: Session, payload: TrainingPayload | InferencePayload) -> dict[str, Figures]:
-    """Do the task; only training loads Lightning, which takes seconds."""
+    """Do the task; only what trains loads Lightning, which takes seconds."""
+    patches = session.run.model.architecture.predicts_patches
     if isinstance(payload, InferencePayload):
+        if session.run.task == Task.adapt:
+            from ptycho.workflows.adapt import adapt
+
+            return adapt(session, payload.bundle)
+        if patches:
+            from ptycho.workflows import patches as by_patches
+
+            return by_patches.reconstruct(session, payload.bundle)
         from ptycho.workflows.reconstruct import reconstruct
 
         return reconstruct(session, payload.bundle)
     if session.run.task == Task.train:
+        if patches:
+            from ptycho.workflows import patch_train
+
+            return patch_train.train(session)
         from ptycho.workflows.train import train
 
         return train(session)

@@ -6,7 +6,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from ptycho.config.choices import Accelerator, DataSource, LoggerBackend, Task
+from ptycho.config.choices import (
+    GENERATORS,
+    WITH_BUNDLE,
+    Accelerator,
+    DataSource,
+    LoggerBackend,
+)
 from ptycho.config.config import ConfigError, RunConfig
 
 
@@ -16,9 +22,28 @@ def check_surroundings(*runs: RunConfig) -> None:
     Raises:
         ConfigError: with a sentence for everything that is missing.
     """
-    faults = [fault for run in runs for fault in (*file_faults(run), *device_faults(run))]
+    faults = [fault for run in runs for fault in every_fault(run)]
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
+
+
+def every_fault(run: RunConfig) -> list[str]:
+    """Sentences about whatever is not there."""
+    return [*file_faults(run), *device_faults(run), *generator_faults(run)]
+
+
+def generator_faults(run: RunConfig) -> list[str]:
+    """Sentences about a generator of another package that is missing or broken."""
+    name = run.model.generator
+    if name in GENERATORS:
+        return []  # and torch need not be loaded to say so
+    from ptycho.nn.registry import make_generator
+
+    try:
+        make_generator(name, 1, 2, run.model.n_filters_scale)
+    except ConfigError as error:
+        return list(error.faults)
+    return []
 
 
 def file_faults(run: RunConfig) -> list[str]:
@@ -29,7 +54,7 @@ def file_faults(run: RunConfig) -> list[str]:
         faults += _scan_faults("data.train_data_file", data.train_data_file, data.label)
     if data.test_data_file:
         faults += _scan_faults("data.test_data_file", data.test_data_file, data.label)
-    if run.task == Task.reconstruct and run.bundle and not Path(run.bundle).exists():
+    if run.task in WITH_BUNDLE and run.bundle and not Path(run.bundle).exists():
         faults.append(
             f"bundle: no such file or folder: {Path(run.bundle).absolute()}; training writes "
             "wts.h5.zip into its run folder."

@@ -240,6 +240,18 @@ def _judges(problem: Problem, fraction: float) -> NDArray[np.int64]:
     return chosen
 
 
+def with_masked_probe(scan: Scan) -> Scan:
+    """The same scan, its probe zero outside the central circle of diameter ``N / 2``."""
+    axis = np.arange(scan.patch_size) - scan.patch_size // 2
+    inside = np.hypot(axis[:, None], axis) <= scan.patch_size / 4
+    probe = scan.probe * inside
+    if not probe.any():
+        raise DataError(
+            f"{scan.label}: the probe is zero within the circle; leave model.probe_mask out."
+        )
+    return replace(scan, probe=probe)
+
+
 def with_a_dose(scan: Scan) -> Scan:
     """Give amplitudes in an arbitrary unit a dose; those of counts are left alone.
 

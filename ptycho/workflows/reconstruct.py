@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ptycho.config.config import SolverConfig
-from ptycho.data.reconstruction import NETWORK, Reconstruction
+from ptycho.data.reconstruction import NETWORK, Reconstruction, Stage
 from ptycho.data.tiles import Lifted
 from ptycho.physics.solver import Recipe
 from ptycho.report.bundle import Bundle, BundleError
@@ -21,17 +21,16 @@ from ptycho.workflows.session import Session
 def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     """Reconstruct the scan of ``data`` with the network of a bundle."""
     run = session.run
-    problem = _unseen(bundle, session.pose(build.make_scan(run.data, run.model.N or 0)))
+    problem = unseen(bundle, session.pose(build.make_scan(run.data, run.model.N or 0)))
     session.describe(problem)
-    network = _network_of(bundle, session)
+    network = network_of(bundle, session)
     height, width = bundle.params["tile"]
-    lift_recipe = _lift_recipe(bundle, run.solver)
     again = partial(
         reconstruct_with,
         network=network,
         tile=(height, width),
-        lift_recipe=lift_recipe,
-        gain=float(bundle.params.get("intensity_gain", 1.0)),
+        lift_recipe=lift_recipe_of(bundle, run.solver),
+        gain=gain_of(bundle),
     )
     return uncertainty.report(session, problem, again(session, problem), again)
 
@@ -59,8 +58,7 @@ def reconstruct_with(
             without.
     """
     run, device = session.run, session.device
-    recipe = build.make_recipe(run.solver)
-    how = lift_recipe or recipe
+    how = lift_recipe or build.make_recipe(run.solver)
     if lifted is None:
         lifted = stages.timed(device, lambda: stages.lift(problem, run.model, how, session.bars))
     first, lift_seconds = lifted
@@ -73,12 +71,18 @@ def reconstruct_with(
         stages.as_stage("lift", first.obj, lift_seconds),
         stages.as_stage(NETWORK, corrected, network_seconds),
     ]
-    if run.refine.iterations:
-        refined, seconds = stages.timed(
-            device, lambda: stages.refine(problem, corrected, run.refine, recipe, session.bars)
-        )
-        steps.append(stages.as_stage("refined", refined, seconds))
-    return problem.reconstruction(steps)
+    return problem.reconstruction([*steps, *finish(session, problem, corrected)])
+
+
+def finish(session: Session, problem: Problem, obj: Tensor) -> list[Stage]:
+    """The refined object as a stage; nothing when the settings ask for no refinement."""
+    run = session.run
+    if not run.refine.iterations:
+        return []
+    recipe = build.make_recipe(run.solver)
+    work = lambda: stages.refine(problem, obj, run.refine, recipe, session.bars)  # noqa: E731
+    refined, seconds = stages.timed(session.device, work)
+    return [stages.as_stage("refined", refined, seconds)]
 
 
 def network_on(network: nn.Module, device: torch.device) -> nn.Module:
@@ -87,26 +91,47 @@ def network_on(network: nn.Module, device: torch.device) -> nn.Module:
     return placed
 
 
-def _network_of(bundle: Bundle, session: Session) -> nn.Module:
+def network_of(bundle: Bundle, session: Session) -> nn.Module:
+    """The trained network, on the device."""
     network = build.make_network(session.run.model)
+    load_weights(network, bundle, session)
+    return network_on(network, session.device)
+
+
+def load_weights(network: nn.Module, bundle: Bundle, session: Session) -> None:
+    """Give a network the weights of a bundle."""
+    model = session.run.model
     try:
         network.load_state_dict(bundle.weights)
     except RuntimeError as error:
         raise BundleError(
             f"{session.run.bundle}: the weights do not fit model.architecture="
-            f"{session.run.model.architecture} as its config.json describes it."
+            f"{model.architecture} with model.generator={model.generator} as its config.json "
+            "describes it."
         ) from error
-    return network_on(network, session.device)
 
 
-def _unseen(bundle: Bundle, problem: Problem) -> Problem:
-    """Hold nothing out that the network was trained on, where it meets its own scan again."""
-    if bundle.params.get("data_sha256") != problem.scan.sha256:
+def gain_of(bundle: Bundle) -> float:
+    """The factor of all photons that the training found."""
+    return float(bundle.params.get("intensity_gain", 1.0))
+
+
+def unseen(bundle: Bundle, problem: Problem) -> Problem:
+    """Hold nothing out that the network was trained on, where it meets one of its scans again."""
+    held_out = seen(bundle).get(problem.scan.sha256)
+    if held_out is None:
         return problem
-    return problem.holding_out(np.intersect1d(problem.held_out, bundle.params["held_out"]))
+    return problem.holding_out(np.intersect1d(problem.held_out, np.array(held_out, dtype=int)))
 
 
-def _lift_recipe(bundle: Bundle, solver: SolverConfig) -> Recipe:
+def seen(bundle: Bundle) -> dict[str, list[int]]:
+    """The scans a network was trained on, and which of their patterns it was not shown."""
+    known = bundle.params
+    own = {known["data_sha256"]: known["held_out"]} if "data_sha256" in known else {}
+    return {**known.get("also_seen", {}), **own}
+
+
+def lift_recipe_of(bundle: Bundle, solver: SolverConfig) -> Recipe:
     """The lift the network was trained on; only the memory it may take is this run's."""
     try:
         trained = build.make_recipe(SolverConfig(**bundle.config["solver"]))

@@ -30,7 +30,7 @@ from ptycho.report.files import plain, plain_config, write_json, write_reconstru
 from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
 from ptycho.report.table import stage_table, worse_than_its_lift
-from ptycho.workflows.problem import Problem, pick_device, pose
+from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
 
 TERMINATED = 143
 """Exit code after SIGTERM."""
@@ -65,6 +65,8 @@ class Session:
 
     def pose(self, scan: Scan) -> Problem:
         """A scan laid out on this run's device, some patterns held out as the settings say."""
+        if self.run.model.probe_mask:
+            scan = with_masked_probe(scan)
         problem = pose(scan, self.device, self.run.data.holdout_fraction)
         _refuse_to_halve(self.run.uncertainty.method, problem)
         return problem

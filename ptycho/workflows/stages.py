@@ -18,6 +18,9 @@ from ptycho.workflows.problem import Problem
 
 T = TypeVar("T")
 
+TILES_AT_ONCE = 4
+"""That an object network corrects, unless told otherwise."""
+
 
 def timed(device: torch.device, work: Callable[[], T]) -> tuple[T, float]:
     """A result and the wall seconds it took, waiting for the device."""
@@ -34,11 +37,13 @@ def as_stage(name: str, obj: Tensor, seconds: float) -> Stage:
 
 
 @torch.no_grad()
-def lift(problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress) -> Lifted:
+def lift(
+    problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress, name: str = "lift"
+) -> Lifted:
     """A first answer: a few solver iterations, and what the patterns still ask for."""
     total = model.lift_coarse_iterations + model.lift_iterations
     solver = problem.solver(recipe)
-    with ticking(bars, "lift", total) as tick:
+    with ticking(bars, name, total) as tick:
         obj = problem.start(model.lift_coarse_iterations, recipe, tick)
         obj = solver.run(obj, model.lift_iterations, on_iteration=tick)
     pull, _ = solver.back_projection(obj)
@@ -47,7 +52,11 @@ def lift(problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress) -
 
 @torch.no_grad()
 def correct(
-    problem: Problem, network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int
+    problem: Problem,
+    network: Network,
+    lifted: Lifted,
+    tile: tuple[int, int],
+    batch_size: int | None,
 ) -> Tensor:
     """The network's answer where the beam went; around it the lifted object stays."""
     lit = problem.lit
@@ -55,7 +64,7 @@ def correct(
     height, width = planes[0].shape
     corrected = lifted.obj.clone()
     tile = (min(tile[0], height), min(tile[1], width))
-    corrected[lit] = predict_tiled(network, *planes, tile, batch_size)
+    corrected[lit] = predict_tiled(network, *planes, tile, batch_size or TILES_AT_ONCE)
     return corrected
 
 

@@ -1,6 +1,6 @@
 """``task=train``: lift, learn, reconstruct, refine, score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,21 +12,22 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from ptycho.config import legacy
-from ptycho.config.choices import LoggerBackend
-from ptycho.config.config import LoggerConfig, RunConfig
+from ptycho.config.choices import LoggerBackend, Task
+from ptycho.config.config import LoggerConfig
 from ptycho.data.module import ScanModule
+from ptycho.data.patch_batches import PatchDataset
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted, TileDataset
-from ptycho.nn.object_net import STRIDE
-from ptycho.physics.sweep import Judge
 from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
 from ptycho.training.module import ObjectTraining
+from ptycho.training.patch_module import PatchTraining
 from ptycho.training.schedules import adamw, schedule
-from ptycho.workflows import build, stages, uncertainty
+from ptycho.workflows import build, lessons, stages, uncertainty
+from ptycho.workflows.lessons import Lesson, tiles
 from ptycho.workflows.loggers import make_loggers
 from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
@@ -43,7 +44,7 @@ def train(session: Session) -> dict[str, Figures]:
     """
     run = session.run
     problem = session.pose(build.make_scan(run.data, run.model.N or 0))
-    test = _test_problem(session)  # an unusable one is refused before the long work
+    test = test_problem(session)  # an unusable one is refused before the long work
     legacy.set("intensity_scale", problem.scale)
     if session.first:
         session.describe(problem)
@@ -51,20 +52,20 @@ def train(session: Session) -> dict[str, Figures]:
     work = lambda: stages.lift(problem, run.model, recipe, session.bars)  # noqa: E731
     lifted, lift_seconds = stages.timed(session.device, work)
     network = network_on(build.make_network(run.model), session.device)
-    cut = tiles(problem, lifted, run.trainer.batch_size)
-    history = fit(session, problem, network, cut, lifted)
+    label = lessons.label(session, problem)
+    cut = tiles(problem, lifted, run.trainer.batch_size, label)
+    further = lessons.further(session, recipe)
+    history = fit(session, problem, network, cut, lifted, further)
     if not session.first:
         return {}
     gain = history.gain
-    legacy.set("intensity_scale", problem.brightened(gain).scale)
-    _save(session, problem.brightened(gain), network, cut.tile, gain)
+    seen: dict[str, list[int]] = {lesson.sha256: [] for lesson in further}
+    save_network(session, problem.brightened(gain), network, cut.tile, gain, also_seen=seen)
     again = partial(reconstruct_with, network=network, tile=cut.tile, gain=gain)
-    found = again(session, problem, lifted=(lifted, lift_seconds))
-    curve = [(row["seconds"], row[LOSS]) for row in history.rows]
-    found = with_curves(found, {LOSS: curve})
+    found = with_curves(again(session, problem, lifted=(lifted, lift_seconds)), curve(history))
     member = train_again if run.uncertainty.retrain else again
     figures = uncertainty.report(session, problem, found, member)
-    _say_training(session, history)
+    say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
         uncertainty.report(session, test, again(session, test), again, prefix="test_")
@@ -93,28 +94,58 @@ def train_again(session: Session, problem: Problem) -> Reconstruction:
     recipe = build.make_recipe(run.solver)
     lifted = stages.lift(problem, run.model, recipe, alone.bars)
     network = network_on(build.make_network(run.model), alone.device)
-    cut = tiles(problem, lifted, run.trainer.batch_size)
-    gain = fit(alone, problem, network, cut, lifted).gain
+    cut = tiles(problem, lifted, run.trainer.batch_size, lessons.label(alone, problem))
+    gain = fit(alone, problem, network, cut, lifted, lessons.further(alone, recipe)).gain
     return reconstruct_with(alone, problem, network, cut.tile, lifted=(lifted, 0.0), gain=gain)
 
 
 def fit(
-    session: Session, problem: Problem, network: nn.Module, cut: TileDataset, lifted: Lifted
+    session: Session,
+    problem: Problem,
+    network: nn.Module,
+    cut: TileDataset,
+    lifted: Lifted,
+    further: Sequence[Lesson] = (),
 ) -> History:
     """Let Lightning train; the network is left on the device with its best weights."""
-    run, execution = session.run, session.execution
+    run = session.run
     module = ObjectTraining(
         network,
         problem.experiment,
-        _judge(run, problem),
-        _optimiser(session),
+        build.make_judge(run.trainer, problem.amplitude),
+        make_optimiser(session),
         tv_weight=run.trainer.tv_weight,
         intensity_scale_trainable=run.trainer.intensity_scale_trainable,
+        further=[lesson.experiment for lesson in further],
+        label_weights=(run.trainer.realspace_weight, run.trainer.realspace_mae_weight),
     )
+    save = _picture(session, problem, module, lifted, cut.tile)
+    history = teach(session, module, cut, save, [lesson.cut for lesson in further])
+    if module.brightness is not None:
+        history.gain = module.brightness.gain
+    return history
+
+
+def teach(
+    session: Session,
+    module: ObjectTraining | PatchTraining,
+    batches: TileDataset | PatchDataset,
+    save: Callable[[int], None],
+    more: Sequence[TileDataset] = (),
+) -> History:
+    """Let Lightning train; the module is left on the device with its best weights.
+
+    Args:
+        session: settings and progress.
+        module: what is trained.
+        batches: what it is trained on.
+        save: writes a picture of an epoch.
+        more: tiles of further scans.
+    """
+    run, execution = session.run, session.execution
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
     checkpoints = _checkpoints(session)
-    save = _picture(session, problem, module, lifted, cut.tile)
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
@@ -128,7 +159,7 @@ def fit(
         log_every_n_steps=1,
         profiler=_profiler(session),
     )  # fmt: skip
-    data = ScanModule(cut, run.seed, **build.loader_arguments(execution))
+    data = ScanModule(batches, run.seed, more, **build.loader_arguments(execution))
     try:
         trainer.fit(module, data)
     except SystemExit as error:
@@ -141,31 +172,19 @@ def fit(
     if checkpoints and checkpoints[0].best_model_path:
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
-    if module.brightness is not None:
-        history.gain = module.brightness.gain
     return history
 
 
-def _judge(run: RunConfig, problem: Problem) -> Judge:
-    judge = build.make_judge(run.trainer, problem.amplitude)
-    assert judge is not None, "validate refuses a training without patterns"
-    return judge
+def curve(history: History) -> dict[str, list[tuple[float, float]]]:
+    """The loss over the seconds, for the picture."""
+    return {LOSS: [(row["seconds"], row[LOSS]) for row in history.rows]}
 
 
-def tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:
-    """The patterns that may be learnt from, over the lifted object."""
-    on_cpu = Lifted(lifted.obj.cpu(), lifted.pull.cpu(), lifted.light.cpu())
-    amplitude = problem.amplitude.cpu()
-    numbers = None if problem.fitted is None else problem.fitted.cpu().numpy()
-    return TileDataset(
-        on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers
-    )
-
-
-def _optimiser(session: Session) -> Callable[[ObjectTraining], Any]:
+def make_optimiser(session: Session) -> Callable[[ObjectTraining | PatchTraining], Any]:
+    """What makes the optimiser and its schedule for a module."""
     how = session.run.trainer
 
-    def make(module: ObjectTraining) -> Any:
+    def make(module: ObjectTraining | PatchTraining) -> Any:
         optimiser = adamw(module.parameters(), how.learning_rate, how.weight_decay)
         moving = schedule(
             how.scheduler,
@@ -185,7 +204,8 @@ def _callbacks(session: Session, save: Callable[[int], None]) -> list[Callback]:
     if execution.enable_progress_bar:
         chosen.append(RunProgress(session.bars))
     if execution.collapse_guard:
-        chosen.append(CollapseGuard())
+        adapts = session.run.task == Task.adapt
+        chosen.append(CollapseGuard("adapt.learning_rate" if adapts else "trainer.learning_rate"))
     if execution.early_stop_patience is not None:
         chosen.append(EarlyStopping(LOSS, patience=execution.early_stop_patience, mode="min"))
     if execution.recon_log_every_n_epochs is not None:
@@ -214,7 +234,7 @@ def _checkpoints(session: Session) -> list[ModelCheckpoint]:
     return [best, last]
 
 
-def _load_best(module: ObjectTraining, path: Path) -> None:
+def _load_best(module: ObjectTraining | PatchTraining, path: Path) -> None:
     saved = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
 
@@ -247,13 +267,35 @@ def _profiler(session: Session) -> Any:
     return make(dirpath=session.folder, filename="profile")
 
 
-def _save(
-    session: Session, problem: Problem, network: nn.Module, tile: tuple[int, int], gain: float
+def save_network(
+    session: Session,
+    problem: Problem,
+    network: nn.Module,
+    tile: tuple[int, int],
+    gain: float,
+    *,
+    lift: dict[str, Any] | None = None,
+    also_seen: dict[str, list[int]] | None = None,
 ) -> None:
+    """Write the bundle of a network trained on a scan.
+
+    Args:
+        session: settings, and where to write.
+        problem: the scan.
+        network: trained.
+        tile: size of the tiles it was trained on.
+        gain: learned factor of all photons.
+        lift: settings ``solver`` by which its input is made; None: those of this run.
+        also_seen: checksums of more scans it was trained on, and what it was not shown of them.
+    """
+    legacy.set("intensity_scale", problem.scale)
+    config = plain_config(session.run)
+    if lift is not None:
+        config["solver"] = lift
     bundle = Bundle(
         weights=network.state_dict(),
         physics={"probe": torch.view_as_real(problem.probe)},
-        config=plain_config(session.run),
+        config=config,
         params={
             **legacy.cfg,
             "intensity_scale": problem.scale,
@@ -261,12 +303,14 @@ def _save(
             "tile": list(tile),
             "data_sha256": problem.scan.sha256,
             "held_out": problem.held_out.tolist(),
+            "also_seen": also_seen or {},
         },
     )
     save_bundle(session.path(NAME), bundle)
 
 
-def _say_training(session: Session, history: History) -> None:
+def say_training(session: Session, history: History, verb: str = "trained") -> None:
+    """Record and print how long it took and how fast it went."""
     if not history.rows:
         return
     last = history.rows[-1]
@@ -277,13 +321,14 @@ def _say_training(session: Session, history: History) -> None:
         "patterns_per_s": rate,
     }  # fmt: skip
     session.terminal.print(
-        f"network trained for {last['seconds']:.1f} s, {len(history.rows)} of "
+        f"network {verb} for {last['seconds']:.1f} s, {len(history.rows)} of "
         f"{session.run.trainer.nepochs} epochs "
         f"({rate:,.0f} patterns/s), loss {last[LOSS]:.4g}"
     )
 
 
-def _test_problem(session: Session) -> Problem | None:
+def test_problem(session: Session) -> Problem | None:
+    """The second scan, if one was named."""
     data = session.run.data
     if not data.test_data_file:
         return None

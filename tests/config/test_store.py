@@ -217,7 +217,10 @@ def test_an_unknown_name_is_refused_whatever_its_sign(plus: str, typed: str, wor
         ("~model.N", "model.N cannot be removed"),
         ("~nonsense", "there is no setting nonsense"),
         ("trainer=nope", "trainer=nope does not exist; trainer may be auto, cpu, ddp, gpu, mps, "),
-        ("experiment=nope", "experiment=nope does not exist; experiment may be low_dose, quick"),
+        (
+            "experiment=nope",
+            "experiment=nope does not exist; experiment may be distill, low_dose, quick",
+        ),
         ("planer=x", "there is no setting planer."),
         ("experiment=null", "experiment=null names no option of experiment; leave it out"),
         ("data=3", "data=3 names no option of data; leave it out, or type data=OPTION"),
@@ -236,7 +239,10 @@ def test_an_unknown_name_is_refused_whatever_its_sign(plus: str, typed: str, wor
         ("trainer.nepochs=null", "trainer.nepochs=null: field 'trainer.nepochs' is not Optional"),
         ("seed=1.5", "seed=1.5: Value '1.5' of type 'float' could not be converted to Integer"),
         ("execution.deterministic=maybe", "execution.deterministic=maybe: Value 'maybe' is not"),
-        ("task=fly", "task=fly: Invalid value 'fly', expected one of [train, reconstruct, solve]"),
+        (
+            "task=fly",
+            "task=fly: Invalid value 'fly', expected one of [train, reconstruct, solve, adapt]",
+        ),
         ("trainer.devices=[1]", "trainer.devices=[1]: Value '[1]' of type 'list' is incompatible"),
         ("paths.data=${paths.nope}", "paths.data: Interpolation key 'paths.nope' not found"),
         ("trainer.nepochs=1,2", "trainer.nepochs=1,2 names several values; add -m"),

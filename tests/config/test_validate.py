@@ -9,6 +9,8 @@ from ptycho.config.choices import Accelerator, Direction, LossMode, Scheduler, T
 from ptycho.config.config import ConfigError, DataConfig, RunConfig
 from ptycho.config.validate import check, faults, leaves, suggestion
 
+PINN = {"model.architecture": "pinn"}
+
 LIMITS: list[tuple[str, Any, str]] = [
     ("seed", -1, "at least 0"),
     ("seed", 2**32, "at most 4294967295"),
@@ -27,6 +29,15 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("data.synthetic.jitter", -0.1, "at least 0"),
     ("data.synthetic.probe_radius", 1.0, "greater than 1"),
     ("data.synthetic.seed", -1, "at least 0"),
+    ("data.n_subsample", 15, "at least 16"),
+    ("data.subsample_seed", -1, "at least 0"),
+    ("data.subsample_seed", 2**32, "at most 4294967295"),
+    ("data.n_groups", 0, "at least 1"),
+    ("data.neighbor_count", 0, "at least 1"),
+    ("data.neighbor_count", 65, "at most 64"),
+    ("model.probe_scale", -1.0, "at least 0"),
+    ("model.gaussian_smoothing_sigma", -1.0, "at least 0"),
+    ("model.gaussian_smoothing_sigma", 17.0, "at most 16"),
     ("model.N", 15, "at least 16"),
     ("model.N", 2049, "at most 2048"),
     ("model.gridsize", 0, "at least 1"),
@@ -40,6 +51,11 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("trainer.learning_rate", 1.5, "at most 1"),
     ("trainer.weight_decay", -1e-4, "at least 0"),
     ("trainer.warmup_steps", -1, "at least 0"),
+    ("data.synthetic.n_objects", 0, "at least 1"),
+    ("data.synthetic.n_objects", 1001, "at most 1000"),
+    ("adapt.epochs", 0, "at least 1"),
+    ("adapt.learning_rate", 0.0, "greater than 0"),
+    ("adapt.learning_rate", 1.5, "at most 1"),
     ("trainer.gradient_clip_val", 0.0, "greater than 0"),
     ("trainer.accum_steps", 0, "at least 1"),
     ("trainer.nepochs", 0, "at least 1"),
@@ -85,7 +101,19 @@ LIMITS: list[tuple[str, Any, str]] = [
 
 CROSS: list[tuple[dict[str, Any], str]] = [
     ({"task": Task.reconstruct}, r"^bundle must name a trained bundle .*got nothing.*bundle=RUN"),
-    ({"bundle": "b.zip"}, r"^bundle is read by task=reconstruct only, and this is task=train\.$"),
+    ({"task": Task.adapt}, r"^bundle must name a trained bundle for task=adapt, got nothing"),
+    (
+        {"task": Task.adapt, "bundle": "b.zip", "trainer.nepochs": 3},
+        r"^trainer\.nepochs=3 is for task=train; for task=adapt adapt\.epochs says it\. .*=3\.$",
+    ),
+    (
+        {"task": Task.adapt, "bundle": "b.zip", "trainer.learning_rate": 0.5},
+        r"^trainer\.learning_rate=0\.5 is for task=train; .* type adapt\.learning_rate=0\.5\.$",
+    ),
+    (
+        {"bundle": "b.zip"},
+        r"^bundle is read by task=reconstruct and task=adapt only, .*=train\.$",
+    ),
     ({"data.train_data_file": "a.npz"}, r"^data\.train_data_file needs data\.source=npz"),
     ({"data.nphotons": None}, r"^data\.nphotons must say .* got nothing\.$"),
     (
@@ -153,13 +181,28 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"model.gridsize": 2}, r"^model\.gridsize must be 1 for object_pinn.*got 2\.$"),
     (
-        {"trainer.realspace_weight": 0.5},
-        r"^trainer\.realspace_weight=0\.5 compares with labels, and object_pinn has none; leave",
+        {
+            "trainer.nll_weight": 0,
+            "trainer.realspace_weight": 1.0,
+            "trainer.intensity_scale_trainable": True,
+        },
+        r"^trainer\.intensity_scale_trainable=true has no effect .* nothing about photons\. Leave",
     ),
-    ({"trainer.realspace_mae_weight": 1.0}, r"^trainer\.realspace_mae_weight=1 compares with lab"),
+    (
+        {"data.labels": "solver"},
+        r"^data\.labels=solver says what trainer\.realspace_weight and .* compare with, and both",
+    ),
+    (
+        {"data.synthetic.n_objects": 2, "model.architecture": "pinn"},
+        r"^data\.synthetic\.n_objects=2 scans teach networks that correct an object, and model\.a",
+    ),
+    (
+        {"data.labels": "Y", "trainer.realspace_weight": 0.5},
+        r"^data\.labels=Y are patches, and object_pinn predicts the whole object; choose objectG",
+    ),
     (
         {"trainer.nll_weight": 0.0},
-        r"^trainer\.nll_weight and trainer\.mae_weight are both 0: there is nothing to learn from",
+        r"^trainer\.nll_weight, .* are all 0: there is nothing to learn from; give one of them a w",
     ),
     (
         {
@@ -168,6 +211,91 @@ CROSS: list[tuple[dict[str, Any], str]] = [
             "trainer.torch_loss_mode": "amplitude",
         },
         r"^trainer\.torch_loss_mode=amplitude has no effect with trainer\.nll_weight=0; leave one",
+    ),
+    ({"model.overlap": "group"}, r"^model\.overlap=group belongs to networks that predict patches"),
+    ({"model.probe_big": False}, r"^model\.probe_big=false belongs to networks that predict patch"),
+    ({"data.n_groups": 30}, r"^data\.n_groups=30 belongs to networks that predict patches.*Leave"),
+    (PINN | {"model.object_big": True, "model.overlap": "none"}, r"^model\.object_big=true contra"),
+    (
+        PINN | {"model.object_big": False, "model.overlap": "group"},
+        r"^model\.object_big=false contradicts model\.overlap=group; leave one of them out\.$",
+    ),
+    (
+        PINN | {"model.object_big": False, "model.gridsize": 2},
+        r"^model\.gridsize=2 has no effect where every patch stands alone.*overlap=group or canvas",
+    ),
+    (
+        PINN | {"model.overlap": "group"},
+        r"^model\.overlap=group needs model\.gridsize of at least 2",
+    ),
+    (
+        PINN | {"model.pad_object": False, "model.probe_big": False},
+        r"^model\.pad_object=false predicts all of N x N and model\.probe_big=false the centre a",
+    ),
+    (
+        PINN | {"execution.pad_eval": True},
+        r"^execution\.pad_eval says how to fill what execution\.m",
+    ),
+    (
+        PINN | {"execution.middle_trim": 33, "model.N": 64, "model.probe_big": False},
+        r"^execution\.middle_trim must be at most the 32 pixels that are predicted, got 33\.$",
+    ),
+    (
+        PINN | {"model.output": "real_imag", "model.amp_activation": "relu"},
+        r"^model\.amp_activation=relu makes an amplitude, and model\.output=real_imag predicts n",
+    ),
+    (
+        PINN | {"model.output": "real_imag", "model.gaussian_smoothing_sigma": 1.0},
+        r"^model\.gaussian_smoothing_sigma=1 smooths a predicted amplitude, and",
+    ),
+    (
+        PINN | {"data.neighbor_count": 5},
+        r"^data\.neighbor_count=5 has no effect with model\.gridsiz",
+    ),
+    (
+        PINN | {"model.gridsize": 2, "data.neighbor_count": 3},
+        r"^data\.neighbor_count must be at least 4 for model\.gridsize=2, got 3\.$",
+    ),
+    (
+        PINN | {"model.gridsize": 2, "data.enable_oversampling": True, "data.n_groups": 9},
+        r"^data\.enable_oversampling=true needs data\.neighbor_count of more than 4 .*got nothing",
+    ),
+    (
+        PINN
+        | {
+            "model.gridsize": 2,
+            "data.enable_oversampling": True,
+            "data.n_groups": 9,
+            "data.neighbor_count": 4,
+        },
+        r"^data\.enable_oversampling=true needs data\.neighbor_count of more than 4 .*got 4\.$",
+    ),
+    (
+        PINN | {"model.gridsize": 2, "data.enable_oversampling": True, "data.neighbor_count": 6},
+        r"^data\.enable_oversampling=true needs data\.n_groups, the number of groups to make, got",
+    ),
+    ({"data.sequential_sampling": True}, r"^data\.sequential_sampling=true says which patterns"),
+    ({"data.subsample_seed": 3}, r"^data\.subsample_seed=3 has no effect: nothing is chosen by ch"),
+    (
+        PINN | {"data.labels": "solver"},
+        r"^data\.labels=solver has no effect with trainer\.realspace",
+    ),
+    (
+        {"model.architecture": "supervised", "trainer.nll_weight": 0},
+        r"^trainer\.realspace_weight and trainer\.realspace_mae_weight are both 0: supervised le",
+    ),
+    (
+        {"model.architecture": "supervised", "trainer.realspace_weight": 1.0},
+        r"^trainer\.nll_weight=1 compares with patterns, and supervised learns labels alone; set",
+    ),
+    (
+        {
+            "model.architecture": "supervised",
+            "trainer.realspace_weight": 1.0,
+            "trainer.nll_weight": 0,
+            "trainer.intensity_scale_trainable": True,
+        },
+        r"^trainer\.intensity_scale_trainable=true scales predicted photons, and supervised predic",
     ),
     ({"execution.middle_trim": 32}, r"^execution\.middle_trim belongs to networks that predict p"),
     ({"execution.pad_eval": False}, r"^execution\.pad_eval belongs to networks that predict pat"),
@@ -201,7 +329,7 @@ KINDS: list[tuple[str, Any, str]] = [
     ("data.label", 3, "text, got 3"),
     ("data.train_data_file", 3, "text or empty (null), got 3"),
     ("trainer.accelerator", "gpus", "one of auto, cpu, gpu, cuda, mps, tpu, got gpus"),
-    ("task", "fly", "one of train, reconstruct, solve, got fly"),
+    ("task", "fly", "one of train, reconstruct, solve, adapt, got fly"),
     ("trainer.devices", [0, 1], "a whole number or text, got [0, 1]"),
 ]
 

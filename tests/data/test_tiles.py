@@ -207,7 +207,7 @@ def test_worker_gives_the_same_batches() -> None:
     assert len(here) == len(there) == 4
     for mine, its in zip(here, there, strict=True):
         assert isinstance(its, Batch)
-        assert all(torch.equal(a, b) for a, b in zip(mine[:-1], its[:-1], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(mine[:6], its[:6], strict=True))
         assert mine.lit == its.lit
 
 

@@ -47,7 +47,7 @@ def test_tile_of_the_canvas_size_is_one_call() -> None:
 def test_result_does_not_depend_on_the_batch_size() -> None:
     network = ObjectNet()
     with torch.no_grad():
-        network.head.weight.normal_(std=0.1)
+        network.generator.head.weight.normal_(std=0.1)
         obj, pull, light = canvas(48, 72)
         one, some, all_ = (
             predict_tiled(network, obj, pull, light, (24, 32), n) for n in (1, 4, 100)

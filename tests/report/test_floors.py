@@ -105,7 +105,7 @@ def solved(problem: Problem, kept: np.ndarray) -> Complex:
 def untrained(problem: Problem) -> Complex:
     """A network with a random head, shown a flat lift: all it knows is where light fell."""
     network = ObjectNet()
-    nn.init.kaiming_normal_(network.head.weight)
+    nn.init.kaiming_normal_(network.generator.head.weight)
     light = problem.experiment.illumination(problem.shape)
     flat = problem.flat()
     obj = network(flat[None], torch.zeros_like(flat)[None], (light / light.max())[None])[0]

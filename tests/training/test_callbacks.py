@@ -144,7 +144,7 @@ def test_runaway_loss(image: Tensor) -> None:
 def test_guard_remembers_the_loss_of_the_lifted_object(tmp_path: Path, batches: int) -> None:
     seen: list[CollapseGuard] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_, "CollapseGuard", lambda: seen.append(CollapseGuard()) or seen[0])
+        patch.setattr(train_, "CollapseGuard", lambda _: seen.append(CollapseGuard()) or seen[0])
         history, _ = fit(
             tmp_path, trainer__nepochs=1, trainer__accum_steps=batches,
             trainer__learning_rate=1e-9,

@@ -199,7 +199,7 @@ def test_correct_is_the_network_without_gradients(problem: Problem, tiles: TileD
     batch = tiles[np.arange(3)]
     planes = [plane[batch.lit][None] for plane in batch[:3]]
     with torch.no_grad():
-        module.network.head.bias.fill_(0.1)
+        module.network.generator.head.bias.fill_(0.1)
     out = module.correct(*planes)
     assert not out.requires_grad
     torch.testing.assert_close(out, module.network(*planes).detach())

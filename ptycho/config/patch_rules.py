@@ -1,0 +1,194 @@
+"""What networks that predict patches may be asked for, and what only they may be asked for.
+
+Standard library only; part of :mod:`ptycho.config.validate`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from ptycho.config.choices import Activation, Architecture, Labels, Overlap, PatchOutput, Task
+from ptycho.config.config import GroupingConfig, PatchConfig, RunConfig
+
+_EVERYWHERE = ("n_subsample", "subsample_seed", "sequential_sampling", "labels")
+
+
+def patch_faults(run: RunConfig) -> Iterator[str]:
+    """Settings of patches that contradict each other or the architecture."""
+    if run.model.architecture.predicts_patches:
+        yield from _overlap_faults(run)
+        yield from _window_faults(run)
+        yield from _output_faults(run)
+        yield from _grouping_faults(run)
+        yield from _label_faults(run)
+    else:
+        yield from _of_others(run)
+    yield from _sampling_faults(run)
+
+
+def _of_others(run: RunConfig) -> Iterator[str]:
+    """Settings that an object network would not read."""
+    who = run.model.architecture
+    for group, config, usual in (
+        ("model", run.model, PatchConfig()),
+        ("data", run.data, GroupingConfig()),
+    ):
+        for item in fields(usual):
+            value = getattr(config, item.name)
+            if item.name not in _EVERYWHERE and value != getattr(usual, item.name):
+                yield (
+                    f"{group}.{item.name}={_plain(value)} belongs to networks that predict patches "
+                    f"(model=pinn or supervised); {who} predicts the whole object. Leave it out."
+                )
+    if run.model.gridsize != 1:
+        yield (
+            f"model.gridsize must be 1 for {who}, which sees all patterns "
+            f"on one canvas instead of groups, got {run.model.gridsize}."
+        )
+    for name in ("middle_trim", "pad_eval"):
+        if getattr(run.execution, name) is not None:
+            yield (
+                f"execution.{name} belongs to networks that predict patches; "
+                f"{who} predicts the whole object. Leave it out."
+            )
+
+
+def _overlap_faults(run: RunConfig) -> Iterator[str]:
+    model = run.model
+    if model.object_big and model.overlap == Overlap.none:
+        yield "model.object_big=true contradicts model.overlap=none; leave one of them out."
+    if model.object_big is False and model.overlap == Overlap.group:
+        yield "model.object_big=false contradicts model.overlap=group; leave one of them out."
+    if alone(model):
+        if model.gridsize > 1:
+            yield (
+                f"model.gridsize={model.gridsize} has no effect where every patch stands alone "
+                "(model.overlap=none or object_big=false); use 1, or overlap=group or canvas."
+            )
+    elif model.overlap == Overlap.group and model.gridsize == 1:
+        yield (
+            "model.overlap=group needs model.gridsize of at least 2, got 1; a group of one pattern "
+            "overlaps with nothing. Use overlap=canvas or none."
+        )
+
+
+def alone(model: PatchConfig) -> bool:
+    """Whether every patch stands on its own."""
+    return model.overlap == Overlap.none or model.object_big is False
+
+
+def _window_faults(run: RunConfig) -> Iterator[str]:
+    model, execution = run.model, run.execution
+    if not model.pad_object and not model.probe_big:
+        yield (
+            "model.pad_object=false predicts all of N x N and model.probe_big=false the centre "
+            "alone; leave one of them out."
+        )
+    if execution.pad_eval is not None and execution.middle_trim is None:
+        yield (
+            "execution.pad_eval says how to fill what execution.middle_trim leaves open, "
+            "and that is not set; leave it out."
+        )
+    trim, size = execution.middle_trim, model.N
+    if trim is not None and size is not None:
+        window = size if model.probe_big or not model.pad_object else size // 2
+        if trim > window:
+            yield (
+                f"execution.middle_trim must be at most the {window} pixels that are predicted, "
+                f"got {trim}."
+            )
+
+
+def _output_faults(run: RunConfig) -> Iterator[str]:
+    model = run.model
+    if model.output != PatchOutput.real_imag:
+        return
+    if model.amp_activation != Activation.exponential:
+        yield (
+            f"model.amp_activation={model.amp_activation} makes an amplitude, and "
+            "model.output=real_imag predicts none; leave one of them out."
+        )
+    if model.gaussian_smoothing_sigma:
+        yield (
+            f"model.gaussian_smoothing_sigma={model.gaussian_smoothing_sigma:g} smooths a "
+            "predicted amplitude, and model.output=real_imag predicts none; leave one of them out."
+        )
+
+
+def _grouping_faults(run: RunConfig) -> Iterator[str]:
+    data, members = run.data, run.model.gridsize**2
+    if data.neighbor_count is None:
+        if data.enable_oversampling:
+            yield (
+                "data.enable_oversampling=true needs data.neighbor_count of more than "
+                f"{members} to choose other groups from, got nothing."
+            )
+    elif members == 1:
+        yield (
+            f"data.neighbor_count={data.neighbor_count} has no effect with model.gridsize=1, "
+            "whose groups are single patterns; leave it out."
+        )
+    elif data.neighbor_count < members:
+        yield (
+            f"data.neighbor_count must be at least {members} for model.gridsize="
+            f"{run.model.gridsize}, got {data.neighbor_count}."
+        )
+    elif data.enable_oversampling and data.neighbor_count == members:
+        yield (
+            f"data.enable_oversampling=true needs data.neighbor_count of more than {members} "
+            f"to choose other groups from, got {members}."
+        )
+    if data.enable_oversampling and data.n_groups is None:
+        yield (
+            "data.enable_oversampling=true needs data.n_groups, the number of groups to make, "
+            "got nothing."
+        )
+
+
+def _sampling_faults(run: RunConfig) -> Iterator[str]:
+    data, model = run.data, run.model
+    chosen = data.n_subsample is not None or data.n_groups is not None
+    by_chance = data.neighbor_count is not None and model.architecture.predicts_patches
+    if data.sequential_sampling and not chosen:
+        yield (
+            "data.sequential_sampling=true says which patterns data.n_subsample or data.n_groups "
+            "take, and neither is set; leave it out."
+        )
+    if data.subsample_seed and not (by_chance or (chosen and not data.sequential_sampling)):
+        yield (
+            f"data.subsample_seed={data.subsample_seed} has no effect: nothing is chosen by "
+            "chance; leave it out, or set data.n_subsample."
+        )
+
+
+def _label_faults(run: RunConfig) -> Iterator[str]:
+    if run.task != Task.train:
+        return
+    trainer, who = run.trainer, run.model.architecture
+    labelled = trainer.realspace_weight or trainer.realspace_mae_weight
+    if who == Architecture.supervised:
+        if not labelled:
+            yield (
+                "trainer.realspace_weight and trainer.realspace_mae_weight are both 0: supervised "
+                "learns labels alone; give one of them a weight (model=supervised does)."
+            )
+        for name in ("nll_weight", "mae_weight"):
+            if getattr(trainer, name):
+                yield (
+                    f"trainer.{name}={getattr(trainer, name):g} compares with patterns, and "
+                    "supervised learns labels alone; set it to 0, or use model=pinn with "
+                    "trainer.realspace_weight to learn from both."
+                )
+        if trainer.intensity_scale_trainable:
+            yield (
+                "trainer.intensity_scale_trainable=true scales predicted photons, and supervised "
+                "predicts none; leave it out."
+            )
+    elif not labelled and run.data.labels != Labels.auto:
+        yield (
+            f"data.labels={run.data.labels} has no effect with trainer.realspace_weight=0 and "
+            "realspace_mae_weight=0; leave it out, or give one of them a weight."
+        )
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

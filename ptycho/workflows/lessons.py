@@ -1,0 +1,97 @@
+"""What a network learns from: scans, lifted and cut into tiles."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptycho.config.choices import Labels
+from ptycho.config.config import UserError
+from ptycho.data.tiles import Lifted, TileDataset
+from ptycho.nn.object_net import STRIDE
+from ptycho.physics.forward import Experiment
+from ptycho.physics.solver import Recipe
+from ptycho.workflows import build, stages
+from ptycho.workflows.problem import Problem, pose
+from ptycho.workflows.session import Session
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A scan to learn from beside the one that is reconstructed."""
+
+    cut: TileDataset
+    """Its tiles, on the CPU."""
+    experiment: Experiment
+    """Its probe and positions, on the device."""
+    sha256: str
+    """Of the scan."""
+
+
+def tiles(
+    problem: Problem, lifted: Lifted, batch_size: int, label: Tensor | None = None
+) -> TileDataset:
+    """The patterns that may be learnt from, over the lifted object."""
+    on_cpu = Lifted(lifted.obj.cpu(), lifted.pull.cpu(), lifted.light.cpu())
+    amplitude = problem.amplitude.cpu()
+    numbers = None if problem.fitted is None else problem.fitted.cpu().numpy()
+    return TileDataset(
+        on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers,
+        label,
+    )  # fmt: skip
+
+
+def label(session: Session, problem: Problem, name: str = "label") -> Tensor | None:
+    """What the object of a scan should be, complex ``(H, W)`` on the CPU.
+
+    Returns:
+        None when no weight asks for it.
+
+    Raises:
+        UserError: it is to be the object itself, and nobody knows that.
+    """
+    run = session.run
+    if not (run.trainer.realspace_weight or run.trainer.realspace_mae_weight):
+        return None
+    if run.data.labels == Labels.solver:
+        recipe = build.make_recipe(run.solver)
+        return stages.solve(problem, run.solver, recipe, session.bars, name).cpu()
+    known = problem.reconstruction([]).truth
+    if known is None:
+        raise UserError(
+            f"{problem.scan.label}: data.labels={run.data.labels} needs an objectGuess that covers "
+            "the scan, and there is none; type data.labels=solver, which makes a label itself."
+        )
+    return torch.from_numpy(known)
+
+
+def further(session: Session, recipe: Recipe) -> list[Lesson]:
+    """The scans beyond the first, simulated and lifted one after another.
+
+    Nothing is held out of them, since none is reconstructed. Each stays in memory with its
+    patterns, four bytes a pixel; a device holds probes and positions alone.
+    """
+    count = session.run.data.synthetic.n_objects
+    found = [_lesson(session, recipe, number) for number in range(1, count)]
+    if found and session.first:
+        held = sum(_bytes(lesson.cut) for lesson in found)
+        session.terminal.print(
+            f"and {len(found)} more to learn from, "
+            f"{sum(len(one.cut) for one in found):,} patterns: {held / 2**20:,.0f} MiB"
+        )
+    return found
+
+
+def _lesson(session: Session, recipe: Recipe, number: int) -> Lesson:
+    run = session.run
+    scan = build.make_scan(run.data, run.model.N or 0, number=number)
+    problem = pose(scan, session.device)
+    of = f"{number + 1} of {run.data.synthetic.n_objects}"
+    lifted = stages.lift(problem, run.model, recipe, session.bars, f"lift {of}")
+    cut = tiles(problem, lifted, run.trainer.batch_size, label(session, problem, f"label {of}"))
+    return Lesson(cut, problem.experiment, problem.scan.sha256)
+
+
+def _bytes(cut: TileDataset) -> int:
+    first = cut.lifted
+    return sum(one.nbytes for one in (cut.amplitude, first.obj, first.pull, first.light))

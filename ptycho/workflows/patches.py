@@ -1,0 +1,175 @@
+"""Object patches of all patterns become one object: predict, synchronise, stitch."""
+
+import torch
+from torch import Tensor
+
+from ptycho.config.choices import PatchInput, PatchWeighting
+from ptycho.config.config import ModelConfig, RunConfig
+from ptycho.data.reconstruction import Reconstruction
+from ptycho.data.tiles import Lifted
+from ptycho.nn.patch_net import PatchNet
+from ptycho.physics.detector import intensity
+from ptycho.physics.fourier import crop_centre
+from ptycho.physics.patches import add_patches_
+from ptycho.physics.solver import Recipe
+from ptycho.physics.synchronise import synchronised_phases
+from ptycho.report.bundle import Bundle
+from ptycho.report.metrics import Figures
+from ptycho.training.predictor import PatchPredictor
+from ptycho.workflows import build, stages
+from ptycho.workflows.problem import Problem
+from ptycho.workflows.reconstruct import lift_recipe_of, load_weights, network_on, unseen
+from ptycho.workflows.session import Session
+
+PATTERNS_AT_ONCE = 64
+"""That a patch network takes, unless told otherwise."""
+
+_OUTSKIRTS = 0.1  # what a pixel around N/2 counts, where the centre is predicted in full
+_DIM = 1e-3  # of the brightest pixel: what a pixel in the dark counts all the same
+_FILL = 1e-6  # what a pixel outside the central window counts, where nothing else is known
+
+
+def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
+    """Reconstruct the scan of ``data`` with the patch network of a bundle."""
+    run = session.run
+    problem = unseen(bundle, session.pose(build.make_scan(run.data, run.model.N or 0)))
+    session.describe(problem)
+    network = build.make_patch_network(run.model, problem.probe)
+    load_weights(network, bundle, session)
+    network_on(network, session.device)
+    gain = float(bundle.params.get("intensity_gain", 1.0))
+    recipe = lift_recipe_of(bundle, run.solver)
+    return session.report(
+        problem, reconstruct_with(session, problem, network, lift_recipe=recipe, gain=gain)
+    )
+
+
+def reconstruct_with(
+    session: Session,
+    problem: Problem,
+    network: PatchNet,
+    *,
+    lifted: tuple[Lifted | None, float] | None = None,
+    lift_recipe: Recipe | None = None,
+    gain: float = 1.0,
+) -> Reconstruction:
+    """Lift where the network wants it, predict and stitch patches, and refine.
+
+    Args:
+        session: settings and progress.
+        problem: the scan.
+        network: trained, on the device.
+        lifted: the lift (None: the network sees none) and its seconds, when made before.
+        lift_recipe: how to lift, when not as this session's settings say.
+        gain: what the training found the predicted photons should be multiplied by; it lifted
+            without.
+    """
+    run, device = session.run, session.device
+    recipe = build.make_recipe(run.solver)
+    how = lift_recipe or recipe
+    if lifted is None:
+        lifted = stages.timed(device, lambda: lift(session, problem, how))
+    first, lift_seconds = lifted
+    problem = problem.brightened(gain)
+    stitched, seconds = stages.timed(
+        device, lambda: stitch_patches(run, problem, predictor(problem, network, first))
+    )
+    steps = [stages.as_stage("network", stitched, seconds)]
+    if first is not None:
+        steps.insert(0, stages.as_stage("lift", first.obj, lift_seconds))
+    if run.refine.iterations or run.refine.poisson_iterations:
+        refined, seconds = stages.timed(
+            device, lambda: stages.refine(problem, stitched, run.refine, recipe, session.bars)
+        )
+        steps.append(stages.as_stage("refined", refined, seconds))
+    return problem.reconstruction(steps)
+
+
+def lift(session: Session, problem: Problem, recipe: Recipe) -> Lifted | None:
+    """The first object, for networks that see one."""
+    model = session.run.model
+    if model.patch_input != PatchInput.lifted:
+        return None
+    return stages.lift(problem, model, recipe, session.bars)
+
+
+def predictor(problem: Problem, network: PatchNet, lifted: Lifted | None) -> PatchPredictor:
+    """The network at the positions of a scan, its patterns brought to a mean square of one."""
+    scan, fitted = problem.amplitude, problem.fitted
+    energy = torch.linalg.vector_norm(scan, dim=(-2, -1)).square().cpu().double()
+    mean = float((energy if fitted is None else energy[fitted.cpu()]).mean())
+    unit = (scan.shape[-1] ** 2 / mean) ** 0.5
+    return PatchPredictor(network, problem.experiment.corners, unit, lifted)
+
+
+def pixel_weights(model: ModelConfig, probe: Tensor, window: int) -> Tensor:
+    """What a pixel of a window counts where windows overlap, ``(window, window)``.
+
+    Args:
+        model: settings.
+        probe: complex ``(mode, N, N)``.
+        window: side of what is predicted.
+    """
+    light = crop_centre(intensity(probe), window)
+    if model.patch_weighting == PatchWeighting.uniform:
+        weights = torch.ones_like(light)
+    else:
+        weights = (light / light.max()).clamp_min(_DIM)
+    if model.pad_object and window == probe.shape[-1]:
+        centre = crop_centre(torch.ones_like(weights), window // 2)
+        weights = weights * (_OUTSKIRTS + (1 - _OUTSKIRTS) * _in_the_middle(centre, window))
+    return weights
+
+
+def stitching_weights(run: RunConfig, probe: Tensor, window: int) -> Tensor:
+    """:func:`pixel_weights`, less what ``execution.middle_trim`` takes away."""
+    weights = pixel_weights(run.model, probe, window)
+    trim = run.execution.middle_trim
+    if trim is None or trim >= window:
+        return weights
+    inside = _in_the_middle(torch.ones(trim, trim, device=probe.device), window)
+    fill = 0.0 if run.execution.pad_eval is False else _FILL
+    return weights * inside.clamp_min(fill)
+
+
+def _in_the_middle(centre: Tensor, size: int) -> Tensor:
+    whole = centre.new_zeros(size, size)
+    crop_centre(whole, centre.shape[-1]).copy_(centre)
+    return whole
+
+
+@torch.no_grad()
+def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) -> Tensor:
+    """Predict the patches of all fitted patterns and average them on the canvas.
+
+    Where no patch has weight, the lifted object (or free space) stays.
+
+    Returns:
+        Complex ``(H, W)``.
+    """
+    window = predict.network.window
+    weights = stitching_weights(run, problem.probe, window)
+    corners = problem.experiment.corners + (problem.scan.patch_size - window) // 2
+    numbers = problem.fitted
+    if numbers is None:
+        numbers = torch.arange(len(problem.scan), device=problem.device)
+    batches = numbers.split(run.execution.inference_batch_size or PATTERNS_AT_ONCE)
+    canvas = torch.zeros(problem.shape, dtype=torch.complex64, device=problem.device)
+    light = torch.zeros(problem.shape, device=problem.device)
+
+    def add(windows: Tensor, which: Tensor) -> None:
+        add_patches_(canvas, windows * weights, corners[which])
+        add_patches_(light, weights.expand(windows.shape).contiguous(), corners[which])
+
+    if run.model.synchronise_phases:
+        windows = torch.cat([predict(problem.amplitude[some], some) for some in batches])
+        turns = synchronised_phases(windows, weights, corners[numbers], problem.shape)
+        for some, part, turn in zip(
+            batches, windows.split(len(batches[0])), turns.split(len(batches[0])), strict=True
+        ):
+            add(part * turn[:, None, None], some)
+    else:
+        for some in batches:
+            add(predict(problem.amplitude[some], some), some)
+    around = problem.flat() if predict.lifted is None else predict.lifted.obj
+    return torch.where(light > 0, canvas / light.clamp_min(1e-12), around)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from ptycho.data.patch_batches import Labelled, PatchDataset, ShuffledSampler
+from ptycho.data.tiles import CellSampler
+from ptycho.physics.patches import extract_patches
+
+N, SIZE, SHAPE = 30, 6, (40, 35)
+CORNERS = np.random.default_rng(0).integers(0, np.array(SHAPE) - SIZE, (N, 2))
+AMPLITUDE = torch.arange(N * SIZE * SIZE, dtype=torch.float32).reshape(N, SIZE, SIZE)
+GROUPS = np.stack([np.arange(N), (np.arange(N) + 1) % N, (np.arange(N) + 2) % N], 1)
+
+
+def dataset(shared, groups=GROUPS, **more):
+    return PatchDataset(AMPLITUDE, CORNERS, groups, 12, shared=shared, **more)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_patches_lie_inside_their_canvas_and_apart_as_on_the_object(shared):
+    batch = dataset(shared)[np.array([7, 2, 20])]
+    which = batch.which.numpy()
+    assert sorted(which) == sorted(GROUPS[[2, 7, 20]].ravel())
+    assert torch.equal(batch.amplitude, AMPLITUDE[batch.which])
+    inside = CORNERS[which] - batch.origin.numpy()
+    assert (inside >= 0).all()
+    assert (inside + SIZE <= np.array(batch.shape)).all()
+    for group in range(3):
+        mine = slice(3 * group, 3 * group + 3)
+        np.testing.assert_array_equal(
+            np.diff(inside[mine], axis=0), np.diff(CORNERS[which[mine]], axis=0)
+        )
+
+
+def test_a_shared_canvas_is_as_large_as_what_lies_on_it():
+    batch = dataset(True)[np.array([7, 2, 20])]
+    assert len(batch.origin.unique(dim=0)) == 1
+    inside = CORNERS[batch.which] - batch.origin.numpy()
+    assert tuple(inside.min(0)) == (0, 0)
+    assert tuple(inside.max(0) + SIZE) == batch.shape
+
+
+def test_canvases_of_groups_do_not_touch():
+    batch = dataset(False)[np.array([7, 2, 20])]
+    inside = CORNERS[batch.which] - batch.origin.numpy()
+    rows = [set() for _ in range(3)]
+    for number, (y, _) in enumerate(inside):
+        rows[number // 3] |= set(range(y, y + SIZE))
+    assert not rows[0] & rows[1]
+    assert not rows[1] & rows[2]
+
+
+def test_batches_hold_about_as_many_patterns_as_asked():
+    assert dataset(True).n_patterns == 4
+    assert dataset(True, GROUPS[:, :1]).n_patterns == 12
+    huge = PatchDataset(AMPLITUDE, CORNERS, GROUPS, 2, shared=False)
+    assert huge.n_patterns == 1
+
+
+def test_neighbours_share_a_canvas_and_chance_mixes_groups():
+    assert dataset(True).sampler is CellSampler
+    assert dataset(False).sampler is ShuffledSampler
+
+
+def test_shuffled_batches_hold_everything_once_and_change():
+    sampler = ShuffledSampler(np.zeros((N, 2)), 4, seed=0)
+    first = sampler.cells()
+    assert sorted(np.concatenate(first)) == list(range(N))
+    assert {len(cell) for cell in first} == {3, 4}
+    again = ShuffledSampler(np.zeros((N, 2)), 4, seed=0).cells()
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    sampler.set_epoch(1)
+    assert any(not np.array_equal(a, b) for a, b in zip(first, sampler.cells(), strict=True))
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_labels_come_along(one_by_one):
+    obj = torch.randn(SHAPE, dtype=torch.complex64)
+    corners = torch.from_numpy(CORNERS)
+    known = extract_patches(obj, corners, SIZE)
+    labels = Labelled(known if one_by_one else obj, corners, SIZE)
+    batch = dataset(True, labels=labels)[np.array([3, 9])]
+    assert torch.equal(batch.labels, known[batch.which])
+    assert dataset(True)[np.array([3])].labels is None

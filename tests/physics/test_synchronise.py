@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from ptycho.physics.patches import extract_patches
+from ptycho.physics.synchronise import synchronised_phases
+from tests.operators import complex_noise
+
+SIZE, STEP, SIDE = 12, 4, 8
+SHAPE = (SIDE * STEP + SIZE, SIDE * STEP + SIZE)
+
+
+@pytest.fixture
+def corners():
+    steps = torch.arange(SIDE) * STEP
+    return torch.cartesian_prod(steps, steps) + torch.randint(0, 3, (SIDE**2, 2))
+
+
+@pytest.fixture
+def windows(corners):
+    obj = 1 + 0.3 * complex_noise(*SHAPE)
+    return extract_patches(obj, corners, SIZE)
+
+
+WEIGHTS = torch.rand(SIZE, SIZE, dtype=torch.float64) + 0.1
+
+
+def phases_of(n, spread):
+    angles = spread * (2 * torch.rand(n, dtype=torch.float64) - 1)
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+def away(found, wanted):
+    """Largest difference in radians of phases that may be turned together."""
+    turn = found * wanted.conj()
+    return float((turn * turn.mean().conj()).angle().abs().max())
+
+
+def test_patches_that_agree_stay(windows, corners):
+    found = synchronised_phases(windows, WEIGHTS, corners, SHAPE)
+    torch.testing.assert_close(found, torch.ones_like(found), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0, 3.14])
+def test_any_phases_are_undone(windows, corners, spread):
+    wrong = phases_of(len(windows), spread)
+    found = synchronised_phases(
+        windows * wrong[:, None, None], WEIGHTS, corners, SHAPE, iterations=1000
+    )
+    assert away(found, wrong.conj()) < 0.1
+    torch.testing.assert_close(found.abs(), torch.ones_like(found.real))
+
+
+def test_noise_does_not_prevent_it(windows, corners):
+    wrong = phases_of(len(windows), 3.14)
+    noisy = windows + 0.5 * complex_noise(*windows.shape)
+    found = synchronised_phases(
+        noisy * wrong[:, None, None], WEIGHTS, corners, SHAPE, iterations=1000
+    )
+    assert away(found, wrong.conj()) < 0.3
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_the_batch_is_memory_only(windows, corners, batch):
+    wrong = windows * phases_of(len(windows), 2.0)[:, None, None]
+    found = synchronised_phases(wrong, WEIGHTS, corners, SHAPE, batch=batch)
+    torch.testing.assert_close(found, synchronised_phases(wrong, WEIGHTS, corners, SHAPE))
+
+
+def test_a_dark_patch_spoils_nothing(windows, corners):
+    windows[5] = 0
+    found = synchronised_phases(windows, WEIGHTS, corners, SHAPE)
+    assert torch.isfinite(found.abs()).all()
+    assert away(found[6:], torch.ones_like(found[6:])) < 0.05
+
+
+def test_the_mean_phase_is_zero(windows, corners):
+    found = synchronised_phases(1j * windows, WEIGHTS, corners, SHAPE)
+    assert float(found.sum().angle()) == pytest.approx(0, abs=1e-9)

@@ -1,0 +1,348 @@
+"""Networks that predict patches, through whole runs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho.config.config import UserError
+from ptycho.data.npz import write_npz
+from ptycho.data.scan import Scan
+from ptycho.physics.patches import extract_patches, split_positions
+from ptycho.report.bundle import BundleError, load_bundle, save_bundle
+from ptycho.training.callbacks import CollapseError
+from ptycho.workflows import build, patch_train, patches, session
+from ptycho.workflows.problem import with_masked_probe
+from ptycho.workflows.reconstruct import network_on
+from tests.runs import CPU, launched, session_of, tiny_problem, tiny_run, tiny_scan
+from tests.workflows.test_losses import from_file, stages
+from tests.workflows.test_train import arrays, checkpoints, epochs, same, state
+
+PINN: dict[str, Any] = {"model__architecture": "pinn"}
+UNREFINED: dict[str, Any] = {"refine__iterations": 0, "refine__poisson_iterations": 0}
+SUPERVISED: dict[str, Any] = {
+    "model__architecture": "supervised", "trainer__nll_weight": 0, "trainer__realspace_weight": 1.0,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than such a training."""
+    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, to be looked at by many."""
+    torch.set_num_threads(1)
+    return launched(tmp_path_factory.mktemp("patches") / "run", trainer__nepochs=3, **PINN)
+
+
+def losses(folder: Path) -> list[float]:
+    return [float(row["train/loss"]) for row in epochs(folder)]
+
+
+def test_it_leaves_what_every_training_leaves(run: Path) -> None:
+    assert state(run)["state"] == "finished"
+    assert list(stages(run)) == ["lift", "network", "refined", "flat", "noise"]
+    assert stages(run)["refined"]["C"] > 0.5
+    assert len(checkpoints(run)) == 2
+    assert len(epochs(run)) == 3
+    bundle = load_bundle(run / "wts.h5.zip")
+    assert bundle.config["model"]["architecture"] == "pinn"
+    assert bundle.params["tile"] == [32, 32]
+
+
+def test_a_bundle_reconstructs_the_same_bits(run: Path, tmp_path: Path) -> None:
+    again = launched(tmp_path / "run", task="reconstruct", bundle=str(run / "wts.h5.zip"))
+    assert same(run / "reconstruction.npz", again / "reconstruction.npz")
+
+
+def test_same_settings_same_bits(run: Path, tmp_path: Path) -> None:
+    again = launched(tmp_path / "run", trainer__nepochs=3, **PINN)
+    assert same(run / "reconstruction.npz", again / "reconstruction.npz")
+
+
+def test_weights_of_another_network_are_refused(run: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(run / "wts.h5.zip")
+    bundle.config["model"]["generator"] = "cnn"
+    save_bundle(tmp_path / "wts.h5.zip", bundle)
+    with pytest.raises(BundleError, match=r"model\.architecture=pinn with model\.generator=cnn"):
+        launched(tmp_path / "run", task="reconstruct", bundle=str(tmp_path / "wts.h5.zip"))
+
+
+LEARNS: dict[str, dict[str, Any]] = {
+    "lifted on a canvas": {},
+    "amplitude alone": {"model__patch_input": "amplitude"},
+    "groups of four": {"model__gridsize": 2, "model__overlap": "group"},
+    "groups on a canvas": {"model__gridsize": 2, "data__neighbor_count": 7},
+    "every patch alone": {"model__overlap": "none"},
+    "real and imaginary": {"model__output": "real_imag"},
+    "the centre alone": {"model__probe_big": False},
+    "amplitude error": {"trainer__torch_loss_mode": "amplitude"},
+    "oversampled": {
+        "model__gridsize": 2, "model__overlap": "group", "data__neighbor_count": 6,
+        "data__n_groups": 120, "data__enable_oversampling": True,
+    },
+    "fourier": {"model__generator": "fno"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEARNS)
+def test_every_layout_learns(name: str, tmp_path: Path) -> None:
+    folder = launched(
+        tmp_path / "run", trainer__nepochs=8, trainer__learning_rate=2e-3, **PINN, **LEARNS[name]
+    )
+    found = losses(folder)
+    assert found[-1] < 0.9 * found[0]
+    rows = stages(folder)
+    assert rows["network"]["C"] > 0.1
+    assert ("lift" in rows) == (name != "amplitude alone")
+
+
+def test_a_second_scan_and_pictures(tmp_path: Path) -> None:
+    write_npz(tmp_path / "second.npz", tiny_scan(seed=5, kind="dead_leaves"))
+    folder = launched(
+        tmp_path / "run", data__test_data_file=str(tmp_path / "second.npz"),
+        execution__recon_log_every_n_epochs=1, **PINN,
+    )  # fmt: skip
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics["test_stages"]) == list(metrics["stages"])
+    assert not same(folder / "reconstruction.npz", folder / "test_reconstruction.npz")
+    shown = sorted((folder / "epochs").iterdir())
+    assert [file.read_bytes()[1:4] for file in shown] == [b"PNG"] * 2
+
+
+def test_collapse_fails_the_run(tmp_path: Path) -> None:
+    with pytest.raises(CollapseError, match="training stopped in epoch"):
+        launched(tmp_path / "run", trainer__learning_rate=1.0, trainer__nepochs=9, **PINN)
+
+
+def test_a_learned_scale_is_kept(tmp_path: Path) -> None:
+    folder = launched(
+        tmp_path / "a", trainer__intensity_scale_trainable=True, trainer__learning_rate=5e-3,
+        **PINN, **UNREFINED,
+    )  # fmt: skip
+    assert load_bundle(folder / "wts.h5.zip").params["intensity_gain"] != 1
+    again = launched(
+        tmp_path / "b", task="reconstruct", bundle=str(folder / "wts.h5.zip"), **UNREFINED
+    )
+    assert same(folder / "reconstruction.npz", again / "reconstruction.npz")
+
+
+# --- labels ---------------------------------------------------------------------------------
+
+
+def known_patches(scan: Scan) -> np.ndarray:
+    corners, _ = split_positions(torch.from_numpy(scan.positions), scan.patch_size)
+    assert scan.truth is not None
+    return extract_patches(torch.from_numpy(scan.truth), corners, scan.patch_size).numpy()
+
+
+def with_labels(scan: Scan, path: Path) -> dict[str, Any]:
+    """A file whose Y is turned by a phase of its own for every patch, and without an object."""
+    turns = np.exp(1j * np.random.default_rng(0).uniform(0, 6, (len(scan), 1, 1)))
+    settings = from_file(replace(scan, truth=None, truth_is_known=False), path)
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays, Y=(known_patches(scan) * turns).astype(np.complex64))
+    return settings
+
+
+@pytest.mark.parametrize("source", ["objectGuess", "solver", "auto"])
+def test_labels_are_learnt(tmp_path: Path, source: str) -> None:
+    folder = launched(
+        tmp_path / "run", data__labels=source, trainer__nepochs=10, trainer__learning_rate=3e-3,
+        **SUPERVISED, **UNREFINED,
+    )  # fmt: skip
+    found = losses(folder)
+    assert found[-1] < 0.9 * found[0]
+    assert stages(folder)["network"]["phase_psnr"] > stages(folder)["flat"]["phase_psnr"] + 3
+
+
+def test_patches_of_the_file_are_learnt_whatever_their_phases(tmp_path: Path) -> None:
+    settings = with_labels(tiny_scan(), tmp_path / "labelled.npz")
+    folder = launched(
+        tmp_path / "run", data__labels="Y", trainer__nepochs=10, trainer__learning_rate=3e-3,
+        **SUPERVISED, **settings,
+    )  # fmt: skip
+    assert losses(folder)[-1] < 0.9 * losses(folder)[0]
+
+
+def test_the_same_patches_from_both_sources_are_the_same_labels(tmp_path: Path) -> None:
+    scan = tiny_scan()
+    one = launched(
+        tmp_path / "a", **SUPERVISED, trainer__nepochs=1, **from_file(scan, tmp_path / "a.npz")
+    )
+    settings = from_file(scan, tmp_path / "b.npz")
+    content = dict(np.load(tmp_path / "b.npz"))
+    np.savez(tmp_path / "b.npz", **content, Y=known_patches(scan))
+    other = launched(tmp_path / "b", **SUPERVISED, trainer__nepochs=1, data__labels="Y", **settings)
+    assert losses(one) == pytest.approx(losses(other), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("auto", r"neither Y \(n, N, N\), one complex object patch for every pattern, nor an obj"),
+        ("Y", r"comes with no Y \(n, N, N\).*data\.labels=solver"),
+        ("objectGuess", "comes with no objectGuess that covers it"),
+    ],
+)
+def test_missing_labels_are_refused_in_a_sentence(tmp_path: Path, source: str, words: str) -> None:
+    bare = replace(tiny_scan(), truth=None, truth_is_known=False)
+    settings = from_file(bare, tmp_path / "bare.npz")
+    with pytest.raises(UserError, match=rf"^data\.labels={source}: .*{words}"):
+        launched(tmp_path / "run", data__labels=source, **SUPERVISED, **settings)
+
+
+def test_labels_mix_with_patterns(tmp_path: Path) -> None:
+    def phase_psnr(weight: float) -> float:
+        folder = launched(
+            tmp_path / f"{weight}", trainer__realspace_weight=weight, trainer__nepochs=10,
+            trainer__learning_rate=3e-3, **PINN, **UNREFINED,
+        )  # fmt: skip
+        return float(stages(folder)["network"]["phase_psnr"])
+
+    # labels of the true object help the patterns
+    assert phase_psnr(1.0) > phase_psnr(0.0)
+
+
+# --- what is stitched ------------------------------------------------------------------------
+
+
+def stitched(folder: Path, scan: Scan | None = None, **changes: Any) -> torch.Tensor:
+    """What an excited, untrained network makes of a scan."""
+    run = tiny_run(**PINN, **changes)
+    with session_of(run, folder) as opened:
+        problem = opened.pose(scan or tiny_scan())
+        torch.manual_seed(0)
+        network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
+        with torch.no_grad():
+            network.generator.head.weight.normal_(std=0.1)
+        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        return patches.stitch_patches(run, problem, patches.predictor(problem, network, first))
+
+
+def test_held_out_patterns_are_not_stitched(tmp_path: Path) -> None:
+    scan = tiny_scan()
+    held = tiny_problem().held_out
+    with session_of(tiny_run(**PINN), tmp_path / "posed") as opened:
+        held = opened.pose(scan).held_out
+    assert len(held)
+    amplitude = scan.amplitude.copy()
+    amplitude[held] = amplitude[held].mean()
+    plain = stitched(tmp_path / "a", scan)
+    assert torch.equal(plain, stitched(tmp_path / "b", replace(scan, amplitude=amplitude)))
+
+
+def test_an_untrained_network_stitches_what_was_lifted(tmp_path: Path) -> None:
+    run = tiny_run(**PINN)
+    with session_of(run, tmp_path) as opened:
+        problem = opened.pose(tiny_scan())
+        network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
+        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        assert first is not None
+        found = patches.stitch_patches(run, problem, patches.predictor(problem, network, first))
+    torch.testing.assert_close(found, first.obj, rtol=1e-3, atol=1e-3)
+
+
+def test_central_windows_are_stitched_and_filled_around(tmp_path: Path) -> None:
+    free = {"model__synchronise_phases": False, "data__holdout_fraction": 0.0}
+    trimmed = {"execution__middle_trim": 6}
+    whole = stitched(tmp_path / "a", **free)
+    filled = stitched(tmp_path / "b", **free, **trimmed)
+    bare = stitched(tmp_path / "c", **free, **trimmed, execution__pad_eval=False)
+    problem = tiny_problem()
+    light = torch.zeros(problem.shape)
+    for y, x in problem.experiment.corners.tolist():
+        light[y + 13 : y + 19, x + 13 : x + 19] += 1
+    inside, outside = light > 0, light == 0
+    assert not torch.allclose(filled[inside], whole[inside])
+    torch.testing.assert_close(filled[inside], bare[inside], rtol=1e-3, atol=1e-3)
+    # the lifted object stays in the holes: the network has not spoken there
+    assert not torch.allclose(filled[outside], bare[outside], atol=1e-2)
+
+
+def test_a_window_larger_than_what_is_predicted_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"middle_trim must be at most the 16 pixels that are pred"):
+        launched(tmp_path / "run", execution__middle_trim=20, model__probe_big=False, **PINN)
+
+
+def test_phases_of_patches_are_synchronised(tmp_path: Path) -> None:
+    """Whatever phases patches are given, the stitched object is the same."""
+    run = tiny_run(**PINN)
+    with session_of(run, tmp_path) as opened:
+        problem = opened.pose(tiny_scan())
+        network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
+        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        predict = patches.predictor(problem, network, first)
+        turn = torch.polar(torch.ones(64), 6 * torch.rand(64))
+
+        class Turned:
+            lifted, network = predict.lifted, predict.network
+
+            def __call__(self, amplitude: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+                return predict(amplitude, which) * turn[which, None, None]
+
+        plain = patches.stitch_patches(run, problem, predict)
+        found = patches.stitch_patches(run, problem, Turned())  # type: ignore[arg-type]
+        inside = problem.reconstruction([]).scanned
+        plain, found = plain[inside], found[inside]
+        phase = torch.vdot(found.flatten(), plain.flatten())
+        away = (found * phase / phase.abs() - plain).abs().square().mean().sqrt()
+        assert away < 0.1
+        run.model.synchronise_phases = False
+        loose = patches.stitch_patches(run, problem, Turned())[inside]  # type: ignore[arg-type]
+        assert (loose - plain).abs().square().mean().sqrt() > 0.4
+
+
+@pytest.mark.parametrize(
+    ("changes", "centre", "edge"),
+    [
+        ({"model__patch_weighting": "uniform"}, 1.0, 0.1),
+        ({"model__patch_weighting": "uniform", "model__pad_object": False}, 1.0, 1.0),
+    ],
+)
+def test_the_outskirts_count_little_unless_all_is_predicted_alike(
+    changes: dict[str, Any], centre: float, edge: float
+) -> None:
+    run, problem = tiny_run(**PINN, **changes), tiny_problem()
+    weights = patches.pixel_weights(run.model, problem.probe, 32)
+    assert float(weights[16, 16]) == pytest.approx(centre)
+    assert float(weights[0, 0]) == pytest.approx(edge)
+
+
+def test_bright_pixels_of_the_probe_count_most() -> None:
+    run, problem = tiny_run(**PINN, model__pad_object=False), tiny_problem()
+    weights = patches.pixel_weights(run.model, problem.probe, 32)
+    light = problem.probe.abs().square().sum(0)
+    bright = light > 0.01 * light.max()
+    torch.testing.assert_close(weights[bright], (light / light.max())[bright])
+    assert weights.min() > 0
+
+
+def test_the_masked_probe_is_zero_outside_the_circle(tmp_path: Path) -> None:
+    masked = with_masked_probe(tiny_scan()).probe
+    radius = np.hypot(*np.mgrid[-16:16, -16:16])
+    assert not masked[:, radius > 8].any()
+    np.testing.assert_array_equal(masked[:, radius <= 8], tiny_scan().probe[:, radius <= 8])
+    folder = launched(tmp_path / "run", model__probe_mask=True, **PINN, **UNREFINED)
+    probe = arrays(folder / "reconstruction.npz")["probe"]
+    assert not probe[:, radius > 8].any()
+
+
+def test_groups_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.n_groups=100 is more than the 61 patterns to"):
+        launched(tmp_path / "run", data__n_groups=100, model__gridsize=2, **PINN)
+
+
+def test_groups_hold_fitted_patterns_alone(tmp_path: Path) -> None:
+    with session_of(tiny_run(**PINN, model__gridsize=2), tmp_path) as opened:
+        problem = opened.pose(tiny_scan())
+        groups = patch_train.batches_of(opened, problem).groups
+    assert not set(groups.ravel()) & set(problem.held_out)
+    assert set(groups.ravel()) == set(range(64)) - set(problem.held_out)
