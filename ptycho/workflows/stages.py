@@ -47,11 +47,7 @@ def lift(problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress) -
 
 @torch.no_grad()
 def correct(
-    problem: Problem,
-    network: Network,
-    lifted: Lifted,
-    tile: tuple[int, int],
-    batch_size: int,
+    problem: Problem, network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int
 ) -> Tensor:
     """The network's answer where the beam went; around it the lifted object stays."""
     lit = problem.lit
