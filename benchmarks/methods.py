@@ -143,7 +143,7 @@ def prepared(
         )
         return {"optimizer": chosen, "lr_scheduler": moving} if moving else chosen
 
-    judge = build.make_judge(how.torch_loss_mode)
+    judge = build.make_judge(how, problem.amplitude)
     module = ObjectTraining(network, problem.experiment, judge, optimiser)
 
     def fit(tiles: TileDataset, after_epoch: Callable[[int], None]) -> None:

@@ -10,12 +10,10 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from ptycho.config import legacy
-from ptycho.config.config import RunConfig
 from ptycho.data.module import ScanModule
 from ptycho.data.patch_batches import PatchDataset
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
-from ptycho.physics.sweep import Judge
 from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
@@ -76,7 +74,7 @@ def fit(
     module = ObjectTraining(
         network,
         problem.experiment,
-        _judge(run, problem),
+        build.make_judge(run.trainer, problem.amplitude),
         make_optimiser(session),
         tv_weight=run.trainer.tv_weight,
         intensity_scale_trainable=run.trainer.intensity_scale_trainable,
@@ -133,12 +131,6 @@ def teach(
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
     return history
-
-
-def _judge(run: RunConfig, problem: Problem) -> Judge:
-    judge = build.make_judge(run.trainer, problem.amplitude)
-    assert judge is not None, "validate refuses a training without patterns"
-    return judge
 
 
 def tiles(problem: Problem, lifted: Lifted, batch_size: int) -> TileDataset:

@@ -105,7 +105,8 @@ def test_every_layout_learns(name: str, tmp_path: Path) -> None:
 
 
 def test_a_second_scan_and_pictures(tmp_path: Path) -> None:
-    write_npz(tmp_path / "second.npz", tiny_scan(seed=5, kind="dead_leaves"))
+    second = replace(tiny_scan(seed=5, kind="dead_leaves", probe_radius=5.0), label="second")
+    write_npz(tmp_path / "second.npz", second)
     folder = launched(
         tmp_path / "run", data__test_data_file=str(tmp_path / "second.npz"),
         execution__recon_log_every_n_epochs=1, **PINN,
@@ -113,6 +114,11 @@ def test_a_second_scan_and_pictures(tmp_path: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     assert list(metrics["test_stages"]) == list(metrics["stages"])
     assert not same(folder / "reconstruction.npz", folder / "test_reconstruction.npz")
+    settings = from_file(second, tmp_path / "second.npz")
+    again = launched(
+        tmp_path / "again", task="reconstruct", bundle=str(folder / "wts.h5.zip"), **settings
+    )
+    assert same(folder / "test_reconstruction.npz", again / "reconstruction.npz")
     shown = sorted((folder / "epochs").iterdir())
     assert [file.read_bytes()[1:4] for file in shown] == [b"PNG"] * 2
 
