@@ -103,7 +103,7 @@ def test_surroundings_are_recorded(run: Path) -> None:
 
 def test_bundle_holds_the_trained_network(run: Path) -> None:
     bundle = load_bundle(run / "wts.h5.zip")
-    assert bundle.weights["head.weight"].abs().max() > 0
+    assert bundle.weights["generator.head.weight"].abs().max() > 0
     assert bundle.config["trainer"]["nepochs"] == 3
     assert bundle.params["intensity_scale"] > 0
     assert bundle.params["nepochs"] == 3
