@@ -265,8 +265,8 @@ class ExecutionConfig:
     """Stop, and say so, when the object goes flat or the scale explodes."""
     recon_log_every_n_epochs: int | None = setting(None, at_least=1)
     """Write a picture of the reconstruction every so many epochs; empty for never."""
-    inference_batch_size: int | None = setting(None, at_least=1)
-    """Tiles (or patterns) a network takes at once when it reconstructs; empty: 4 (or 64)."""
+    inference_batch_size: int = setting(4, at_least=1)
+    """Tiles the network corrects at once when it reconstructs; for patches, 16 patterns each."""
     limit_train_batches: int | None = setting(None, at_least=1)
     """Stop each epoch after so many batches; for debugging."""
     detect_anomaly: bool = False

@@ -20,12 +20,12 @@ def patch_faults(run: RunConfig) -> Iterator[str]:
         yield from _output_faults(run)
         yield from _grouping_faults(run)
         yield from _label_faults(run)
-    else:
-        yield from _of_others(run)
+    elif run.task != Task.reconstruct:  # there, the bundle knows the architecture
+        yield from object_faults(run)
     yield from _sampling_faults(run)
 
 
-def _of_others(run: RunConfig) -> Iterator[str]:
+def object_faults(run: RunConfig) -> Iterator[str]:
     """Settings that an object network would not read."""
     who = run.model.architecture
     for group, config, usual in (

@@ -116,6 +116,8 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
     }
     if scan.truth is not None:
         arrays["objectGuess"] = scan.truth
+    if scan.patches is not None:
+        arrays["Y"] = scan.patches
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:

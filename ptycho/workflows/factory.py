@@ -7,6 +7,7 @@ from typing import Any
 from ptycho.config import legacy
 from ptycho.config.choices import DataSource, Task
 from ptycho.config.config import (
+    ConfigError,
     InferenceConfig,
     ModelConfig,
     PyTorchExecutionConfig,
@@ -14,6 +15,7 @@ from ptycho.config.config import (
     TrainingConfig,
     UserError,
 )
+from ptycho.config.patch_rules import object_faults
 from ptycho.config.validate import check, leaves, suggestion
 from ptycho.data.npz import pattern_size
 from ptycho.report.bundle import Bundle, load_bundle
@@ -122,6 +124,7 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
     bundle = load_bundle(Path(str(run.bundle)))
     trained = dict(bundle.config.get("model", {}))
     trained_size = trained.pop("N", None)  # the networks fit any pattern size
+    _leave_stitching_to_the_user(run, trained)
     _refuse_other_model(run, trained)
     apply(run, "model", trained)
     if run.task == Task.adapt and run.model.architecture.predicts_patches:
@@ -134,6 +137,8 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
     elif run.model.N is None:
         run.model.N = trained_size
     check(run)  # some limits depend on N
+    if not run.model.architecture.predicts_patches and (found := [*object_faults(run)]):
+        raise ConfigError(*found)
     legacy.set("intensity_scale", bundle.params["intensity_scale"])
     legacy.update_legacy_dict(legacy.cfg, inference)
     return InferencePayload(run, inference, execution, bundle, audit(run))
@@ -177,6 +182,13 @@ def _settle_size(run: RunConfig, path: Path) -> None:
             "leave model.N out and it is taken from the file."
         )
     run.model.N = found
+
+
+def _leave_stitching_to_the_user(run: RunConfig, trained: dict[str, Any]) -> None:
+    """How patches are put together may be asked for anew; the network is the same."""
+    for name in ("patch_weighting", "synchronise_phases"):
+        if getattr(run.model, name) != getattr(ModelConfig(), name):
+            trained.pop(name, None)
 
 
 def _refuse_other_model(run: RunConfig, trained: dict[str, Any]) -> None:

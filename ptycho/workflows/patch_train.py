@@ -58,7 +58,10 @@ def train(session: Session) -> dict[str, Figures]:
     say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
-        found = patches.reconstruct_with(session, test, network, gain=gain)
+        twin = build.make_patch_network(run.model, test.probe)  # it sees that scan's probe
+        twin.load_state_dict(network.state_dict())
+        network_on(twin, session.device)
+        found = patches.reconstruct_with(session, test, twin, gain=gain)
         session.report(test, found, prefix="test_")
     return figures
 

@@ -21,8 +21,8 @@ from ptycho.workflows.problem import Problem
 from ptycho.workflows.reconstruct import lift_recipe_of, load_weights, network_on, unseen
 from ptycho.workflows.session import Session
 
-PATTERNS_AT_ONCE = 64
-"""That a patch network takes, unless told otherwise."""
+PATTERNS_A_TILE = 16
+"""That a patch network takes where an object network takes a tile."""
 
 _OUTSKIRTS = 0.1  # what a pixel around N/2 counts, where the centre is predicted in full
 _DIM = 1e-3  # of the brightest pixel: what a pixel in the dark counts all the same
@@ -153,7 +153,7 @@ def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) ->
     numbers = problem.fitted
     if numbers is None:
         numbers = torch.arange(len(problem.scan), device=problem.device)
-    batches = numbers.split(run.execution.inference_batch_size or PATTERNS_AT_ONCE)
+    batches = numbers.split(PATTERNS_A_TILE * run.execution.inference_batch_size)
     canvas = torch.zeros(problem.shape, dtype=torch.complex64, device=problem.device)
     light = torch.zeros(problem.shape, device=problem.device)
 

@@ -18,9 +18,6 @@ from ptycho.workflows.problem import Problem
 
 T = TypeVar("T")
 
-TILES_AT_ONCE = 4
-"""That an object network corrects, unless told otherwise."""
-
 
 def timed(device: torch.device, work: Callable[[], T]) -> tuple[T, float]:
     """A result and the wall seconds it took, waiting for the device."""
@@ -52,11 +49,7 @@ def lift(
 
 @torch.no_grad()
 def correct(
-    problem: Problem,
-    network: Network,
-    lifted: Lifted,
-    tile: tuple[int, int],
-    batch_size: int | None,
+    problem: Problem, network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int
 ) -> Tensor:
     """The network's answer where the beam went; around it the lifted object stays."""
     lit = problem.lit
@@ -64,7 +57,7 @@ def correct(
     height, width = planes[0].shape
     corrected = lifted.obj.clone()
     tile = (min(tile[0], height), min(tile[1], width))
-    corrected[lit] = predict_tiled(network, *planes, tile, batch_size or TILES_AT_ONCE)
+    corrected[lit] = predict_tiled(network, *planes, tile, batch_size)
     return corrected
 
 

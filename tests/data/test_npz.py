@@ -107,6 +107,23 @@ def test_bad_pixels_are_hidden_and_written_again(save, tmp_path, shape, last):
     np.testing.assert_array_equal(read_npz(tmp_path / "again.npz").bad_pixels, bad)
 
 
+def test_object_patches_are_read_when_asked_for_and_written_again(save, tmp_path, caplog):
+    known = (PROBE[0] * np.arange(1, N_PATTERNS + 1)[:, None, None]).astype(np.complex128)
+    path = save(Y=known)
+    assert read_npz(path).patches is None
+    scan = read_npz(path, patches=True)
+    np.testing.assert_allclose(scan.patches, known, rtol=1e-6)
+    assert scan.patches.dtype == np.complex64
+    np.testing.assert_array_equal(scan.take(np.array([1, 4])).patches, scan.patches[[1, 4]])
+    write_npz(tmp_path / "again.npz", scan)
+    np.testing.assert_array_equal(
+        read_npz(tmp_path / "again.npz", patches=True).patches, scan.patches
+    )
+    with caplog.at_level(logging.WARNING, "ptycho.data.npz"):
+        assert read_npz(save(Y=np.ones(3)), patches=True).patches is None
+    assert "Y (3,) of float64 is no complex (6, 8, 8), ignored" in caplog.text
+
+
 def test_negative_zeros_of_a_file_are_no_bad_pixels(save):
     patterns = AMPLITUDE.copy()
     patterns[0, 0] = -0.0

@@ -105,7 +105,8 @@ def test_every_layout_learns(name: str, tmp_path: Path) -> None:
 
 
 def test_a_second_scan_and_pictures(tmp_path: Path) -> None:
-    write_npz(tmp_path / "second.npz", tiny_scan(seed=5, kind="dead_leaves"))
+    second = replace(tiny_scan(seed=5, kind="dead_leaves", probe_radius=5.0), label="second")
+    write_npz(tmp_path / "second.npz", second)
     folder = launched(
         tmp_path / "run", data__test_data_file=str(tmp_path / "second.npz"),
         execution__recon_log_every_n_epochs=1, **PINN,
@@ -113,6 +114,11 @@ def test_a_second_scan_and_pictures(tmp_path: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     assert list(metrics["test_stages"]) == list(metrics["stages"])
     assert not same(folder / "reconstruction.npz", folder / "test_reconstruction.npz")
+    settings = from_file(second, tmp_path / "second.npz")
+    again = launched(
+        tmp_path / "again", task="reconstruct", bundle=str(folder / "wts.h5.zip"), **settings
+    )
+    assert same(folder / "test_reconstruction.npz", again / "reconstruction.npz")
     shown = sorted((folder / "epochs").iterdir())
     assert [file.read_bytes()[1:4] for file in shown] == [b"PNG"] * 2
 
@@ -346,3 +352,40 @@ def test_groups_hold_fitted_patterns_alone(tmp_path: Path) -> None:
         groups = patch_train.batches_of(opened, problem).groups
     assert not set(groups.ravel()) & set(problem.held_out)
     assert set(groups.ravel()) == set(range(64)) - set(problem.held_out)
+
+
+def test_stitching_may_be_asked_for_anew_the_network_not(run: Path, tmp_path: Path) -> None:
+    bundle: dict[str, Any] = {"task": "reconstruct", "bundle": str(run / "wts.h5.zip")}
+    plain = launched(tmp_path / "a", **bundle, **UNREFINED)
+    for name, more in {
+        "b": {"model__patch_weighting": "uniform"},
+        "c": {"model__synchronise_phases": False},
+        "d": {"execution__middle_trim": 8},
+    }.items():
+        other = launched(tmp_path / name, **bundle, **UNREFINED, **more)
+        assert not same(plain / "reconstruction.npz", other / "reconstruction.npz"), name
+    with pytest.raises(UserError, match=r"model\.output=real_imag was asked for, but .*was tra"):
+        launched(tmp_path / "e", **bundle, model__output="real_imag")
+
+
+def test_central_windows_of_an_object_network_are_refused(tmp_path: Path) -> None:
+    trained = launched(tmp_path / "a", trainer__nepochs=1)
+    with pytest.raises(UserError, match=r"^execution\.middle_trim belongs to networks that"):
+        launched(
+            tmp_path / "b", task="reconstruct", bundle=str(trained / "wts.h5.zip"),
+            execution__middle_trim=8,
+        )  # fmt: skip
+
+
+def test_hidden_pixels_do_not_matter_to_patches(tmp_path: Path) -> None:
+    """What a bad pixel holds is seen neither by the network nor by its loss."""
+    scan, found = tiny_scan(), []
+    bad = np.random.default_rng(0).random((32, 32)) < 0.1
+    for junk in (0.0, 99.0):
+        amplitude = scan.amplitude.copy()
+        amplitude[:, bad] = junk
+        settings = from_file(replace(scan, amplitude=amplitude), tmp_path / f"{junk}.npz")
+        content = dict(np.load(tmp_path / f"{junk}.npz"))
+        np.savez(tmp_path / f"{junk}.npz", **content, bad_pixels=bad)
+        found.append(launched(tmp_path / f"{junk}", trainer__nepochs=1, **PINN, **settings))
+    assert same(*(folder / "reconstruction.npz" for folder in found))
