@@ -123,9 +123,8 @@ def make_patch_network(model: ModelConfig, probe: Tensor) -> PatchNet:
 
 def make_objective(learning: LearningConfig, amplitude: Tensor) -> Objective:
     """What the training of a patch network makes small; ``amplitude`` as for :func:`make_judge`."""
-    by_patterns = learning.nll_weight or learning.mae_weight
     return Objective(
-        judge=make_judge(learning, amplitude) if by_patterns else None,
+        judge=make_judge(learning, amplitude),
         squared=learning.realspace_weight,
         absolute=learning.realspace_mae_weight,
         variation=learning.tv_weight,
@@ -158,8 +157,8 @@ def make_recipe(solver: SolverConfig) -> Recipe:
     )
 
 
-def make_judge(learning: LearningConfig, amplitude: Tensor) -> Judge:
-    """The distance to the patterns that training makes small.
+def make_judge(learning: LearningConfig, amplitude: Tensor) -> Judge | None:
+    """The distance to the patterns that training makes small; None where none has a weight.
 
     Args:
         learning: the weights.
@@ -172,7 +171,7 @@ def make_judge(learning: LearningConfig, amplitude: Tensor) -> Judge:
         judges.append((learning.nll_weight, likelihood))
     if learning.mae_weight:
         judges.append((learning.mae_weight, absolute_misfit(typical_amplitude(amplitude))))
-    return weighted(judges)
+    return weighted(judges) if judges else None
 
 
 def loader_arguments(execution: PyTorchExecutionConfig) -> dict[str, Any]:
