@@ -122,6 +122,13 @@ def the_patterns_at_once(run: RunConfig, _: Path) -> Any:
     return max(sizes)
 
 
+def the_instrument(run: RunConfig, folder: Path) -> Any:
+    with session_of(run, folder) as opened:
+        found = solve_alone(opened, opened.pose(tiny_scan()))
+    free = [one for one in (found.flux, found.background) if one is not None]
+    return digest(found.obj, found.probe, found.positions, *free)
+
+
 def the_refinement(run: RunConfig, _: Path) -> Any:
     problem = tiny_problem()
     with quiet() as bars:
@@ -169,7 +176,7 @@ def fit_patches(run: RunConfig, folder: Path) -> tuple[nn.Module, Any]:
     problem = prepared()[0]
     with session_of(run, folder) as opened:
         batches = patch_train.batches_of(opened, problem)
-        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
         network = build.make_patch_network(run.model, problem.probe)
         patch_train.fit(opened, problem, network, batches, first)
         predict = patches.predictor(problem, network, first)
@@ -473,6 +480,12 @@ TABLE: dict[str, Flip] = {
     "execution.profiler": Flip("simple", the_files),
     "execution.middle_trim": Flip(8, the_stitched, PATCHES),
     "execution.pad_eval": Flip(False, the_stitched, TRIMMED),
+    "instrument.probe_trainable": Flip(True, the_instrument),
+    "instrument.probe_modes": Flip(2, the_instrument, {"instrument.probe_trainable": True}),
+    "instrument.positions_trainable": Flip(True, the_instrument),
+    "instrument.max_shift": Flip(0.01, the_instrument, {"instrument.positions_trainable": True}),
+    "instrument.flux_trainable": Flip(True, the_instrument),
+    "instrument.background_trainable": Flip(True, the_instrument),
     "solver.coarse_iterations": Flip(5, the_solution),
     "solver.iterations": Flip(4, the_solution),
     "solver.poisson_iterations": Flip(3, the_solution),

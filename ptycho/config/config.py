@@ -169,6 +169,24 @@ class ModelConfig(PatchConfig):
 
 
 @dataclass(kw_only=True)
+class InstrumentConfig:
+    """What is not known well and is found with the object; conf/instrument."""
+
+    probe_trainable: bool = False
+    """Refine the probe that came with the scan."""
+    probe_modes: int | None = setting(None, at_least=1, at_most=16)
+    """Incoherent modes of the probe, which must be trainable; empty: those of the scan."""
+    positions_trainable: bool = False
+    """Correct positions: each by itself, and magnification, rotation and shear of all."""
+    max_shift: float = setting(10.0, above=0, at_most=1000)
+    """Object pixels that a position may move along an axis."""
+    flux_trainable: bool = False
+    """Find how bright the beam was at each position."""
+    background_trainable: bool = False
+    """Find a background, smooth across the detector, that all patterns share."""
+
+
+@dataclass(kw_only=True)
 class HardwareConfig:
     """What the run computes on."""
 
@@ -394,6 +412,7 @@ class RunConfig:
     """Trained bundle (``wts.h5.zip`` or its unpacked folder) to reconstruct with or to adapt."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    instrument: InstrumentConfig = field(default_factory=InstrumentConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
@@ -405,7 +424,7 @@ class RunConfig:
 
 
 @dataclass(kw_only=True)
-class TrainingConfig(DataConfig, LearningConfig):
+class TrainingConfig(DataConfig, LearningConfig, InstrumentConfig):
     """What is trained on what: the canonical configuration that fills ``params.cfg``."""
 
     model: ModelConfig = field(default_factory=ModelConfig)

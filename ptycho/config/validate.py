@@ -26,6 +26,7 @@ from ptycho.config.choices import (
 )
 from ptycho.config.config import (
     ConfigError,
+    InstrumentConfig,
     PyTorchExecutionConfig,
     RunConfig,
     SyntheticConfig,
@@ -59,7 +60,7 @@ def faults(run: RunConfig) -> list[str]:
         return wrong  # the other checks rely on the types
     checks = (
         limit_faults, _task_faults, _data_faults, patch_faults, _loss_faults, _trainer_faults,
-        _solver_faults, _uncertainty_faults, _path_faults, _logger_faults,
+        _instrument_faults, _solver_faults, _uncertainty_faults, _path_faults, _logger_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 
@@ -256,6 +257,20 @@ def _trainer_faults(run: RunConfig) -> Iterator[str]:
     yield from _worker_faults(run.execution, "execution.")
 
 
+def _instrument_faults(run: RunConfig) -> Iterator[str]:
+    instrument = run.instrument
+    if instrument.probe_modes is not None and not instrument.probe_trainable:
+        yield (
+            f"instrument.probe_modes={instrument.probe_modes} needs "
+            "instrument.probe_trainable=true: a mode that is added must be found first."
+        )
+    if instrument.max_shift != InstrumentConfig().max_shift and not instrument.positions_trainable:
+        yield (
+            f"instrument.max_shift={instrument.max_shift:g} needs "
+            "instrument.positions_trainable=true, or no position moves."
+        )
+
+
 def _solver_faults(run: RunConfig) -> Iterator[str]:
     if run.solver.cutoff is not None and not run.solver.precondition:
         yield (
@@ -272,6 +287,11 @@ def _uncertainty_faults(run: RunConfig) -> Iterator[str]:
                 f"uncertainty.{name} is for uncertainty.method=bootstrap or combined, "
                 f"and uncertainty.method is {wanted.method}; leave one of them out."
             )
+    if wanted.method != usual.method and run.task == Task.adapt:
+        yield (
+            f"uncertainty.method={wanted.method} is not for task=adapt; "
+            "adapt first, then reconstruct with the new bundle."
+        )
     if wanted.retrain:
         yield from _retraining_faults(run)
 
@@ -285,6 +305,11 @@ def _retraining_faults(run: RunConfig) -> Iterator[str]:
         )
     if run.task != Task.train:
         yield f"uncertainty.retrain trains networks, which only task=train does, got {run.task}."
+    if run.model.architecture != Architecture.object_pinn:
+        yield (
+            "uncertainty.retrain trains networks of model.architecture=object_pinn, "
+            f"got {run.model.architecture}."
+        )
     if run.trainer.strategy == "ddp":
         yield "uncertainty.retrain needs trainer.strategy=auto, got ddp."
 

@@ -48,6 +48,10 @@ class Reconstruction:
     """``(modes, N, N)`` in square roots of photons."""
     positions: NDArray[np.float64]
     """``(n, 2)``: patch centres (y, x) in pixels of the canvas."""
+    flux: NDArray[np.float32] | None = None
+    """``(n,)``: brightness of the beam, 1 on average; None where it was not asked for."""
+    background: NDArray[np.float32] | None = None
+    """``(N, N)``: photons that every pattern holds besides; None where it was not asked for."""
     truth: Complex | None = None
     """``(H, W)`` on the canvas, when the object (or an estimate of it) came with the scan."""
     truth_is_known: bool = False

@@ -67,6 +67,7 @@ class TileDataset(Dataset[Batch]):
         reach: pixels around a patch centre that the beam lights; at most ``N / 2``.
         numbers: patterns ``(m,)`` to learn from; all when None.
         label: complex ``(H, W)`` on the canvas, on the CPU: what the object should be.
+        room: pixels around the patches, into which positions may move.
 
     Attributes:
         places: centres ``(m, 2)`` of the patterns to learn from; items are numbered like them.
@@ -86,8 +87,10 @@ class TileDataset(Dataset[Batch]):
         reach: float,
         numbers: Indices | None = None,
         label: Tensor | None = None,
+        room: float = 0.0,
     ) -> None:
         self.lifted, self.amplitude, self.label = lifted, amplitude, label
+        self.room = room
         self.n_patterns, self.stride, self.reach = n_patterns, stride, reach
         self.sampler = CellSampler
         self.numbers = np.arange(len(positions)) if numbers is None else numbers
@@ -99,7 +102,8 @@ class TileDataset(Dataset[Batch]):
 
     def __getitem__(self, which: Indices) -> Batch:
         which = np.sort(which)  # scan order: neighbours in memory
-        half = self.amplitude.shape[-1] / 2 + 1  # one pixel more: corners are rounded
+        # one pixel more: corners are rounded
+        half = self.amplitude.shape[-1] / 2 + 1 + self.room
         patches, lit = self.box(which, half, 1), self.box(which, self.reach, self.stride)
         low = np.minimum(_starts(patches), _starts(lit))
         high = np.maximum(_stops(patches), _stops(lit))

@@ -31,6 +31,10 @@ class Freedom:
         return self.probe or self.positions or self.flux or self.background
 
 
+KNOWN = Freedom()
+"""Nothing but the object is unknown."""
+
+
 @dataclass(frozen=True)
 class Instrument:
     """One state of knowledge about everything that is not the object."""

@@ -37,11 +37,10 @@ _PROBE_FLOOR = 0.1  # share of the densest object added where little of it was u
 _EDGE = 0.1  # share of the brightest illumination below which a phase is not trusted
 _SLOW = 0.995  # of the misfit before: subsets that gain less would soon run in circles
 _BINS = 8  # sub-pixel shifts of the probe per pixel: it is tabulated anew every iteration
-_FIRST_LOOK = 3  # iterations from a flat object before it can say where patterns were taken
+FIRST_LOOK = 3  # iterations from a flat object before it can say where patterns were taken
 _LOOKS = 2  # iterations for each look at the instrument
 _SPREADS = 4  # iterations for each look at the spread of the scan
 _SPREAD_GAIN = 1.6  # times the spread that is found: the object has taken up the rest
-_SUSPICIOUS = 5e-4  # spread below which a free probe, which takes up as much, is not disturbed
 _SPREAD_PATTERNS = 600  # enough to find four numbers
 _FARTHEST = 0.5  # pixels that a position moves at once
 
@@ -58,7 +57,8 @@ class JointSolver:
         cutoff: frequency in cycles per pixel of *this* object.
         take: numbers ``(m,)`` of the patterns to fit; the others are only asked where they
             were taken.
-        spread: whether to ask for magnification and shear of the whole scan, too.
+        spread: whether to ask for magnification and shear of the whole scan, too, where
+            positions are free and the probe is not.
         home: what the centre of the probe is pinned to, and where positions may not move far
             from; None: the instrument.
 
@@ -81,7 +81,8 @@ class JointSolver:
     ) -> None:
         self.instrument, self._home = instrument, home or instrument
         self.amplitude, self.shape, self.recipe = amplitude, shape, recipe
-        self.freedom, self.spread = freedom, spread and freedom.positions
+        # a free probe takes up most of a wrong spread, and its own errors look like one
+        self.freedom, self.spread = freedom, spread and freedom.positions and not freedom.probe
         everything = torch.arange(len(amplitude), device=amplitude.device)
         self._fitted = everything if take is None else take
         count = min(recipe.subsets, len(self._fitted))
@@ -120,8 +121,7 @@ class JointSolver:
         judge = poisson_step if poisson else amplitude_step
         pace = _Pace(obj, self.instrument.probe, len(subsets))
         before = math.inf
-        # a probe that is still wrong would pass for a scan that is
-        spreads = range(wait + _SPREADS * (2 if self.freedom.probe else 1), iterations, _SPREADS)
+        spreads = range(wait + _SPREADS, iterations, _SPREADS)
         for iteration in range(iterations):
             if iteration >= wait and (iteration - wait) % _LOOKS == 0:
                 self._look(pace)
@@ -204,6 +204,10 @@ class JointSolver:
         home = self._home.positions
         change = positions - home
         change -= change.mean(0)
+        if self.freedom.probe:
+            # the spread of the scan, which a free probe nearly makes up for, would drift with it
+            away = home - home.mean(0)
+            change -= away @ torch.linalg.lstsq(away, change).solution
         limit = self.freedom.max_shift
         return replace(now, positions=home + change.clamp(-limit, limit))
 
@@ -215,11 +219,8 @@ class JointSolver:
         experiment = now.experiment(_BINS).of(some)
         at_once = self.recipe.batch_size
         excess = magnification(experiment, obj, self.amplitude[some], at_once)
-        if not self.freedom.probe:
-            excess *= _SPREAD_GAIN
-        elif excess.abs().max() < _SUSPICIOUS:
-            return obj
-        mapping = torch.linalg.inv(torch.eye(2, dtype=torch.float64) + excess)
+        nothing = torch.eye(2, dtype=torch.float64)
+        mapping = torch.linalg.inv(nothing + _SPREAD_GAIN * excess)
         centre = now.positions.mean(0)
         positions = centre + (now.positions - centre) @ mapping.T
         self.instrument = self._moved(now, positions)
@@ -321,5 +322,5 @@ def coarse_joint_solution(
         spread=False,
     )
     flat = torch.ones(small, dtype=probe.dtype, device=probe.device)
-    found = solver.run(flat, iterations, wait=_FIRST_LOOK, on_iteration=on_iteration)
+    found = solver.run(flat, iterations, wait=FIRST_LOOK, on_iteration=on_iteration)
     return upsample(found), instrument.with_coarse(solver.instrument)

@@ -1,7 +1,7 @@
 """The picture of a reconstruction: what was found, how wrong it is, how it came about."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +92,39 @@ def save_page(figure: Figure, path: str | Path) -> None:
     """Write a page as PNG; its folder is made if need be."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
+
+
+def save_rows(
+    rows: Sequence[Sequence[panels.Panel]],
+    width: float,
+    titles: tuple[str, str],
+    path: str | Path,
+    tallest: float | None = None,
+) -> None:
+    """Write a page of rows of panels under a label and a line, as high as they need.
+
+    Args:
+        rows: panels, from the top.
+        width: of the page, in units of 100 pixels.
+        titles: label and line.
+        path: file to write.
+        tallest: height of a row at most, each then being as high as it needs; None: all rows
+            share the height of a page.
+    """
+    groups = [rows] if tallest is None else [[row] for row in rows]
+    placed: list[tuple[panels.Panel, panels.Box]] = []
+    deepest = 0.0
+    for group in groups:
+        boxes = panels.arrange(group, width - 0.5, tallest or 12.0)
+        placed += [(panel, (x, deepest + top, w, h)) for panel, (x, top, w, h) in boxes]
+        deepest = max(top + h + panel.below for panel, (_, top, _, h) in placed) + 0.15
+    height = deepest + 1.05
+    figure = new_page(width, height, top=None)
+    head(figure, *titles)
+    for panel, (x, top, w, h) in placed:
+        low = height - (1.0 + top + h)
+        panel.draw(figure.add_axes(((0.25 + x) / width, low / height, w / width, h / height)))
+    save_page(figure, path)
 
 
 def _title(figure: Figure, reconstruction: Reconstruction, figures: Mapping[str, Figures]) -> None:

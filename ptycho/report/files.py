@@ -85,6 +85,9 @@ def write_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
     }
     if reconstruction.pixel_size_m is not None:
         arrays["pixel_size_m"] = np.float64(reconstruction.pixel_size_m)
+    for name in ("flux", "background"):
+        if getattr(reconstruction, name) is not None:
+            arrays[name] = getattr(reconstruction, name)
     if reconstruction.held_out.size:
         arrays["held_out"] = reconstruction.held_out
     if reconstruction.uncertainty is not None:

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.report import panels
 from ptycho.report.calibration import LEVELS, Calibration
-from ptycho.report.figures import STRIP, head, new_page, save_page
+from ptycho.report.figures import STRIP, save_rows
 from ptycho.report.spread import errors
 
 _BAR = 0.75  # room for a colour bar and its labels, in units of 100 pixels
@@ -67,20 +67,8 @@ def save_uncertainty(
             rows = [[*row, one] for row, one in zip(rows, curves, strict=True)]
     else:
         rows = [[*rows[0], *rows[1]]]
-    page_width = 18.0 if calibrations else 14.0
-    boxes = panels.arrange(rows, page_width - 0.5, 12.0)
-    deepest = max(top + h + panel.below for panel, (_, top, _, h) in boxes)
-    page_height = deepest + 1.2
-    figure = new_page(page_width, page_height, top=None)
-    head(figure, found.label, _said(found, calibrations))
-    for panel, (x, top, w, h) in boxes:
-        low = page_height - (1.0 + top + h)
-        panel.draw(
-            figure.add_axes(
-                ((0.25 + x) / page_width, low / page_height, w / page_width, h / page_height)
-            )
-        )
-    save_page(figure, path)
+    said = _said(found, calibrations)
+    save_rows(rows, 18.0 if calibrations else 14.0, (found.label, said), path)
 
 
 def _said(found: Reconstruction, calibrations: Mapping[str, Calibration]) -> str:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -12,6 +12,8 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 
 from ptycho.config.config import UserError
+from ptycho.physics.forward import Experiment
+from ptycho.physics.instrument import Instrument
 
 
 class CollapseError(UserError):
@@ -24,6 +26,7 @@ class History(Callback):
     Attributes:
         rows: one dictionary per epoch.
         gain: what the training found the predicted photons should be multiplied by.
+        instrument: as it was known in the end; None where nothing of it was free.
 
     Args:
         tell: called with every row and its epoch.
@@ -33,6 +36,7 @@ class History(Callback):
         self.tell = tell
         self.rows: list[dict[str, float]] = []
         self.gain = 1.0
+        self.instrument: Instrument | None = None
         self._began = self._epoch_began = self._rate = 0.0
         self._patterns = 0
 
@@ -164,6 +168,24 @@ class PictureEvery(Callback):
         epoch = trainer.current_epoch + 1
         if epoch % self.every == 0 and trainer.is_global_zero:
             self.save(epoch)
+
+
+class Recalibrate(Callback):
+    """Has the instrument moved every so many epochs; on every process alike.
+
+    Args:
+        every: epochs.
+        recalibrate: the experiment from then on; called after an epoch, not the last one.
+    """
+
+    def __init__(self, every: int, recalibrate: Callable[[], Experiment]) -> None:
+        self.every, self.recalibrate = every, recalibrate
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Move it when it is time."""
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every == 0 and epoch != trainer.max_epochs:
+            cast(Any, pl_module).use(self.recalibrate())
 
 
 class RunProgress(ProgressBar):

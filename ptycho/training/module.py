@@ -103,6 +103,10 @@ class ObjectTraining(lightning.LightningModule):
         what = after[None], batch.label[batch.lit][None], (batch.light[batch.lit] > _EDGE).float()
         return squared * squared_difference(*what) + absolute * absolute_difference(*what)
 
+    def use(self, experiment: Experiment) -> None:
+        """Predict the patterns of the first scan with another probe and other positions."""
+        self.experiments[0] = experiment
+
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule, as built from the settings."""
         return self.optimiser(self)

@@ -95,6 +95,10 @@ class PatchTraining(lightning.LightningModule):
                 self._contrast, self.last = contrast, (canvas, canvas)
         self.last = (self.last[0], canvas)
 
+    def use(self, experiment: Experiment) -> None:
+        """Predict the patterns with another probe; positions stay where the groups are."""
+        self.experiment = experiment
+
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule, as built from the settings."""
         return self.optimiser(self)

@@ -36,8 +36,10 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     network = network_of(bundle, session)
     height, width = bundle.params["tile"]
     recipe = lift_recipe_of(bundle, run.solver)
-    work = lambda: stages.lift(problem, run.model, recipe, session.bars)  # noqa: E731
-    lifted, lift_seconds = stages.timed(device, work)
+    start, bars = problem, session.bars
+    (problem, lifted), lift_seconds = stages.timed(
+        device, lambda: stages.begin(start, run.model, recipe, bars)
+    )
     problem = problem.brightened(gain_of(bundle))  # it lifted without
     batch = session.execution.inference_batch_size
 
@@ -50,7 +52,7 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     history = train.fit(learning, problem, network, cut, lifted)
     if not session.first:
         return {}
-    problem = problem.brightened(history.gain)
+    problem = problem.knowing(history.instrument).brightened(history.gain)
     _save(session, problem, bundle, network, cut.tile, gain_of(bundle) * history.gain)
     after, after_seconds = stages.timed(device, lambda: corrected(cut.tile))
     taken = history.rows[-1]["seconds"] + after_seconds
@@ -58,9 +60,8 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
         stages.as_stage("lift", lifted.obj, lift_seconds),
         stages.as_stage("network", before, before_seconds),
         stages.as_stage("adapted", after, taken),
-        *finish(session, problem, after),
     ]
-    found = with_curves(problem.reconstruction(steps), train.curve(history))
+    found = with_curves(finish(session, problem, steps, after), train.curve(history))
     figures = session.report(problem, found)
     train.say_training(learning, history, "adapted")
     return figures

@@ -10,6 +10,7 @@ from torch import Tensor
 from ptycho.config.choices import DataSource, LossMode, PatchInput, PatchOutput, SyntheticObject
 from ptycho.config.config import (
     DataConfig,
+    InstrumentConfig,
     LearningConfig,
     ModelConfig,
     PyTorchExecutionConfig,
@@ -25,6 +26,7 @@ from ptycho.nn.object_net import CHANNELS, OUTPUTS, ObjectNet
 from ptycho.nn.patch_net import PatchNet
 from ptycho.nn.registry import make_generator
 from ptycho.physics.detector import intensity
+from ptycho.physics.instrument import Freedom
 from ptycho.physics.likelihood import (
     absolute_misfit,
     amplitude_misfit,
@@ -154,6 +156,17 @@ def make_recipe(solver: SolverConfig) -> Recipe:
         cutoff=solver.cutoff,
         cap=solver.cap,
         subsets=solver.subsets,
+    )
+
+
+def make_freedom(instrument: InstrumentConfig) -> Freedom:
+    """What is found together with the object."""
+    return Freedom(
+        probe=instrument.probe_trainable,
+        positions=instrument.positions_trainable,
+        flux=instrument.flux_trainable,
+        background=instrument.background_trainable,
+        max_shift=instrument.max_shift,
     )
 
 

@@ -76,8 +76,8 @@ def training_payload(run: RunConfig, output_dir: str | Path) -> TrainingPayload:
     """Validate, fill ``params.cfg``, and only then look at the scan for ``N``."""
     check(run)
     training = TrainingConfig(
-        **_fields(run.data), **_fields(run.trainer, TrainingConfig), model=run.model,
-        output_dir=str(output_dir),
+        **_fields(run.data), **_fields(run.trainer, TrainingConfig), **_fields(run.instrument),
+        model=run.model, output_dir=str(output_dir),
     )  # fmt: skip
     execution = execution_config(run)
     legacy.update_legacy_dict(legacy.cfg, training)

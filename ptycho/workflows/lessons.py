@@ -13,6 +13,7 @@ from ptycho.physics.forward import Experiment
 from ptycho.physics.solver import Recipe
 from ptycho.workflows import build, stages
 from ptycho.workflows.problem import Problem, pose
+from ptycho.workflows.recalibration import FARTHEST
 from ptycho.workflows.session import Session
 
 
@@ -37,7 +38,7 @@ def tiles(
     numbers = None if problem.fitted is None else problem.fitted.cpu().numpy()
     return TileDataset(
         on_cpu, amplitude, problem.positions.numpy(), batch_size, STRIDE, problem.reach, numbers,
-        label,
+        label, FARTHEST if problem.freedom.positions else 0.0,
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """``task=train`` of networks that predict patches: group, lift, learn, reconstruct, score."""
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from ptycho.config.choices import Labels
 from ptycho.config.config import RunConfig, UserError
@@ -10,16 +11,16 @@ from ptycho.config.patch_rules import alone
 from ptycho.data.patch_batches import Labelled, PatchDataset
 from ptycho.data.tiles import Lifted
 from ptycho.nn.patch_net import PatchNet
-from ptycho.report.figures import save_object_png
 from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import History
 from ptycho.training.patch_module import PatchTraining
-from ptycho.workflows import build, patches, stages
+from ptycho.workflows import build, patches, stages, uncertainty
 from ptycho.workflows.problem import Problem, with_curves
+from ptycho.workflows.recalibration import Recalibration
 from ptycho.workflows.reconstruct import network_on
 from ptycho.workflows.session import Session
 from ptycho.workflows.train import (
-    LOSS,
+    curve,
     make_optimiser,
     save_network,
     say_training,
@@ -41,28 +42,31 @@ def train(session: Session) -> dict[str, Figures]:
     if session.first:
         session.describe(problem)
     recipe = build.make_recipe(run.solver)
-    work = lambda: patches.lift(session, problem, recipe)  # noqa: E731
-    lifted, lift_seconds = stages.timed(session.device, work)
+    start = problem
+    (problem, lifted), lift_seconds = stages.timed(
+        session.device, lambda: patches.lift(session, start, recipe)
+    )
+    if problem is not start:
+        batches = batches_of(session, problem)  # positions may have moved
     network = build.make_patch_network(run.model, problem.probe)
     network_on(network, session.device)
     history = fit(session, problem, network, batches, lifted)
     if not session.first:
         return {}
     gain, side = history.gain, network.window
+    problem = problem.knowing(history.instrument)
     save_network(session, problem.brightened(gain), network, (side, side), gain)
-    found = patches.reconstruct_with(
-        session, problem, network, lifted=(lifted, lift_seconds), gain=gain
-    )
-    curve = [(row["seconds"], row[LOSS]) for row in history.rows]
-    figures = session.report(problem, with_curves(found, {LOSS: curve}))
+    again = partial(patches.reconstruct_with, network=network, gain=gain)
+    found = with_curves(again(session, problem, lifted=(lifted, lift_seconds)), curve(history))
+    figures = uncertainty.report(session, problem, found, again)
     say_training(session, history)
     if test is not None:
         session.terminal.print(f"test scan {test.scan.label}:", markup=False)
         twin = build.make_patch_network(run.model, test.probe)  # it sees that scan's probe
         twin.load_state_dict(network.state_dict())
         network_on(twin, session.device)
-        found = patches.reconstruct_with(session, test, twin, gain=gain)
-        session.report(test, found, prefix="test_")
+        again = partial(again, network=twin)
+        uncertainty.report(session, test, again(session, test), again, prefix="test_")
     return figures
 
 
@@ -84,7 +88,14 @@ def fit(
         make_optimiser(session),
         intensity_scale_trainable=run.trainer.intensity_scale_trainable,
     )
-    history = teach(session, module, batches, _picture(session, problem, network, lifted))
+
+    def present() -> Tensor:
+        return patches.stitch_patches(run, problem, predict)
+
+    free = problem.freedom.any
+    # the groups stay where they are, and their positions with them
+    again = Recalibration(session, problem, present, positions=False) if free else None
+    history = teach(session, problem, module, batches, present, again=again)
     if module.brightness is not None:
         history.gain = module.brightness.gain
     return history
@@ -137,16 +148,3 @@ def _labels(session: Session, problem: Problem, corners: torch.Tensor) -> Labell
         f"data.labels={wanted}: {scan.label} comes with {missing}. Add it to the file, or let the "
         "physics make the labels: data.labels=solver."
     )
-
-
-def _picture(
-    session: Session, problem: Problem, network: PatchNet, lifted: Lifted | None
-) -> Callable[[int], None]:
-    def save(epoch: int) -> None:
-        obj = patches.stitch_patches(
-            session.run, problem, patches.predictor(problem, network, lifted)
-        )
-        path = session.path(f"epochs/epoch_{epoch:04d}.png")
-        save_object_png(obj.cpu().numpy()[problem.reconstruction([]).scanned], path)
-
-    return save

@@ -1,5 +1,7 @@
 """Object patches of all patterns become one object: predict, synchronise, stitch."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -16,9 +18,15 @@ from ptycho.physics.synchronise import synchronised_phases
 from ptycho.report.bundle import Bundle
 from ptycho.report.metrics import Figures
 from ptycho.training.predictor import PatchPredictor
-from ptycho.workflows import build, stages
+from ptycho.workflows import build, stages, uncertainty
 from ptycho.workflows.problem import Problem
-from ptycho.workflows.reconstruct import lift_recipe_of, load_weights, network_on, unseen
+from ptycho.workflows.reconstruct import (
+    finish,
+    lift_recipe_of,
+    load_weights,
+    network_on,
+    unseen,
+)
 from ptycho.workflows.session import Session
 
 PATTERNS_A_TILE = 16
@@ -39,9 +47,8 @@ def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     network_on(network, session.device)
     gain = float(bundle.params.get("intensity_gain", 1.0))
     recipe = lift_recipe_of(bundle, run.solver)
-    return session.report(
-        problem, reconstruct_with(session, problem, network, lift_recipe=recipe, gain=gain)
-    )
+    again = partial(reconstruct_with, network=network, lift_recipe=recipe, gain=gain)
+    return uncertainty.report(session, problem, again(session, problem), again)
 
 
 def reconstruct_with(
@@ -65,11 +72,12 @@ def reconstruct_with(
             without.
     """
     run, device = session.run, session.device
-    recipe = build.make_recipe(run.solver)
-    how = lift_recipe or recipe
+    how = lift_recipe or build.make_recipe(run.solver)
     if lifted is None:
-        lifted = stages.timed(device, lambda: lift(session, problem, how))
-    first, lift_seconds = lifted
+        start = problem
+        (problem, first), lift_seconds = stages.timed(device, lambda: lift(session, start, how))
+    else:
+        first, lift_seconds = lifted
     problem = problem.brightened(gain)
     stitched, seconds = stages.timed(
         device, lambda: stitch_patches(run, problem, predictor(problem, network, first))
@@ -77,20 +85,15 @@ def reconstruct_with(
     steps = [stages.as_stage("network", stitched, seconds)]
     if first is not None:
         steps.insert(0, stages.as_stage("lift", first.obj, lift_seconds))
-    if run.refine.iterations or run.refine.poisson_iterations:
-        refined, seconds = stages.timed(
-            device, lambda: stages.refine(problem, stitched, run.refine, recipe, session.bars)
-        )
-        steps.append(stages.as_stage("refined", refined, seconds))
-    return problem.reconstruction(steps)
+    return finish(session, problem, steps, stitched)
 
 
-def lift(session: Session, problem: Problem, recipe: Recipe) -> Lifted | None:
-    """The first object, for networks that see one."""
+def lift(session: Session, problem: Problem, recipe: Recipe) -> tuple[Problem, Lifted | None]:
+    """The first object, for networks that see one, and what it told of the instrument."""
     model = session.run.model
     if model.patch_input != PatchInput.lifted:
-        return None
-    return stages.lift(problem, model, recipe, session.bars)
+        return problem, None
+    return stages.begin(problem, model, recipe, session.bars)
 
 
 def predictor(problem: Problem, network: PatchNet, lifted: Lifted | None) -> PatchPredictor:

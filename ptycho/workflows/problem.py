@@ -18,9 +18,11 @@ from ptycho.data.scan import DataError, Scan
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.detector import intensity
 from ptycho.physics.forward import Experiment, matched_scale
+from ptycho.physics.instrument import KNOWN, Freedom, Instrument, add_modes
+from ptycho.physics.joint import FIRST_LOOK, JointSolver, coarse_joint_solution
 from ptycho.physics.mask import seen_share
-from ptycho.physics.probe import reach, width
-from ptycho.physics.solver import Recipe, Solver, coarse_solution
+from ptycho.physics.probe import reach
+from ptycho.physics.solver import Recipe, Solver, coarse_solution, fine_cutoff
 
 _MARGIN = 2  # pixels around the outermost patches, for rounding at half resolution
 _LARGEST_CANVAS = 2**28  # pixels: 2 GiB of complex64
@@ -39,10 +41,8 @@ class Problem:
 
     scan: Scan
     """As read."""
-    probe: Tensor
-    """Complex ``(mode, N, N)`` in square roots of photons."""
-    positions: Tensor
-    """``(n, 2)`` float64 on the CPU: patch centres (y, x) on the canvas."""
+    instrument: Instrument
+    """Probe in square roots of photons, positions on the canvas: as far as they are known."""
     shape: tuple[int, int]
     """``(H, W)`` of the canvas; sides divisible by the networks' stride."""
     offset: NDArray[np.int64]
@@ -55,6 +55,20 @@ class Problem:
     """Measured ``(n, N, N)`` on the device."""
     fitted: Tensor | None = None
     """int64 ``(m,)``: patterns that may be fitted, on the device; all when None."""
+    freedom: Freedom = KNOWN
+    """What of the instrument is found together with the object."""
+    home: Instrument | None = None
+    """The instrument as it came with the scan, once it has moved."""
+
+    @property
+    def probe(self) -> Tensor:
+        """Complex ``(mode, N, N)`` in square roots of photons."""
+        return self.instrument.probe
+
+    @property
+    def positions(self) -> Tensor:
+        """``(n, 2)`` float64 on the CPU: patch centres (y, x) on the canvas."""
+        return self.instrument.positions
 
     @property
     def device(self) -> torch.device:
@@ -90,21 +104,48 @@ class Problem:
         kept = np.setdiff1d(np.arange(len(self.scan)), numbers)
         fitted = torch.from_numpy(kept) if len(numbers) else None
         probe, scale = _in_photons(self.scan, fitted)
+        probe = add_modes(probe, len(self.probe)).to(self.device)
         return replace(
-            self,
-            probe=probe.to(self.device),
+            self.knowing(replace(self.instrument, probe=probe)),
             scale=scale,
-            experiment=Experiment(probe, self.positions).to(self.device),
             fitted=None if fitted is None else fitted.to(self.device),
+            home=None,
         )
+
+    def knowing(self, instrument: Instrument | None) -> "Problem":
+        """The same problem with another instrument, found from this one; None: nothing found."""
+        if instrument is None or instrument is self.instrument:
+            return self
+        home = self.home or self.instrument
+        return replace(self, instrument=instrument, experiment=instrument.experiment(), home=home)
+
+    def found_in(self, found: Reconstruction) -> "Problem":
+        """The same problem with the instrument of a reconstruction of it."""
+        known = self.reconstruction([])
+        same = (
+            np.array_equal(*pair)
+            for pair in (
+                (found.probe, known.probe),
+                (found.positions, known.positions),
+            )
+        )
+        if all(same) and found.flux is None and found.background is None:
+            return self
+        maybe = (found.flux, found.background)
+        flux, background = (
+            None if one is None else torch.from_numpy(one).to(self.device) for one in maybe
+        )
+        probe = torch.from_numpy(found.probe).to(self.device)
+        positions = torch.from_numpy(found.positions)
+        return self.knowing(Instrument(probe, positions, flux, background))
 
     def brightened(self, gain: float) -> "Problem":
         """The same problem with so many times the photons in the beam."""
         if gain == 1:
             return self
-        probe, factor = self.probe * math.sqrt(gain), math.sqrt(gain)
-        experiment = Experiment(probe.cpu(), self.positions).to(self.device)
-        return replace(self, probe=probe, scale=self.scale * factor, experiment=experiment)
+        factor = math.sqrt(gain)
+        brighter = replace(self.instrument, probe=factor * self.probe)
+        return replace(self.knowing(brighter), scale=self.scale * factor)
 
     def flat(self) -> Tensor:
         """An empty object, complex ``(H, W)``."""
@@ -112,9 +153,42 @@ class Problem:
 
     def solver(self, recipe: Recipe) -> Solver:
         """The physics solver at full resolution."""
-        cutoff = recipe.cutoff or 1 / max(width(self.probe), 2.0)
+        cutoff = fine_cutoff(self.probe, recipe)
         experiment = self.experiment if self.fitted is None else self.experiment.of(self.fitted)
         return Solver(experiment, self.amplitude, self.shape, recipe, cutoff, self.fitted)
+
+    def joint_solver(self, recipe: Recipe) -> JointSolver:
+        """The solver that finds the free parts of the instrument, too, at full resolution."""
+        return JointSolver(
+            self.instrument,
+            self.amplitude,
+            self.shape,
+            recipe,
+            self.freedom,
+            fine_cutoff(self.probe, recipe),
+            self.fitted,
+            home=self.home,
+        )
+
+    def joint_start(
+        self, iterations: int, recipe: Recipe, tick: Tick | None = None
+    ) -> tuple[Tensor, "Problem"]:
+        """:meth:`start` that finds the free parts of the instrument, too."""
+        if self.scan.patch_size % 4:
+            solver = self.joint_solver(recipe)
+            obj = solver.run(self.flat(), iterations, wait=FIRST_LOOK, on_iteration=tick)
+            return obj, self.knowing(solver.instrument)
+        obj, instrument = coarse_joint_solution(
+            self.instrument,
+            self.amplitude,
+            self.shape,
+            iterations,
+            recipe,
+            self.freedom,
+            take=self.fitted,
+            on_iteration=tick,
+        )
+        return obj, self.knowing(instrument)
 
     def start(self, iterations: int, recipe: Recipe, tick: Tick | None = None) -> Tensor:
         """A first object from the half-resolution solver, complex ``(H, W)``."""
@@ -138,6 +212,8 @@ class Problem:
             stages=tuple(stages),
             probe=self.probe.cpu().numpy(),
             positions=self.positions.numpy(),
+            flux=_as_array(self.instrument.flux),
+            background=_as_array(self.instrument.background),
             truth=self._truth_on_canvas(),
             truth_is_known=self.scan.truth_is_known,
             pixel_size_m=self.scan.pixel_size_m,
@@ -164,13 +240,22 @@ class Problem:
         return canvas
 
 
-def pose(scan: Scan, device: torch.device, holdout_fraction: float = 0.0) -> Problem:
+def pose(
+    scan: Scan,
+    device: torch.device,
+    holdout_fraction: float = 0.0,
+    freedom: Freedom = KNOWN,
+    modes: int = 1,
+) -> Problem:
     """Lay a scan out on a canvas just large enough for all its patches.
 
     Args:
         scan: as read.
         device: where to compute.
         holdout_fraction: share of the patterns that are never fitted.
+        freedom: what of probe and positions is found together with the object; positions
+            that may move get room to.
+        modes: of the probe, at least; those that the scan lacks are added.
 
     Raises:
         DataError: when the positions span an absurd area.
@@ -182,9 +267,10 @@ def pose(scan: Scan, device: torch.device, holdout_fraction: float = 0.0) -> Pro
             f"{scan.label}: a position is {np.abs(scan.positions).max():.3g} pixels away; "
             "positions must be in pixels of the object."
         )
-    offset = np.floor(scan.positions.min(0)).astype(np.int64) - size // 2 - _MARGIN
+    margin = _MARGIN + (math.ceil(freedom.max_shift) if freedom.positions else 0)
+    offset = np.floor(scan.positions.min(0)).astype(np.int64) - size // 2 - margin
     positions = scan.positions - offset
-    sides = positions.max(0) + size / 2 + _MARGIN
+    sides = positions.max(0) + size / 2 + margin
     if np.prod(sides) > _LARGEST_CANVAS:
         raise DataError(
             f"{scan.label}: the positions span {sides[0]:.3g} x {sides[1]:.3g} object pixels, "
@@ -192,18 +278,22 @@ def pose(scan: Scan, device: torch.device, holdout_fraction: float = 0.0) -> Pro
         )
     height, width_ = (int(-(-side // STRIDE) * STRIDE) for side in np.ceil(sides))
     probe, scale = _in_photons(scan)
-    on_canvas = torch.from_numpy(positions)
+    instrument = Instrument(add_modes(probe, modes).to(device), torch.from_numpy(positions))
     problem = Problem(
         scan=scan,
-        probe=probe.to(device),
-        positions=on_canvas,
+        instrument=instrument,
         shape=(height, width_),
         offset=offset,
         scale=scale,
-        experiment=Experiment(probe, on_canvas).to(device),
+        experiment=instrument.experiment(),
         amplitude=torch.from_numpy(scan.amplitude).to(device),
+        freedom=freedom,
     )
     return problem.holding_out(_judges(problem, holdout_fraction))
+
+
+def _as_array(values: Tensor | None) -> NDArray[np.float32] | None:
+    return None if values is None else values.cpu().numpy()
 
 
 def _in_photons(scan: Scan, fitted: Tensor | None = None) -> tuple[Tensor, float]:

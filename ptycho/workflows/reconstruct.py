@@ -60,8 +60,11 @@ def reconstruct_with(
     run, device = session.run, session.device
     how = lift_recipe or build.make_recipe(run.solver)
     if lifted is None:
-        lifted = stages.timed(device, lambda: stages.lift(problem, run.model, how, session.bars))
-    first, lift_seconds = lifted
+        (problem, first), lift_seconds = stages.timed(
+            device, lambda: stages.begin(problem, run.model, how, session.bars)
+        )
+    else:
+        first, lift_seconds = lifted
     problem = problem.brightened(gain)
     batch = session.execution.inference_batch_size
     corrected, network_seconds = stages.timed(
@@ -71,18 +74,30 @@ def reconstruct_with(
         stages.as_stage("lift", first.obj, lift_seconds),
         stages.as_stage(NETWORK, corrected, network_seconds),
     ]
-    return problem.reconstruction([*steps, *finish(session, problem, corrected)])
+    return finish(session, problem, steps, corrected)
 
 
-def finish(session: Session, problem: Problem, obj: Tensor) -> list[Stage]:
-    """The refined object as a stage; nothing when the settings ask for no refinement."""
-    run = session.run
-    if not run.refine.iterations:
-        return []
-    recipe = build.make_recipe(run.solver)
-    work = lambda: stages.refine(problem, obj, run.refine, recipe, session.bars)  # noqa: E731
-    refined, seconds = stages.timed(session.device, work)
-    return [stages.as_stage("refined", refined, seconds)]
+def finish(session: Session, problem: Problem, steps: list[Stage], obj: Tensor) -> Reconstruction:
+    """Refine the last object, unless the settings ask for no refinement, and put all together.
+
+    Args:
+        session: settings and progress.
+        problem: the scan.
+        steps: how the object came about.
+        obj: complex ``(H, W)``.
+    """
+    how, recipe = session.run.refine, build.make_recipe(session.run.solver)
+    if not (how.iterations or how.poisson_iterations):
+        return problem.reconstruction(steps)
+    effort = 0, how.iterations, how.poisson_iterations
+
+    def work() -> tuple[Problem, Tensor]:
+        if problem.freedom.any:
+            return stages.solve_jointly(problem, effort, recipe, session.bars, "refine", obj)
+        return problem, stages.refine(problem, obj, how, recipe, session.bars)
+
+    (problem, refined), seconds = stages.timed(session.device, work)
+    return problem.reconstruction([*steps, stages.as_stage("refined", refined, seconds)])
 
 
 def network_on(network: nn.Module, device: torch.device) -> nn.Module:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ from ptycho.report.console import console, progress, put_away
 from ptycho.report.environment import environment
 from ptycho.report.figures import save_picture
 from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
+from ptycho.report.instrument import describe, instrument_figures, save_instrument
 from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
 from ptycho.report.table import stage_table, worse_than_its_lift
+from ptycho.workflows.build import make_freedom
 from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
 
 TERMINATED = 143
@@ -67,7 +69,14 @@ class Session:
         """A scan laid out on this run's device, some patterns held out as the settings say."""
         if self.run.model.probe_mask:
             scan = with_masked_probe(scan)
-        problem = pose(scan, self.device, self.run.data.holdout_fraction)
+        instrument = self.run.instrument
+        problem = pose(
+            scan,
+            self.device,
+            self.run.data.holdout_fraction,
+            make_freedom(instrument),
+            instrument.probe_modes or 1,
+        )
         _refuse_to_halve(self.run.uncertainty.method, problem)
         return problem
 
@@ -102,17 +111,30 @@ class Session:
         """Score a reconstruction, write its arrays and its picture, print its table."""
         put_away(self.bars)
         _refuse_nonsense(reconstruction)
+        problem = problem.found_in(reconstruction)
         figures = score(reconstruction, problem.experiment, problem.amplitude)
         write_reconstruction(self.path(f"{prefix}reconstruction.npz"), reconstruction)
         save_picture(reconstruction, figures, self.path(f"{prefix}reconstruction.png"))
         self.metrics[f"{prefix}stages"] = figures
         self.terminal.print(stage_table(figures))
+        self._report_instrument(problem, reconstruction, prefix)
         warning = worse_than_its_lift(figures)
         if warning:
             self.terminal.print(warning, style="yellow")
         if self.dashboard is not None:
             self.dashboard.log_metrics(_flat_names(figures, prefix))
         return figures
+
+    def _report_instrument(self, problem: Problem, found: Reconstruction, prefix: str) -> None:
+        if problem.home is None or not problem.freedom.any:
+            return
+        home = problem.home
+        came = replace(found, probe=home.probe.cpu().numpy(), positions=home.positions.numpy())
+        figures = instrument_figures(came, found)
+        self.metrics[f"{prefix}instrument"] = figures
+        said = describe(figures)
+        save_instrument(came, found, said, self.path(f"{prefix}instrument.png"))
+        self.terminal.print(f"instrument: {said}", markup=False)
 
     def finish(self) -> None:
         """Write the last files and say where everything is."""

@@ -1,5 +1,7 @@
 """``task=solve``: the physics alone."""
 
+from torch import Tensor
+
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.report.metrics import Figures
 from ptycho.workflows import build, stages, uncertainty
@@ -19,7 +21,12 @@ def solve_alone(session: Session, problem: Problem) -> Reconstruction:
     """Solve from a flat object."""
     solver = session.run.solver
     recipe = build.make_recipe(solver)
-    obj, seconds = stages.timed(
-        session.device, lambda: stages.solve(problem, solver, recipe, session.bars)
-    )
+    effort = solver.coarse_iterations, solver.iterations, solver.poisson_iterations
+
+    def work() -> tuple[Problem, Tensor]:
+        if problem.freedom.any:
+            return stages.solve_jointly(problem, effort, recipe, session.bars, "solve")
+        return problem, stages.solve(problem, solver, recipe, session.bars)
+
+    (problem, obj), seconds = stages.timed(session.device, work)
     return problem.reconstruction([stages.as_stage("solver", obj, seconds)])

@@ -47,6 +47,52 @@ def lift(
     return Lifted(obj, pull, solver.illumination / solver.illumination.max())
 
 
+def begin(
+    problem: Problem, model: ModelConfig, recipe: Recipe, bars: Progress, name: str = "lift"
+) -> tuple[Problem, Lifted]:
+    """:func:`lift` that also finds the free parts of the instrument, as well as it can."""
+    if not problem.freedom.any:
+        return problem, lift(problem, model, recipe, bars, name)
+    effort = model.lift_coarse_iterations, model.lift_iterations, 0
+    problem, obj = solve_jointly(problem, effort, recipe, bars, name)
+    with torch.no_grad():
+        solver = problem.solver(recipe)
+        pull, _ = solver.back_projection(obj)
+    return problem, Lifted(obj, pull, solver.illumination / solver.illumination.max())
+
+
+@torch.no_grad()
+def solve_jointly(
+    problem: Problem,
+    effort: tuple[int, int, int],
+    recipe: Recipe,
+    bars: Progress,
+    name: str,
+    obj: Tensor | None = None,
+) -> tuple[Problem, Tensor]:
+    """Object and free parts of the instrument, by the physics alone.
+
+    Args:
+        problem: what to solve.
+        effort: coarse, full and Poisson iterations.
+        recipe: how to step.
+        bars: to show it.
+        name: to show.
+        obj: where to start, without coarse iterations; None: from a flat object.
+
+    Returns:
+        The problem with what was found of the instrument, and the object.
+    """
+    coarse, full, poisson = effort
+    with ticking(bars, name, (coarse if obj is None else 0) + full + poisson) as tick:
+        if obj is None:
+            obj, problem = problem.joint_start(coarse, recipe, tick)
+        solver = problem.joint_solver(recipe)
+        obj = solver.run(obj, full, on_iteration=tick)
+        obj = solver.run(obj, poisson, poisson=True, on_iteration=tick)
+    return problem.knowing(solver.instrument), obj
+
+
 @torch.no_grad()
 def correct(
     problem: Problem, network: Network, lifted: Lifted, tile: tuple[int, int], batch_size: int

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from torch import nn
+from torch import Tensor, nn
 
 from ptycho.config import legacy
 from ptycho.config.choices import LoggerBackend, Task
@@ -22,7 +22,7 @@ from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
-from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
+from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, Recalibrate, RunProgress
 from ptycho.training.module import ObjectTraining
 from ptycho.training.patch_module import PatchTraining
 from ptycho.training.schedules import adamw, schedule
@@ -30,6 +30,7 @@ from ptycho.workflows import build, lessons, stages, uncertainty
 from ptycho.workflows.lessons import Lesson, tiles
 from ptycho.workflows.loggers import make_loggers
 from ptycho.workflows.problem import Problem, with_curves
+from ptycho.workflows.recalibration import Recalibration
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
 from ptycho.workflows.session import TERMINATED, Session
 
@@ -49,8 +50,10 @@ def train(session: Session) -> dict[str, Figures]:
     if session.first:
         session.describe(problem)
     recipe = build.make_recipe(run.solver)
-    work = lambda: stages.lift(problem, run.model, recipe, session.bars)  # noqa: E731
-    lifted, lift_seconds = stages.timed(session.device, work)
+    start, bars = problem, session.bars
+    (problem, lifted), lift_seconds = stages.timed(
+        session.device, lambda: stages.begin(start, run.model, recipe, bars)
+    )
     network = network_on(build.make_network(run.model), session.device)
     label = lessons.label(session, problem)
     cut = tiles(problem, lifted, run.trainer.batch_size, label)
@@ -58,7 +61,7 @@ def train(session: Session) -> dict[str, Figures]:
     history = fit(session, problem, network, cut, lifted, further)
     if not session.first:
         return {}
-    gain = history.gain
+    gain, problem = history.gain, problem.knowing(history.instrument)
     seen: dict[str, list[int]] = {lesson.sha256: [] for lesson in further}
     save_network(session, problem.brightened(gain), network, cut.tile, gain, also_seen=seen)
     again = partial(reconstruct_with, network=network, tile=cut.tile, gain=gain)
@@ -92,11 +95,18 @@ def train_again(session: Session, problem: Problem) -> Reconstruction:
     alone.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.seed)
     recipe = build.make_recipe(run.solver)
-    lifted = stages.lift(problem, run.model, recipe, alone.bars)
+    problem, lifted = stages.begin(problem, run.model, recipe, alone.bars)
     network = network_on(build.make_network(run.model), alone.device)
     cut = tiles(problem, lifted, run.trainer.batch_size, lessons.label(alone, problem))
-    gain = fit(alone, problem, network, cut, lifted, lessons.further(alone, recipe)).gain
-    return reconstruct_with(alone, problem, network, cut.tile, lifted=(lifted, 0.0), gain=gain)
+    history = fit(alone, problem, network, cut, lifted, lessons.further(alone, recipe))
+    return reconstruct_with(
+        alone,
+        problem.knowing(history.instrument),
+        network,
+        cut.tile,
+        lifted=(lifted, 0.0),
+        gain=history.gain,
+    )
 
 
 def fit(
@@ -119,8 +129,14 @@ def fit(
         further=[lesson.experiment for lesson in further],
         label_weights=(run.trainer.realspace_weight, run.trainer.realspace_mae_weight),
     )
-    save = _picture(session, problem, module, lifted, cut.tile)
-    history = teach(session, module, cut, save, [lesson.cut for lesson in further])
+    batch = session.execution.inference_batch_size
+
+    def predict() -> Tensor:
+        return stages.correct(problem, module.correct, lifted, cut.tile, batch)
+
+    again = Recalibration(session, problem, predict) if problem.freedom.any else None
+    more = [lesson.cut for lesson in further]
+    history = teach(session, problem, module, cut, predict, more=more, again=again)
     if module.brightness is not None:
         history.gain = module.brightness.gain
     return history
@@ -128,28 +144,34 @@ def fit(
 
 def teach(
     session: Session,
+    problem: Problem,
     module: ObjectTraining | PatchTraining,
     batches: TileDataset | PatchDataset,
-    save: Callable[[int], None],
+    predict: Callable[[], Tensor],
+    *,
     more: Sequence[TileDataset] = (),
+    again: Recalibration | None = None,
 ) -> History:
     """Let Lightning train; the module is left on the device with its best weights.
 
     Args:
         session: settings and progress.
+        problem: the scan that is reconstructed.
         module: what is trained.
         batches: what it is trained on.
-        save: writes a picture of an epoch.
+        predict: the present object, complex ``(H, W)``.
         more: tiles of further scans.
+        again: moves what is free of the instrument.
     """
     run, execution = session.run, session.execution
     board = session.dashboard
     history = History(board.log_metrics if board is not None else None)
     checkpoints = _checkpoints(session)
+    watchers = _callbacks(session, _picture(session, problem, predict), again)
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
-        callbacks=[history, *_callbacks(session, save), *checkpoints],
+        callbacks=[history, *watchers, *checkpoints],
         logger=loggers,
         default_root_dir=session.folder,
         enable_checkpointing=bool(checkpoints),
@@ -172,6 +194,7 @@ def teach(
     if checkpoints and checkpoints[0].best_model_path:
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
+    history.instrument = None if again is None else again.problem.instrument
     return history
 
 
@@ -198,7 +221,9 @@ def make_optimiser(session: Session) -> Callable[[ObjectTraining | PatchTraining
     return make
 
 
-def _callbacks(session: Session, save: Callable[[int], None]) -> list[Callback]:
+def _callbacks(
+    session: Session, save: Callable[[int], None], again: Recalibration | None
+) -> list[Callback]:
     execution = session.execution
     chosen: list[Callback] = []
     if execution.enable_progress_bar:
@@ -210,6 +235,8 @@ def _callbacks(session: Session, save: Callable[[int], None]) -> list[Callback]:
         chosen.append(EarlyStopping(LOSS, patience=execution.early_stop_patience, mode="min"))
     if execution.recon_log_every_n_epochs is not None:
         chosen.append(PictureEvery(execution.recon_log_every_n_epochs, save))
+    if again is not None:
+        chosen.append(Recalibrate(again.every, again))
     return chosen
 
 
@@ -240,19 +267,12 @@ def _load_best(module: ObjectTraining | PatchTraining, path: Path) -> None:
 
 
 def _picture(
-    session: Session,
-    problem: Problem,
-    module: ObjectTraining,
-    lifted: Lifted,
-    tile: tuple[int, int],
+    session: Session, problem: Problem, predict: Callable[[], Tensor]
 ) -> Callable[[int], None]:
-    batch = session.execution.inference_batch_size
-
     def save(epoch: int) -> None:
-        obj = stages.correct(problem, module.correct, lifted, tile, batch)
-        path = session.path(f"epochs/epoch_{epoch:04d}.png")
         inside = problem.reconstruction([]).scanned
-        save_object_png(obj.cpu().numpy()[inside], path)
+        path = session.path(f"epochs/epoch_{epoch:04d}.png")
+        save_object_png(predict().cpu().numpy()[inside], path)
 
     return save
 

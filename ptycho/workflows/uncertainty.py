@@ -74,6 +74,7 @@ def report(
     if settings.method == UncertaintyMethod.none:
         return session.report(problem, found, prefix)
     began = time.perf_counter()
+    problem = problem.found_in(found)
     try:
         told = estimate(session, problem, found, again)
     except (KeyboardInterrupt, SystemExit, UserError):

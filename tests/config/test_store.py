@@ -65,7 +65,8 @@ def written(folder: Path, **files: str) -> Path:
 
 def test_the_groups_are_those_the_documents_name():
     assert {group for group, _ in OPTIONS} == {
-        "data", "model", "trainer", "execution", "experiment", "logger", "paths", "debug",
+        "data", "model", "instrument", "trainer", "execution", "experiment", "logger", "paths",
+        "debug",
     }  # fmt: skip
     assert {option for group, option in OPTIONS if group == "trainer"} == {
         "auto", "cpu", "gpu", "mps", "ddp", "smoke",

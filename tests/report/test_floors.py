@@ -14,7 +14,6 @@ from torch import nn
 
 from ptycho.data.reconstruction import Complex, Stage
 from ptycho.nn.object_net import ObjectNet
-from ptycho.physics.forward import Experiment
 from ptycho.physics.solver import Recipe
 from ptycho.report.frames import judge, measured_frames
 from ptycho.report.metrics import FLAT, NOISE, Figures, compare, frame_figures, score
@@ -89,11 +88,11 @@ def displaced(problem: Problem) -> torch.Tensor:
 def solved(problem: Problem, kept: np.ndarray) -> Complex:
     """What the solver makes of some of the patterns."""
     which = torch.from_numpy(kept)
-    positions = problem.positions[which]
+    seen = replace(problem.instrument, positions=problem.positions[which])
     part = replace(
         problem,
-        positions=positions,
-        experiment=Experiment(problem.probe, positions),
+        instrument=seen,
+        experiment=seen.experiment(),
         amplitude=problem.amplitude[which],
     )
     solver = part.solver(Recipe())

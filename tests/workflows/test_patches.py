@@ -229,7 +229,7 @@ def stitched(folder: Path, scan: Scan | None = None, **changes: Any) -> torch.Te
         network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
         with torch.no_grad():
             network.generator.head.weight.normal_(std=0.1)
-        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
         return patches.stitch_patches(run, problem, patches.predictor(problem, network, first))
 
 
@@ -250,7 +250,7 @@ def test_an_untrained_network_stitches_what_was_lifted(tmp_path: Path) -> None:
     with session_of(run, tmp_path) as opened:
         problem = opened.pose(tiny_scan())
         network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
-        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
         assert first is not None
         found = patches.stitch_patches(run, problem, patches.predictor(problem, network, first))
     torch.testing.assert_close(found, first.obj, rtol=1e-3, atol=1e-3)
@@ -284,7 +284,7 @@ def test_phases_of_patches_are_synchronised(tmp_path: Path) -> None:
     with session_of(run, tmp_path) as opened:
         problem = opened.pose(tiny_scan())
         network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
-        first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
         predict = patches.predictor(problem, network, first)
         turn = torch.polar(torch.ones(64), 6 * torch.rand(64))
 
