@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptycho.physics.forward import Experiment
+from benchmarks.methods import FOUND
+from ptycho.physics.instrument import Instrument
 from ptycho.report.frames import misfit
 from ptycho.report.metrics import compare, noise_floor
 from ptycho.workflows.problem import Problem
@@ -94,10 +95,18 @@ class Judge:
         problem: the scan on its canvas.
         probe_is_known: whether the scan's probe is right; without it, and where the truth is
             known, objects are not held against the patterns.
+        true_positions: ``(n, 2)`` in pixels of the scan, where the scan's own are wrong.
     """
 
-    def __init__(self, problem: Problem, probe_is_known: bool) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        probe_is_known: bool,
+        *,
+        true_positions: NDArray[np.float64] | None = None,
+    ) -> None:
         self.problem = problem
+        self.true_positions = true_positions
         frame = problem.reconstruction([])
         self.scanned = frame.scanned
         known = frame.truth_is_known and frame.truth is not None
@@ -105,16 +114,23 @@ class Judge:
         self.probe_is_known = probe_is_known
         self.by_patterns = self.truth is None and probe_is_known
 
-    def score(self, obj: Complex) -> Figures:
-        """Figures of an object ``(H, W)`` on the canvas."""
+    def score(self, obj: Complex, instrument: Instrument | None = None) -> Figures:
+        """Figures of an object ``(H, W)`` on the canvas, and of what was found with it.
+
+        Args:
+            obj: on the canvas.
+            instrument: probe and positions, where they were not taken for granted.
+        """
         figures: Figures = {}
+        known = instrument or self.problem.instrument
         if self.truth is not None:
             figures |= compare(obj[self.scanned], self.truth, self.problem.scan.pixel_size_m)
         if self.by_patterns:
-            experiment: Experiment = self.problem.experiment
             figures["R"], figures["C"] = misfit(
-                experiment, torch.from_numpy(obj), self.problem.amplitude
+                known.experiment(), torch.from_numpy(obj), self.problem.amplitude
             )
+        if self.true_positions is not None:
+            figures |= position_errors(known.positions.numpy(), self.true_positions)
         return figures
 
     @cached_property
@@ -142,6 +158,20 @@ class Judge:
         return canvas
 
 
+def position_errors(found: NDArray[np.float64], true: NDArray[np.float64]) -> Figures:
+    """How far positions ``(n, 2)`` are from the true ones; a shift of all does not count.
+
+    Returns:
+        ``position_px``, the median distance, and ``scale_percent``, by how much distances are
+        too long along the worse axis.
+    """
+    away, now = true - true.mean(0), found - found.mean(0)
+    distance = np.hypot(*(now - away).T)
+    matrix, *_ = np.linalg.lstsq(away, now, rcond=None)
+    scale = 100 * np.abs(np.diag(matrix) - 1).max()
+    return {"position_px": float(np.median(distance)), "scale_percent": float(scale)}
+
+
 def score_snapshots(folder: Path, judge: Judge) -> tuple[Point, ...]:
     """Score all snapshots of a folder, in order of time; on all cores, as nothing is measured."""
 
@@ -149,11 +179,21 @@ def score_snapshots(folder: Path, judge: Judge) -> tuple[Point, ...]:
         with np.load(path) as file:
             obj = judge.on_canvas(file["obj"], file["origin"])
             seconds = float(file["cpu"]), float(file["wall"]), float(file["iteration"])
-        return Point(*seconds, judge.score(obj))
+        return Point(*seconds, judge.score(obj, _found_with(path, judge)))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         points = list(pool.map(scored, _snapshots(folder)))
     return tuple(sorted(points, key=lambda point: point.cpu))
+
+
+def _found_with(snapshot: Path, judge: Judge) -> Instrument | None:
+    """Probe and positions that were found with an object; None where they were not asked for."""
+    path = snapshot.with_name(snapshot.name.replace("snapshot_", FOUND))
+    if not path.is_file():
+        return None
+    with np.load(path) as file:
+        positions = torch.from_numpy(file["positions"] - judge.problem.offset)
+        return Instrument(torch.from_numpy(file["probe"]), positions)
 
 
 def last_object(folder: Path, judge: Judge) -> Complex:

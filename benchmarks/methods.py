@@ -1,6 +1,7 @@
 """Our own methods, measured as the peers are: one process, one thread, snapshots.
 
     python -m benchmarks.methods {solver,network} --scan SCAN.npz --out FOLDER [--epochs N]
+                                 [--instrument NAME] [--modes-given N]
 
 See :mod:`benchmarks.peers.protocol` for what is written and what the clock counts.
 """
@@ -9,7 +10,9 @@ import argparse
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers import protocol
 from ptycho.config.choices import Accelerator
-from ptycho.config.config import RunConfig
+from ptycho.config.config import InstrumentConfig, RunConfig
 from ptycho.data.npz import read_npz
 from ptycho.data.tiles import TileDataset
 from ptycho.report.console import console, progress
@@ -26,6 +29,7 @@ from ptycho.workflows.factory import execution_config
 from ptycho.workflows.lessons import Lesson
 from ptycho.workflows.lessons import tiles as cut
 from ptycho.workflows.problem import Problem, pose
+from ptycho.workflows.recalibration import Recalibration
 
 PATHS = (
     *((coarse, 0, 0) for coarse in (1, 2, 3, 4, 6, 8)),
@@ -37,7 +41,29 @@ PATHS = (
 """Coarse, full and Poisson iterations of the solver's runs, each from a flat start."""
 
 NETWORK, REFINED = "network", "network_refined"
+FOUND = "found_"
+"""Begins the names of files with ``probe`` and ``positions``, where these were found, too."""
 EPOCHS = 20
+
+
+JOINT_PATHS = (
+    *((coarse, 0, 0) for coarse in (1, 2, 3, 4, 6, 8, 12)),
+    *((8, full, 0) for full in (1, 2, 5)),
+    *((8, 5, poisson) for poisson in (2, 5, 10)),
+    (12, 13, 12),
+    (12, 17, 24),
+    (12, 33, 48),
+)
+"""The same where the instrument is found, too, which takes longer."""
+
+INSTRUMENTS: dict[str, dict[str, Any]] = {
+    "known": {},
+    "probe": {"probe_trainable": True},
+    "two_modes": {"probe_trainable": True, "probe_modes": 2},
+    "positions": {"positions_trainable": True},
+    "measured": {"probe_trainable": True, "probe_modes": 2, "positions_trainable": True},
+}
+"""Settings ``instrument.*``."""
 
 
 @torch.no_grad()
@@ -47,16 +73,21 @@ def solve(problem: Problem, out: Path) -> None:
     A run that was cut into pieces would lose its momentum at every cut.
     """
     recipe = build.make_recipe(RunConfig().solver)
+    bars = progress(False, console(quiet=True))
     out.mkdir(parents=True)
-    for number, (coarse, full, poisson) in enumerate(PATHS):
-        clock = protocol.Clock()
-        obj = problem.start(coarse, recipe)
-        if full or poisson:
-            solver = problem.solver(recipe)
-            obj = solver.run(obj, full)
-            obj = solver.run(obj, poisson, poisson=True)
+    for number, path in enumerate(JOINT_PATHS if problem.freedom.any else PATHS):
+        coarse, full, poisson = path
+        clock, found = protocol.Clock(), problem
+        if problem.freedom.any:
+            found, obj = stages.solve_jointly(problem, path, recipe, bars, "solve")
+        else:
+            obj = problem.start(coarse, recipe)
+            if full or poisson:
+                solver = problem.solver(recipe)
+                obj = solver.run(obj, full)
+                obj = solver.run(obj, poisson, poisson=True)
         clock.pause()
-        _save(problem, out, number, obj, clock.cpu, clock.wall, coarse + full + poisson)
+        _save(found, out, number, obj, clock.cpu, clock.wall, sum(path))
 
 
 def train(problem: Problem, out: Path, epochs: int) -> None:
@@ -76,27 +107,36 @@ def train(problem: Problem, out: Path, epochs: int) -> None:
 
     at_once = run.execution.inference_batch_size
     clock = protocol.Clock()
-    lifted = stages.lift(problem, run.model, recipe, bars)
+    problem, lifted = stages.begin(problem, run.model, recipe, bars)
     tiles = cut(problem, lifted, run.trainer.batch_size)
+    effort = 0, run.refine.iterations, run.refine.poisson_iterations
+
+    def predict() -> Tensor:
+        return stages.correct(problem, network, lifted, tiles.tile, at_once)
+
+    again = Recalibration(run, problem, predict) if problem.freedom.any else None
 
     def snapshot(epoch: int) -> None:
         clock.pause()
         if epoch in snapshots(epochs):
             number = snapshots(epochs).index(epoch)
             ending = protocol.Clock()
-            obj = stages.correct(problem, network, lifted, tiles.tile, at_once)
+            obj, now = predict(), problem if again is None else again.problem
             ending.pause()
             seconds = clock.cpu + ending.cpu, clock.wall + ending.wall
-            _save(problem, folders[NETWORK], number, obj, *seconds, epoch)
+            _save(now, folders[NETWORK], number, obj, *seconds, epoch)
             ending.resume()
-            obj = stages.refine(problem, obj, run.refine, recipe, bars)
+            if again is None:
+                obj = stages.refine(problem, obj, run.refine, recipe, bars)
+            else:
+                now, obj = stages.solve_jointly(now, effort, recipe, bars, "refine", obj)
             ending.pause()
             seconds = clock.cpu + ending.cpu, clock.wall + ending.wall
-            _save(problem, folders[REFINED], number, obj, *seconds, epoch)
+            _save(now, folders[REFINED], number, obj, *seconds, epoch)
         clock.resume()
 
     snapshot(0)
-    fit(tiles, snapshot)
+    fit(tiles, snapshot, again)
 
 
 def settings(epochs: int) -> RunConfig:
@@ -118,18 +158,18 @@ def snapshots(epochs: int) -> list[int]:
 
 def prepared(
     run: RunConfig, problem: Problem, network: nn.Module, further: Sequence[Lesson] = ()
-) -> Callable[[TileDataset, Callable[[int], None]], None]:
+) -> Callable[..., None]:
     """Lightning, as ``task=train`` sets it up, imported and ready before the clock starts.
 
     Returns:
-        A function that trains on tiles, and on those of further scans, and calls another after
-        every epoch.
+        A function that trains on tiles, and on those of further scans, calls another after
+        every epoch, and has the instrument moved by a third, if there is one.
     """
     import torch._dynamo  # noqa: F401  # optimisers would import it when they first step
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, Trainer
 
     from ptycho.data.module import ScanModule
-    from ptycho.training.callbacks import PictureEvery
+    from ptycho.training.callbacks import PictureEvery, Recalibrate
     from ptycho.training.module import ObjectTraining
     from ptycho.training.schedules import adamw, schedule
 
@@ -153,10 +193,18 @@ def prepared(
     )  # fmt: skip
     more = [lesson.cut for lesson in further]
 
-    def fit(tiles: TileDataset, after_epoch: Callable[[int], None]) -> None:
+    def fit(
+        tiles: TileDataset,
+        after_epoch: Callable[[int], None],
+        again: Recalibration | None = None,
+    ) -> None:
+        watchers: list[Callback] = [PictureEvery(1, after_epoch)]
+        if again is not None:
+            module.use(again.problem.experiment)
+            watchers.append(Recalibrate(again.every, again))
         Trainer(
             **build.trainer_arguments(run, execution),
-            callbacks=[PictureEvery(1, after_epoch)],
+            callbacks=watchers,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -171,6 +219,9 @@ def _save(
     problem: Problem, folder: Path, number: int, obj: Tensor, cpu: float, wall: float, i: int
 ) -> None:
     protocol.save(folder, number, obj.detach().numpy(), problem.offset, cpu, wall, i)
+    if problem.home is not None:
+        positions = problem.positions.numpy() + problem.offset
+        np.savez(folder / f"{FOUND}{number:03d}.npz", probe=problem.probe, positions=positions)
 
 
 def main() -> None:
@@ -181,11 +232,18 @@ def main() -> None:
     parser.add_argument("--scan", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--instrument", choices=INSTRUMENTS, default="known")
+    parser.add_argument("--modes-given", type=int, help="of the scan's probe; all by default")
+    parser.add_argument("--name", help="of the solver's folder")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    problem = pose(read_npz(options.scan), torch.device("cpu"))
+    instrument = InstrumentConfig(**INSTRUMENTS[options.instrument])
+    scan = read_npz(options.scan)
+    scan = replace(scan, probe=scan.probe[: options.modes_given])
+    freedom, modes = build.make_freedom(instrument), instrument.probe_modes or 1
+    problem = pose(scan, torch.device("cpu"), freedom=freedom, modes=modes)
     if options.method == "solver":
-        solve(problem, options.out / "solver")
+        solve(problem, options.out / (options.name or "solver"))
     else:
         train(problem, options.out, options.epochs)
     protocol.describe(options.out, ["ptycho", "torch", "numpy"], torch.get_num_threads())

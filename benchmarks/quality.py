@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import quality_report, scans, tasks
 from benchmarks.curves import Curve, Judge
 from ptycho.config.config import UserError
+from ptycho.physics.instrument import Freedom
 from ptycho.workflows.problem import pose
 
 FOLDER, QUICK_FOLDER = scans.OUTPUTS / "quality", scans.OUTPUTS / "quality_quick"
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     terminal = Console(soft_wrap=True)
     torch.set_num_threads(1)
     try:
-        known = {*scans.names(), *(f"{name}{scans.WRONG}" for name in scans.SIMULATED)}
+        known = {*scans.names(), *scans.twins()}
         _refuse_unknown("scan", options.scans, known)
         _refuse_unknown("method", options.methods, set(tasks.RUNNERS))
         found = measure(options, terminal)
@@ -61,8 +62,7 @@ def measure(options: argparse.Namespace, terminal: Console) -> list[Curve]:
             name = f"{task.scan}  {task.runner}"
             bars.update(bar, description=name)
             if task.scan not in judges:
-                scan = scans.load(task.scan, patterns=task.patterns)
-                judges = {task.scan: Judge(pose(scan, torch.device("cpu")), not task.fit_probe)}
+                judges = {task.scan: judge_of(task)}
 
             def note(text: str, name: str = name) -> None:
                 bars.update(bar, description=f"{name}  {text}")
@@ -74,6 +74,18 @@ def measure(options: argparse.Namespace, terminal: Console) -> list[Curve]:
             found += curves
             bars.advance(bar)
     return found
+
+
+def judge_of(task: tasks.Task) -> Judge:
+    """Who scores what is found on a scan."""
+    scan = scans.load(task.scan, patterns=task.patterns)
+    # room for positions that were found elsewhere
+    problem = pose(scan, torch.device("cpu"), freedom=Freedom(positions=True))
+    twin = task.scan in scans.twins()
+    if not task.scan.endswith(scans.WRONG_POSITIONS):
+        return Judge(problem, not twin)
+    original = scans.load(scans.original(task.scan), patterns=task.patterns)
+    return Judge(problem, False, true_positions=original.positions)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -18,11 +18,17 @@ from ptycho.report.metrics import phases
 
 _TITLES = {
     "solver": "our solver",
+    "measured": "our solver, probe, modes and positions found",
+    "one_mode": "our solver, one mode found",
+    "two_modes": "our solver, two modes found",
     methods.NETWORK: "our network",
     methods.REFINED: "our network, refined",
 } | {name: peer.title for name, peer in PEERS.items()}
 _STYLES = {
     "solver": ("#c1272d", "o", 2.4),
+    "measured": ("#7a0010", "h", 2.0),
+    "one_mode": ("#e08a1e", "s", 1.6),
+    "two_modes": ("#7a0010", "h", 2.0),
     methods.NETWORK: ("#e08a1e", "s", 1.6),
     methods.REFINED: ("#8c6d1f", "D", 1.6),
     "ptychi": ("#1f5fa8", "v", 1.6),

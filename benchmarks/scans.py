@@ -3,8 +3,9 @@
     python -m benchmarks.scans
 
 Four simulated scans of 2,025 sub-pixel positions (45 x 45, 6 pixels apart, 1 pixel of jitter)
-with the soft ring of a zone plate on 64 x 64 pixels. Any of them has a twin whose name ends in
-``_wrong_probe``: the same patterns, but the probe handed to the reconstruction is wrong. The
+with the soft ring of a zone plate on 64 x 64 pixels. Any of them has two twins with the same
+patterns: where the name ends in ``_wrong_probe``, the probe handed to the reconstruction is wrong,
+and where it ends in ``_wrong_positions``, the positions are. The
 measured scans are used where a folder ``shared/data`` lies beside the repository.
 """
 
@@ -38,7 +39,8 @@ SIMULATED: dict[str, dict[str, Any]] = {
     "natural_1e6": {"kind": "natural", "photons": 1e6},
     "dead_leaves_1e5": {"kind": "dead_leaves", "photons": 1e5},
 }
-WRONG = "_wrong_probe"
+WRONG, WRONG_POSITIONS = "_wrong_probe", "_wrong_positions"
+TWINS = WRONG, WRONG_POSITIONS
 MEASURED = {
     "siemens_star": "siemens_star_aps_n128.npz",
     "gold_balls": "gold_balls_als_n128.npz",
@@ -46,12 +48,26 @@ MEASURED = {
 TRUTH_IS_KNOWN = {"gold_balls"}  # a measured object and probe, their patterns simulated again
 
 RADIUS_ERROR, PUPIL_ERROR, TILT, NOISE = 1.25, 1.1, 0.25, 0.1
+SCATTER, SCALE_ERROR = 1.0, 0.01
 
 
 def names() -> list[str]:
     """Every scan that is measured on here; of the twins, that of the first scan only."""
     here = [name for name, file in MEASURED.items() if (SHARED / file).is_file()]
-    return [*SIMULATED, f"{next(iter(SIMULATED))}{WRONG}", *here]
+    first = next(iter(SIMULATED))
+    return [*SIMULATED, *(f"{first}{twin}" for twin in TWINS), *here]
+
+
+def twins() -> set[str]:
+    """Every twin that there can be."""
+    return {f"{name}{twin}" for name in SIMULATED for twin in TWINS}
+
+
+def original(name: str) -> str:
+    """The scan that a twin has its patterns from; any other name as it is."""
+    for twin in TWINS:
+        name = name.removesuffix(twin)
+    return name
 
 
 def load(name: str, *, patterns: int = PATTERNS, folder: Path = FOLDER) -> Scan:
@@ -64,7 +80,7 @@ def get(name: str, *, patterns: int = PATTERNS, folder: Path = FOLDER) -> Path:
     """The file of a scan, made if it is not there yet.
 
     Args:
-        name: one of :func:`names`, or a simulated one with ``_wrong_probe`` appended.
+        name: one of :func:`names` or :func:`twins`.
         patterns: of a simulated scan; whole rows are made.
         folder: where simulated scans are kept, as ``NAME-HASH.npz``. The hash covers the
             arguments and the source text of the simulator.
@@ -74,15 +90,19 @@ def get(name: str, *, patterns: int = PATTERNS, folder: Path = FOLDER) -> Path:
     """
     if name in MEASURED:
         return _measured(name)
-    base = name.removesuffix(WRONG)
-    if base not in SIMULATED:
+    base = original(name)
+    if name not in {*SIMULATED, *twins()}:
         raise UserError(f"There is no scan {name!r}; there are {', '.join(names())}.")
     arguments = COMMON | SIMULATED[base] | {"n_patterns": patterns}
     path = folder / f"{name}-{_hash(name, arguments)}.npz"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         scan = simulator.simulate(**arguments, label=name)
-        write_npz(path, scan if name == base else with_wrong_probe(scan))
+        if name.endswith(WRONG):
+            scan = with_wrong_probe(scan)
+        elif name.endswith(WRONG_POSITIONS):
+            scan = with_wrong_positions(scan)
+        write_npz(path, scan)
     return path
 
 
@@ -105,6 +125,17 @@ def with_wrong_probe(scan: Scan) -> Scan:
     return replace(scan, probe=wrong[None].astype(np.complex64))
 
 
+def with_wrong_positions(scan: Scan) -> Scan:
+    """The twin of a simulated scan: the same patterns, other positions at hand.
+
+    Each is off by white noise of a pixel along each axis, and all distances are 1 % too long.
+    """
+    scatter = np.random.default_rng(2).normal(0, SCATTER, scan.positions.shape)
+    centre = scan.positions.mean(0)
+    wrong = centre + (1 + SCALE_ERROR) * (scan.positions - centre) + scatter
+    return replace(scan, positions=wrong)
+
+
 def norm(field: NDArray[Any]) -> float:
     """Euclidean norm."""
     return float(np.linalg.norm(field))
@@ -122,6 +153,8 @@ def _hash(name: str, arguments: dict[str, Any]) -> str:
     if name.endswith(WRONG):
         constants = (RADIUS_ERROR, PUPIL_ERROR, TILT, NOISE)
         text += inspect.getsource(with_wrong_probe) + repr(constants)
+    if name.endswith(WRONG_POSITIONS):
+        text += inspect.getsource(with_wrong_positions) + repr((SCATTER, SCALE_ERROR))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -12,8 +12,24 @@ from typing import Any
 from benchmarks import methods, peers, processes, scans
 from benchmarks.curves import Curve, Judge, Point, last_object, score_snapshots
 
-OURS = {"solver": ("solver",), "network": (methods.NETWORK, methods.REFINED)}
+OURS = {
+    "solver": ("solver",),
+    "measured": ("measured",),
+    "one_mode": ("one_mode",),
+    "two_modes": ("two_modes",),
+    "network": (methods.NETWORK, methods.REFINED),
+}
 """Our processes, and the curves that each gives."""
+ON = {
+    "solver": set(scans.MEASURED),
+    "measured": {"siemens_star"},
+    "one_mode": {"gold_balls"},
+    "two_modes": {"gold_balls"},
+}
+"""Measured scans that each of our processes runs on; a network learns little from few patterns."""
+ONLY_MEASURED = {"measured", "one_mode", "two_modes"}
+GIVEN_ONE_MODE = {"one_mode", "two_modes"}
+"""Those that see the brightest mode of the scan's probe alone."""
 RUNNERS = (*OURS, *peers.PEERS)
 
 BUDGETS = {"chip_1e6": 80.0, f"chip_1e6{scans.WRONG}": 45.0, "siemens_star": 12.0}
@@ -48,6 +64,15 @@ class Task:
         return self.scan.endswith(scans.WRONG)
 
     @property
+    def instrument(self) -> str:
+        """What our methods find besides the object: one of :data:`methods.INSTRUMENTS`."""
+        if self.runner in ONLY_MEASURED:
+            return {"one_mode": "probe"}.get(self.runner, self.runner)
+        if self.scan.endswith(scans.WRONG_POSITIONS):
+            return "positions"
+        return "probe" if self.fit_probe else "known"
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """The curves that this process gives."""
         return OURS.get(self.runner, (self.runner,))
@@ -59,10 +84,12 @@ class Task:
 
     def settings(self) -> dict[str, Any]:
         """What the result depends on besides code and scan."""
-        if self.runner == "solver":
-            return {"paths": methods.PATHS}
-        if self.runner == "network":
-            return {"epochs": self.epochs}
+        if self.runner in OURS:
+            found = methods.INSTRUMENTS[self.instrument]
+            known = {f"instrument.{name}": value for name, value in found.items()}
+            if self.runner == "network":
+                return {"epochs": self.epochs, **known}
+            return {"paths": methods.JOINT_PATHS if known else methods.PATHS, **known}
         how = peers.PEERS[self.runner].settings(self.fit_probe)
         return {"budget": self.budget, "fit_probe": self.fit_probe, **how}
 
@@ -85,10 +112,14 @@ class Task:
             FailedError: it did not come to an end.
         """
         if self.runner in OURS:
+            method = "network" if self.runner == "network" else "solver"
             command = [
-                sys.executable, "-m", "benchmarks.methods", self.runner,
+                sys.executable, "-m", "benchmarks.methods", method, "--name", self.runner,
                 "--scan", str(self.file), "--out", str(folder), "--epochs", str(self.epochs),
+                "--instrument", self.instrument,
             ]  # fmt: skip
+            if self.runner in GIVEN_ONE_MODE:
+                command += ["--modes-given", "1"]
             processes.execute(command, folder, _LONGEST, watch)
         else:
             peer = peers.PEERS[self.runner]
@@ -110,7 +141,7 @@ def plan(
     for name in names:
         usual = QUICK_BUDGET if quick else BUDGETS.get(name, OTHER_BUDGET)
         for runner in runners:
-            if name in scans.MEASURED and not _runs_on_measured(name, runner):
+            if not _runs_on(name, runner):
                 continue
             yield Task(
                 name,
@@ -121,9 +152,13 @@ def plan(
             )
 
 
-def _runs_on_measured(name: str, runner: str) -> bool:
-    # the gold balls have two probe modes and a network learns little from 258 patterns
-    return runner == "solver" or (runner in peers.PEERS and name == "siemens_star")
+def _runs_on(name: str, runner: str) -> bool:
+    if name in scans.MEASURED:
+        # the others are set up for one mode here, and the gold balls have two
+        return name in ON.get(runner, set()) or (runner in peers.PEERS and name == "siemens_star")
+    if name.endswith(scans.WRONG_POSITIONS):
+        return runner in OURS and runner not in ONLY_MEASURED  # nor are they to find positions
+    return runner not in ONLY_MEASURED
 
 
 def curves(task: Task, judge: Judge, folder: Path, *, fresh: bool, note: Note) -> list[Curve]:

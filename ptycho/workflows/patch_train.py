@@ -94,7 +94,7 @@ def fit(
 
     free = problem.freedom.any
     # the groups stay where they are, and their positions with them
-    again = Recalibration(session, problem, present, positions=False) if free else None
+    again = Recalibration(run, problem, present, positions=False) if free else None
     history = teach(session, problem, module, batches, present, again=again)
     if module.brightness is not None:
         history.gain = module.brightness.gain

@@ -12,10 +12,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ptycho.config.config import RunConfig
 from ptycho.physics.forward import Experiment
 from ptycho.workflows import build
 from ptycho.workflows.problem import Problem
-from ptycho.workflows.session import Session
 
 FARTHEST = 2.0
 """Pixels that a position moves at most while a network trains: its tile stays as it was cut."""
@@ -28,7 +28,7 @@ class Recalibration:
     """Fits the free parts of the instrument to what the network says of the object.
 
     Args:
-        session: settings.
+        run: settings.
         problem: what is learnt from.
         predict: the network's present answer, complex ``(H, W)``.
         positions: whether they may move, if they are free at all.
@@ -40,7 +40,7 @@ class Recalibration:
 
     def __init__(
         self,
-        session: Session,
+        run: RunConfig,
         problem: Problem,
         predict: Callable[[], Tensor],
         *,
@@ -53,10 +53,10 @@ class Recalibration:
             max_shift=min(free.max_shift, FARTHEST),
         )
         self.problem, self._predict = problem, predict
-        recipe = build.make_recipe(session.run.solver)
+        recipe = build.make_recipe(run.solver)
         # from here, not from the scan's own positions, nothing may go far
         self._solver = replace(problem, freedom=near, home=None).joint_solver(recipe)
-        self.every = max(session.run.trainer.nepochs // _TIMES, 1)
+        self.every = max(run.trainer.nepochs // _TIMES, 1)
 
     @torch.no_grad()
     def __call__(self) -> Experiment:

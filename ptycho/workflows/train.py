@@ -134,7 +134,7 @@ def fit(
     def predict() -> Tensor:
         return stages.correct(problem, module.correct, lifted, cut.tile, batch)
 
-    again = Recalibration(session, problem, predict) if problem.freedom.any else None
+    again = Recalibration(run, problem, predict) if problem.freedom.any else None
     more = [lesson.cut for lesson in further]
     history = teach(session, problem, module, cut, predict, more=more, again=again)
     if module.brightness is not None:

@@ -19,7 +19,7 @@ def same(first: Scan, second: Scan, *fields: str) -> None:
         np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
 
 
-@pytest.mark.parametrize("name", [*scans.SIMULATED, "chip_1e6_wrong_probe"])
+@pytest.mark.parametrize("name", [*scans.SIMULATED, *(f"chip_1e6{twin}" for twin in scans.TWINS)])
 def test_the_same_name_means_the_same_bits(tmp_path, name):
     first = scans.get(name, patterns=FEW, folder=tmp_path / "a")
     second = scans.get(name, patterns=FEW, folder=tmp_path / "b")
@@ -56,6 +56,17 @@ def test_a_twin_differs_in_its_probe_alone(tmp_path):
     # the noise alone would leave 0.995
     overlap = np.abs(np.vdot(wrong.probe, right.probe)) / np.linalg.norm(right.probe) ** 2
     assert overlap < 0.95
+
+
+def test_the_other_twin_differs_in_its_positions_alone(tmp_path):
+    right = scans.load("chip_1e6", folder=tmp_path)
+    wrong = scans.load("chip_1e6_wrong_positions", folder=tmp_path)
+    same(right, wrong, "amplitude", "probe", "truth")
+    away = right.positions - right.positions.mean(0)
+    now = wrong.positions - wrong.positions.mean(0)
+    matrix, *_ = np.linalg.lstsq(away, now, rcond=None)
+    np.testing.assert_allclose(matrix, 1.01 * np.eye(2), atol=1e-3)
+    assert (now - away @ matrix).std() == pytest.approx(1, rel=0.05)
 
 
 def test_the_wrong_beam_is_as_wrong_as_it_says(tmp_path, monkeypatch):
