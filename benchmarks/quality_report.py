@@ -28,6 +28,7 @@ _FIGURES = {
     "phase_ssim": ("phase SSIM", 3),
     "amplitude_psnr": ("amplitude PSNR dB", 1),
     "frc_half_bit_px": ("FRC ½-bit px", 2),
+    "frc_area": ("FRC area", 3),
     "position_px": ("position error px", 3),
     "scale_percent": ("scale error %", 3),
     "R": ("R", 3),

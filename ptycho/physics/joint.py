@@ -57,8 +57,9 @@ class JointSolver:
         cutoff: frequency in cycles per pixel of *this* object.
         take: numbers ``(m,)`` of the patterns to fit; the others are only asked where they
             were taken.
-        spread: whether to ask for magnification and shear of the whole scan, too, where
-            positions are free and the probe is not.
+        coarse: whether this is a first look at half resolution: what no pattern can tell is not
+            pinned, since the rim of the detector is not there to follow, and magnification and
+            shear of the whole scan are not asked for.
         home: what the centre of the probe is pinned to, and where positions may not move far
             from; None: the instrument.
 
@@ -76,13 +77,14 @@ class JointSolver:
         cutoff: float,
         take: Tensor | None = None,
         *,
-        spread: bool = True,
+        coarse: bool = False,
         home: Instrument | None = None,
     ) -> None:
         self.instrument, self._home = instrument, home or instrument
         self.amplitude, self.shape, self.recipe = amplitude, shape, recipe
         # a free probe takes up most of a wrong spread, and its own errors look like one
-        self.freedom, self.spread = freedom, spread and freedom.positions and not freedom.probe
+        self.freedom, self._pinned = freedom, freedom.probe and not coarse
+        self.spread = freedom.positions and not (coarse or freedom.probe)
         everything = torch.arange(len(amplitude), device=amplitude.device)
         self._fitted = everything if take is None else take
         count = min(recipe.subsets, len(self._fitted))
@@ -138,7 +140,7 @@ class JointSolver:
             before = total
         obj, probe = pace.result
         self.instrument = replace(self.instrument, probe=probe)
-        return self._settle(obj)
+        return self._settle(obj) if self._pinned else obj
 
     def calibrate(self, obj: Tensor, iterations: int) -> None:
         """Move the instrument alone, an object being given.
@@ -227,11 +229,13 @@ class JointSolver:
         return transformed(obj, mapping, centre)
 
     def _settle(self, obj: Tensor) -> Tensor:
-        if not self.freedom.probe:
-            return obj
-        light = self.instrument.experiment(_BINS).illumination(self.shape)
-        found, self.instrument = settle(obj, self.instrument, light, self._home.probe)
+        found, self.instrument = _settled(obj, self.instrument, self._home.probe)
         return found
+
+
+def _settled(obj: Tensor, instrument: Instrument, home: Tensor) -> tuple[Tensor, Instrument]:
+    light = instrument.experiment(_BINS).illumination((obj.shape[0], obj.shape[1]))
+    return settle(obj, instrument, light, home)
 
 
 class _Pace:
@@ -319,8 +323,9 @@ def coarse_joint_solution(
         replace(freedom, max_shift=freedom.max_shift / 2),
         coarse_cutoff(probe, recipe),
         take,
-        spread=False,
+        coarse=True,
     )
     flat = torch.ones(small, dtype=probe.dtype, device=probe.device)
     found = solver.run(flat, iterations, wait=FIRST_LOOK, on_iteration=on_iteration)
-    return upsample(found), instrument.with_coarse(solver.instrument)
+    fine, known = upsample(found), instrument.with_coarse(solver.instrument)
+    return _settled(fine, known, probe) if freedom.probe else (fine, known)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ptycho.data.simulate import simulate, zone_plate_probe
+from ptycho.physics import joint
 from ptycho.physics.forward import Experiment
-from ptycho.physics.instrument import Freedom, Instrument, add_modes
+from ptycho.physics.instrument import Freedom, Instrument, add_modes, settle
 from ptycho.physics.joint import JointSolver, coarse_joint_solution, transformed
 from ptycho.physics.likelihood import amplitude_misfit, poisson_misfit
 from ptycho.physics.solver import Recipe, fine_cutoff
@@ -172,9 +173,7 @@ def test_patterns_held_out_only_say_where_they_were_taken(scan):
     recipe, freedom = Recipe(), Freedom(probe=True, positions=True)
     found = []
     for measured in (amplitude, other):
-        solver = JointSolver(
-            known, measured, truth.shape, recipe, freedom, 0.05, take, spread=False
-        )
+        solver = JointSolver(known, measured, truth.shape, recipe, freedom, 0.05, take, coarse=True)
         found.append((solver.run(torch.ones_like(truth), 4, wait=9), solver.instrument))
     torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=0)
     torch.testing.assert_close(found[0][1].probe, found[1][1].probe, rtol=0, atol=0)
@@ -199,3 +198,18 @@ def test_transformed_moves_points():
     found = transformed(obj, mapping, centre)
     assert found.abs().argmax() == 15 * 40 + 25
     torch.testing.assert_close(transformed(obj, torch.eye(2).double(), centre), obj)
+
+
+def test_a_coarse_start_pins_nothing_before_the_rim_is_back(scan, monkeypatch):
+    """Modes mixed and turned at half resolution would not fit the rim of the detector."""
+    known, truth, amplitude = scan
+    shapes = []
+
+    def spy(obj, instrument, light, reference):
+        shapes.append((tuple(obj.shape), instrument.probe.shape[-1]))
+        return settle(obj, instrument, light, reference)
+
+    monkeypatch.setattr(joint, "settle", spy)
+    two = replace(known, probe=add_modes(known.probe, 2))
+    coarse_joint_solution(two, amplitude, truth.shape, 3, Recipe(), Freedom(probe=True))
+    assert shapes == [(tuple(truth.shape), 32)]
