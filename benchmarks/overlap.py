@@ -1,12 +1,14 @@
 """Patch networks: a canvas of neighbours against groups of four, at equal CPU seconds.
 
-    python -m benchmarks.overlap [--quick] [--seconds S] [--docs DIR]
+    GOMP_SPINCOUNT=10000 python -m benchmarks.overlap [--quick] [--seconds S] [--docs DIR]
 
 Trains ``model=pinn`` on one thread, the same CPU seconds for every way of overlapping, each with
 its own batches, and scores what the network alone reconstructs. Then it times the training beside
 that of the layout of the CNN that this package descends from, in turn in one process. Prints the
 tables and writes overlap.md under outputs/benchmarks; a table that is there already, as JSON beside
-the page, is not made again (remove it to do so).
+the page, is not made again (remove it to do so). Threads that wait in vain for a busy core spoil
+the speed of two: the variable, which runs set themselves, lets them give up soon, and the machine
+should be idle.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import ancestor, parts, scans
-from benchmarks.adaptation_report import Part, Row, kept, terminal_table
+from benchmarks.adaptation_report import Part, Row, cells, kept, terminal_table
 from benchmarks.clock import Clock as WallClock
 from benchmarks.clock import Repeated, alternate, any_order, ratio
 from benchmarks.learning import CPU, Subject, settings
@@ -192,11 +194,13 @@ class Bench:
             any_order()(theirs.step), ancestor.GROUP * ancestor.GROUPS, WallClock(CPU), 1.0
         )
         found = alternate(REPEATS, works)
-        rows = [Row(f"{threads} threads: the ancestor's layout", (median(found["ancestor"]), 1.0))]
+        where = {1: "one thread", 2: "two threads"}[threads]
+        theirs_alone = median(found["ancestor"]), 1.0, None, None
+        rows = [Row(f"{where}: the ancestor's layout", theirs_alone)]
         for words in runs:
             times = ratio(found[words], found["ancestor"])
             figures = median(found[words]), median(times), min(times), max(times)
-            rows.append(Row(f"{threads} threads: {words}", figures))
+            rows.append(Row(f"{where}: {words}", figures))
         return rows
 
     def _rate(self, run: RunConfig, subject: Subject) -> float:
@@ -225,20 +229,11 @@ def page(tables: list[Part], patterns: int, seconds: float) -> str:
     lines = [_HEAD.format(patterns=patterns, seconds=seconds)]
     for part in tables:
         rows = [["", *part.head], ["---", *["---:"] * len(part.head)]]
-        rows += [[row.words, *_text(part, row)] for row in part.rows]
+        rows += [[row.words, *cells(part, row)] for row in part.rows]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         lines.append(f"## {part.title}\n\n{part.words}\n\n{table}")
     lines.append(f"{processor()}, {date.today():%Y-%m-%d}; other work ran on the same machine.")
     return "\n\n".join(lines) + "\n"
-
-
-def _text(part: Part, row: Row) -> list[str]:
-    """Figures as they are printed; a dash where a row has none."""
-    figures = [*row.figures, *[None] * (len(part.head) - len(row.figures))]
-    return [
-        "-" if value is None else f"{value:,.{digits}f}"
-        for value, digits in zip(figures, part.digits, strict=True)
-    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
