@@ -423,6 +423,8 @@ TABLE: dict[str, Flip] = {
     "model.output": Flip("real_imag", the_patch_network, PATCHES),
     "model.amp_activation": Flip("sigmoid", the_patch_network, PATCHES),
     "model.overlap": Flip("none", the_patch_network, PATCHES),
+    "model.canvas_patterns": Flip(4, the_patch_network, PATCHES),
+    "model.predicted_share": Flip(1.0, the_patch_network, PATCHES),
     "model.object_big": Flip(False, the_patch_network, PATCHES),
     "model.pad_object": Flip(False, the_patch_network, PATCHES),
     "model.probe_big": Flip(False, the_patch_network, PATCHES),

@@ -129,6 +129,10 @@ class PatchConfig:
     """What makes the amplitude, shifted so that a network that says nothing says 1."""
     overlap: Overlap = Overlap.canvas
     """Patches of a batch agree on a ``canvas``, those of each ``group`` on theirs, or ``none``."""
+    canvas_patterns: int = setting(8, at_least=1)
+    """Neighbouring patterns on one ``canvas``, about; a batch has as many canvases as it holds."""
+    predicted_share: float = setting(0.5, above=0, at_most=1)
+    """Share of a ``canvas``'s patterns that are predicted in training; all are measured."""
     object_big: bool | None = None
     """False is ``overlap=none``: every patch on its own. Empty: as ``overlap`` says."""
     pad_object: bool = True

@@ -16,6 +16,7 @@ def patch_faults(run: RunConfig) -> Iterator[str]:
     """Settings of patches that contradict each other or the architecture."""
     if run.model.architecture.predicts_patches:
         yield from _overlap_faults(run)
+        yield from _canvas_faults(run)
         yield from _window_faults(run)
         yield from _output_faults(run)
         yield from _grouping_faults(run)
@@ -69,6 +70,42 @@ def _overlap_faults(run: RunConfig) -> Iterator[str]:
             "model.overlap=group needs model.gridsize of at least 2, got 1; a group of one pattern "
             "overlaps with nothing. Use overlap=canvas or none."
         )
+
+
+def _canvas_faults(run: RunConfig) -> Iterator[str]:
+    model, usual = run.model, PatchConfig()
+    for name in ("canvas_patterns", "predicted_share"):
+        value = getattr(model, name)
+        if value == getattr(usual, name):
+            continue
+        if not shares_canvas(model):
+            how = "object_big=false" if model.object_big is False else f"overlap={model.overlap}"
+            yield (
+                f"model.{name}={value:g} says what shares a canvas, and with model.{how} "
+                "no batch does; leave it out, or use model.overlap=canvas."
+            )
+        elif name == "predicted_share" and run.task == Task.train and not measures(run):
+            yield (
+                f"model.predicted_share={value:g} leaves patterns that are only measured, and "
+                "labels alone measure none; leave it out."
+            )
+        elif name == "canvas_patterns" and run.task == Task.train:
+            batch = run.trainer.batch_size
+            if value > batch:
+                yield (
+                    f"model.canvas_patterns={value} neighbours cannot share a canvas in batches "
+                    f"of trainer.batch_size={batch} patterns; raise that, or lower this."
+                )
+
+
+def shares_canvas(model: PatchConfig) -> bool:
+    """Whether the patches of neighbours in a batch share a canvas."""
+    return model.overlap == Overlap.canvas and not alone(model)
+
+
+def measures(run: RunConfig) -> bool:
+    """Whether training compares with patterns."""
+    return bool(run.trainer.nll_weight or run.trainer.mae_weight)
 
 
 def alone(model: PatchConfig) -> bool:

@@ -1,14 +1,17 @@
 """Training batches of patch networks: patterns, and the canvas on which their patches meet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
+from ptycho.data.canvases import Canvas, CanvasSampler
 from ptycho.data.tiles import CellSampler, Indices
 from ptycho.physics.patches import extract_patches
 
@@ -25,7 +28,20 @@ class PatchBatch(NamedTuple):
     shape: tuple[int, int]
     """Height and width of the batch's canvas."""
     labels: Tensor | None = None
-    """Complex ``(b, N, N)``: what the patches should be, where that is known."""
+    """Complex ``(p, N, N)``: what the predicted patches should be, where that is known."""
+    predicted: Tensor | None = None
+    """int64 ``(p,)``: which of the batch are predicted; None: all. All are measured."""
+
+    @property
+    def shown(self) -> tuple[Tensor, Tensor, Tensor]:
+        """``amplitude``, ``which`` and ``origin`` of what is predicted."""
+        if self.predicted is None:
+            return self.amplitude, self.which, self.origin
+        return (
+            self.amplitude[self.predicted],
+            self.which[self.predicted],
+            self.origin[self.predicted],
+        )
 
 
 @dataclass(frozen=True)
@@ -63,13 +79,14 @@ class PatchDataset(Dataset[PatchBatch]):
         corners: int64 ``(n, 2)``, first row and column of each patch on the scan's canvas.
         groups: numbers of the patterns ``(g, members)`` of each group.
         n_patterns: patterns in a batch, about.
-        shared: whether a batch has one canvas; else each group has its own.
+        shared: patterns that share a canvas, about; None: each group has its own.
+        share: how much of a shared canvas is predicted.
         labels: what the patches should be, where that is known.
 
     Attributes:
         places: centres ``(g, 2)`` of the groups; items are numbered like them.
         n_patterns: groups in a batch.
-        sampler: what puts groups together: neighbours on a shared canvas, else chance.
+        sampler: what puts groups together: neighbours on shared canvases, else chance.
     """
 
     def __init__(
@@ -79,34 +96,59 @@ class PatchDataset(Dataset[PatchBatch]):
         groups: Indices,
         n_patterns: int,
         *,
-        shared: bool,
+        shared: int | None = None,
+        share: float = 1.0,
         labels: "Labelled | None" = None,
     ) -> None:
         self.amplitude, self.corners, self.groups = amplitude, corners, groups
-        self.n_patterns = max(n_patterns // groups.shape[1], 1)
-        self.shared, self.labels = shared, labels
+        members = groups.shape[1]
+        self.n_patterns = max(n_patterns // members, 1)
+        self.labels = labels
         self.places = corners[groups].mean(1)
-        self.sampler = CellSampler if shared else ShuffledSampler
+        self.sampler: Callable[..., Sampler[Any]] = ShuffledSampler
+        if shared is not None:
+            per_canvas = min(max(shared // members, 1), self.n_patterns)
+            self.sampler = partial(CanvasSampler, per_canvas=per_canvas, share=share)
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, which: Indices) -> PatchBatch:
-        members = self.groups[np.sort(which)]
-        inside = self.corners[members]
+    def __getitem__(self, which: "Indices | list[Canvas]") -> PatchBatch:
+        if isinstance(which, list):
+            first = [self._members(one.predicted) for one in which]
+            on_canvas = [
+                np.concatenate([some, self._members(one.measured)])
+                for some, one in zip(first, which, strict=True)
+            ]
+        else:
+            first = on_canvas = list(self.groups[np.sort(which)])
         size = self.amplitude.shape[-1]
-        if self.shared:
-            members, inside = members.reshape(1, -1), inside.reshape(1, -1, 2)
-        low, high = inside.min(1), inside.max(1) + size
-        height, width = (high - low).max(0)
+        inside = [self.corners[numbers] for numbers in on_canvas]
+        low = np.stack([some.min(0) for some in inside])
+        height, width = (np.stack([some.max(0) for some in inside]) + size - low).max(0)
         # canvases lie below each other
         low[:, 0] -= height * np.arange(len(low))
-        origin = np.broadcast_to(low[:, None], inside.shape).reshape(-1, 2)
-        numbers = torch.from_numpy(members.reshape(-1))
+        lengths = [len(some) for some in inside]
+        numbers = torch.from_numpy(np.concatenate(on_canvas))
+        predicted = _starts_of(lengths, [len(some) for some in first])
+        named = numbers if predicted is None else numbers[predicted]
         return PatchBatch(
             self.amplitude[numbers],
             numbers,
-            torch.from_numpy(origin.copy()),
-            (int(height) * len(members), int(width)),
-            None if self.labels is None else self.labels(numbers),
+            torch.from_numpy(low.repeat(lengths, axis=0)),
+            (int(height) * len(low), int(width)),
+            None if self.labels is None else self.labels(named),
+            predicted,
         )
+
+    def _members(self, groups: Indices) -> Indices:
+        return self.groups[np.sort(groups)].reshape(-1)
+
+
+def _starts_of(lengths: list[int], wanted: list[int]) -> Tensor | None:
+    """Where the first so many of every part stand among all; None when that is everything."""
+    if lengths == wanted:
+        return None
+    begins = np.cumsum([0, *lengths[:-1]])
+    parts = [begin + np.arange(count) for begin, count in zip(begins, wanted, strict=True)]
+    return torch.from_numpy(np.concatenate(parts))

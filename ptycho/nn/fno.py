@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ptycho.nn.blocks import pixel_unshuffle
 from ptycho.nn.unet import silent
 
 _MODES = 12
@@ -87,5 +88,5 @@ class FNO(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """``(b, inputs, y, x)`` to ``(b, outputs, y, x)``."""
-        x = functional.pixel_unshuffle(planes, 2)
+        x = pixel_unshuffle(planes, 2)
         return functional.pixel_shuffle(self.head(self.blocks(self.stem(x))), 2)

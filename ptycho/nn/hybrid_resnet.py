@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ptycho.nn.blocks import pixel_unshuffle
 from ptycho.nn.fno import SpectralBlock
 from ptycho.nn.unet import Residual, silent
 
@@ -37,7 +38,7 @@ class HybridResNet(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """``(b, inputs, y, x)`` to ``(b, outputs, y, x)``."""
-        x = functional.pixel_unshuffle(planes, 2)
+        x = pixel_unshuffle(planes, 2)
         x = self.far(self.stem(x.contiguous(memory_format=torch.channels_last)))
         y = self.middle(self.up2(self.bottleneck(self.down2(self.down1(x)))))
         return functional.pixel_shuffle(self.head(self.fine(x + self.up1(y))), 2)

@@ -120,7 +120,9 @@ class PatchNet(nn.Module):
         modulus = activate(self.activation, left)
         if self.smoothing:
             modulus = (self.blur @ modulus @ self.blur.T).float()
-        factor = torch.polar(modulus, math.pi * torch.tanh(right / math.pi))
+        phase = math.pi * torch.tanh(right / math.pi)
+        # as torch.polar, whose gradient takes longer
+        factor = torch.complex(modulus * phase.cos(), modulus * phase.sin())
         return factor if base is None else base * factor
 
 

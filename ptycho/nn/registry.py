@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ptycho.config.choices import GENERATORS
 from ptycho.config.config import ConfigError
+from ptycho.nn.blocks import pixel_unshuffle
 from ptycho.nn.cnn import CNN
 from ptycho.nn.fno import FNO
 from ptycho.nn.hybrid_resnet import HybridResNet
@@ -80,7 +81,7 @@ def on_any_size(generator: nn.Module, planes: Tensor, block: int = 1) -> Tensor:
     if below or right:
         planes = functional.pad(planes, (0, right, 0, below))
     if block > 1:
-        planes = functional.pixel_unshuffle(planes, block)
+        planes = pixel_unshuffle(planes, block)
     out: Tensor = generator(planes)
     if block > 1:
         out = functional.pixel_shuffle(out, block)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ptycho.nn.blocks import pixel_unshuffle
+
 
 class Residual(nn.Module):
     """Two 3x3 convolutions beside the identity (He et al. 2016, arXiv:1603.05027)."""
@@ -51,7 +53,7 @@ class UNet(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """``(b, inputs, y, x)`` to ``(b, outputs, y, x)``."""
-        x = functional.pixel_unshuffle(planes, 2)
+        x = pixel_unshuffle(planes, 2)
         x = self.fine(self.stem(x.contiguous(memory_format=torch.channels_last)))
         y = self.middle(self.down1(x))
         z = self.deep(self.down2(y))

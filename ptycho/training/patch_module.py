@@ -55,10 +55,11 @@ class PatchTraining(lightning.LightningModule):
         self._contrast = -1.0
 
     def training_step(self, batch: PatchBatch, number: int) -> Tensor:
-        """Some patterns: predict their patches, average them, hold them against the patterns."""
-        windows = self.predictor(batch.amplitude, batch.which)
+        """Predict patches, average them, hold them against their and their neighbours' patterns."""
+        amplitude, which, origin = batch.shown
+        windows = self.predictor(amplitude, which)
         trim = (self.experiment.size - windows.shape[-1]) // 2
-        corners = self.experiment.corners[batch.which] - batch.origin + trim
+        corners = self.experiment.corners[which] - origin + trim
         canvas = stitch(windows, self.weights, corners, batch.shape)
         loss = self._loss(batch, windows, canvas, corners)
         self._look(canvas.detach(), number)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ptycho.config.choices import Labels
 from ptycho.config.config import RunConfig, UserError
-from ptycho.config.patch_rules import alone
+from ptycho.config.patch_rules import measures, shares_canvas
 from ptycho.data.patch_batches import Labelled, PatchDataset
 from ptycho.data.tiles import Lifted
 from ptycho.nn.patch_net import PatchNet
@@ -116,7 +116,8 @@ def batches_of(session: Session, problem: Problem) -> PatchDataset:
         corners.numpy(),
         groups,
         run.trainer.batch_size,
-        shared=model.overlap == "canvas" and not alone(model),
+        shared=model.canvas_patterns if shares_canvas(model) else None,
+        share=model.predicted_share if measures(run) else 1.0,
         labels=_labels(session, problem, corners) if labelled(run) else None,
     )
 

@@ -35,6 +35,9 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("data.n_groups", 0, "at least 1"),
     ("data.neighbor_count", 0, "at least 1"),
     ("data.neighbor_count", 65, "at most 64"),
+    ("model.canvas_patterns", 0, "at least 1"),
+    ("model.predicted_share", 0.0, "greater than 0"),
+    ("model.predicted_share", 1.1, "at most 1"),
     ("model.probe_scale", -1.0, "at least 0"),
     ("model.gaussian_smoothing_sigma", -1.0, "at least 0"),
     ("model.gaussian_smoothing_sigma", 17.0, "at most 16"),
@@ -231,6 +234,27 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     (
         PINN | {"model.overlap": "group"},
         r"^model\.overlap=group needs model\.gridsize of at least 2",
+    ),
+    (
+        PINN | {"model.overlap": "none", "model.canvas_patterns": 16},
+        r"^model\.canvas_patterns=16 says what shares a canvas, and with model\.overlap=none no b",
+    ),
+    (
+        PINN | {"model.object_big": False, "model.predicted_share": 0.25},
+        r"^model\.predicted_share=0\.25 says what shares a canvas, and with model\.object_big=fal",
+    ),
+    (
+        PINN | {"model.canvas_patterns": 33, "trainer.batch_size": 32},
+        r"^model\.canvas_patterns=33 neighbours cannot share.*trainer\.batch_size=32 patterns; r",
+    ),
+    (
+        {
+            "model.architecture": "supervised",
+            "model.predicted_share": 1.0,
+            "trainer.nll_weight": 0,
+            "trainer.realspace_weight": 1.0,
+        },
+        r"^model\.predicted_share=1 leaves patterns that are only measured, and labels alone me",
     ),
     (
         PINN | {"model.pad_object": False, "model.probe_big": False},

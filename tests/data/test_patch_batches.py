@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from ptycho.data.canvases import Canvas
 from ptycho.data.patch_batches import Labelled, PatchDataset, ShuffledSampler
-from ptycho.data.tiles import CellSampler
 from ptycho.physics.patches import extract_patches
 
 N, SIZE, SHAPE = 30, 6, (40, 35)
@@ -12,16 +12,21 @@ AMPLITUDE = torch.arange(N * SIZE * SIZE, dtype=torch.float32).reshape(N, SIZE, 
 GROUPS = np.stack([np.arange(N), (np.arange(N) + 1) % N, (np.arange(N) + 2) % N], 1)
 
 
-def dataset(shared, groups=GROUPS, **more):
+def dataset(shared=None, groups=GROUPS, **more):
     return PatchDataset(AMPLITUDE, CORNERS, groups, 12, shared=shared, **more)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_patches_lie_inside_their_canvas_and_apart_as_on_the_object(shared):
-    batch = dataset(shared)[np.array([7, 2, 20])]
+def canvas(predicted, measured=()):
+    return Canvas(np.array(predicted), np.array(measured, dtype=np.int64))
+
+
+@pytest.mark.parametrize("which", [np.array([7, 2, 20]), [canvas([7, 2, 20])]])
+def test_patches_lie_inside_their_canvas_and_apart_as_on_the_object(which):
+    batch = dataset(12)[which]
     which = batch.which.numpy()
     assert sorted(which) == sorted(GROUPS[[2, 7, 20]].ravel())
     assert torch.equal(batch.amplitude, AMPLITUDE[batch.which])
+    assert batch.predicted is None
     inside = CORNERS[which] - batch.origin.numpy()
     assert (inside >= 0).all()
     assert (inside + SIZE <= np.array(batch.shape)).all()
@@ -33,15 +38,30 @@ def test_patches_lie_inside_their_canvas_and_apart_as_on_the_object(shared):
 
 
 def test_a_shared_canvas_is_as_large_as_what_lies_on_it():
-    batch = dataset(True)[np.array([7, 2, 20])]
+    batch = dataset(12)[[canvas([7, 2], [20])]]
     assert len(batch.origin.unique(dim=0)) == 1
     inside = CORNERS[batch.which] - batch.origin.numpy()
     assert tuple(inside.min(0)) == (0, 0)
     assert tuple(inside.max(0) + SIZE) == batch.shape
 
 
+def test_several_canvases_do_not_touch_and_some_are_predicted():
+    groups = np.arange(N)[:, None]
+    batch = dataset(12, groups)[[canvas([7, 2], [20]), canvas([5], [1, 9]), canvas([3])]]
+    assert batch.which.tolist() == [2, 7, 20, 5, 1, 9, 3]
+    amplitude, which, origin = batch.shown
+    assert which.tolist() == [2, 7, 5, 3]
+    assert torch.equal(amplitude, AMPLITUDE[which])
+    where = dict(zip(batch.which.tolist(), batch.origin.tolist(), strict=True))
+    assert origin.tolist() == [where[int(one)] for one in which]
+    height = batch.shape[0] // 3
+    rows = torch.from_numpy(CORNERS[batch.which])[:, 0] - batch.origin[:, 0]
+    assert (rows // height).tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert ((rows + SIZE - 1) // height).tolist() == [0, 0, 0, 1, 1, 1, 2]
+
+
 def test_canvases_of_groups_do_not_touch():
-    batch = dataset(False)[np.array([7, 2, 20])]
+    batch = dataset()[np.array([7, 2, 20])]
     inside = CORNERS[batch.which] - batch.origin.numpy()
     rows = [set() for _ in range(3)]
     for number, (y, _) in enumerate(inside):
@@ -51,15 +71,18 @@ def test_canvases_of_groups_do_not_touch():
 
 
 def test_batches_hold_about_as_many_patterns_as_asked():
-    assert dataset(True).n_patterns == 4
-    assert dataset(True, GROUPS[:, :1]).n_patterns == 12
-    huge = PatchDataset(AMPLITUDE, CORNERS, GROUPS, 2, shared=False)
+    assert dataset(12).n_patterns == 4
+    assert dataset(12, GROUPS[:, :1]).n_patterns == 12
+    huge = PatchDataset(AMPLITUDE, CORNERS, GROUPS, 2)
     assert huge.n_patterns == 1
 
 
 def test_neighbours_share_a_canvas_and_chance_mixes_groups():
-    assert dataset(True).sampler is CellSampler
-    assert dataset(False).sampler is ShuffledSampler
+    made = dataset(6, share=0.5)
+    batches = made.sampler(made.places, made.n_patterns, 0).cells()
+    assert all(len(batch) == 2 for batch in batches)  # canvases of 2 groups of 3
+    assert all(len(one.predicted) == 1 for batch in batches for one in batch)
+    assert dataset().sampler is ShuffledSampler
 
 
 def test_shuffled_batches_hold_everything_once_and_change():
@@ -79,6 +102,7 @@ def test_labels_come_along(one_by_one):
     corners = torch.from_numpy(CORNERS)
     known = extract_patches(obj, corners, SIZE)
     labels = Labelled(known if one_by_one else obj, corners, SIZE)
-    batch = dataset(True, labels=labels)[np.array([3, 9])]
-    assert torch.equal(batch.labels, known[batch.which])
-    assert dataset(True)[np.array([3])].labels is None
+    batch = dataset(12, labels=labels)[[canvas([3, 9], [12])]]
+    assert len(batch.labels) == 6
+    assert torch.equal(batch.labels, known[batch.shown[1]])
+    assert dataset()[np.array([3])].labels is None

@@ -77,6 +77,7 @@ def test_weights_of_another_network_are_refused(run: Path, tmp_path: Path) -> No
 
 LEARNS: dict[str, dict[str, Any]] = {
     "lifted on a canvas": {},
+    "one canvas, all predicted": {"model__canvas_patterns": 16, "model__predicted_share": 1.0},
     "amplitude alone": {"model__patch_input": "amplitude"},
     "groups of four": {"model__gridsize": 2, "model__overlap": "group"},
     "groups on a canvas": {"model__gridsize": 2, "data__neighbor_count": 7},
