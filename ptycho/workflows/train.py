@@ -23,6 +23,7 @@ from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, RunProgress
+from ptycho.training.choosing import KeepBest
 from ptycho.training.module import ObjectTraining
 from ptycho.training.patch_module import PatchTraining
 from ptycho.training.schedules import adamw, schedule
@@ -106,8 +107,19 @@ def fit(
     cut: TileDataset,
     lifted: Lifted,
     further: Sequence[Lesson] = (),
+    best: KeepBest | None = None,
 ) -> History:
-    """Let Lightning train; the network is left on the device with its best weights."""
+    """Let Lightning train; the network is left on the device with its best weights.
+
+    Args:
+        session: settings and progress.
+        problem: what to learn from first.
+        network: what is trained.
+        cut: tiles of that problem.
+        lifted: its first answer.
+        further: more scans to learn from.
+        best: chooses the epoch to end with; None: the loss of the training does.
+    """
     run = session.run
     module = ObjectTraining(
         network,
@@ -120,7 +132,7 @@ def fit(
         label_weights=(run.trainer.realspace_weight, run.trainer.realspace_mae_weight),
     )
     save = _picture(session, problem, module, lifted, cut.tile)
-    history = teach(session, module, cut, save, [lesson.cut for lesson in further])
+    history = teach(session, module, cut, save, [lesson.cut for lesson in further], best)
     if module.brightness is not None:
         history.gain = module.brightness.gain
     return history
@@ -132,6 +144,7 @@ def teach(
     batches: TileDataset | PatchDataset,
     save: Callable[[int], None],
     more: Sequence[TileDataset] = (),
+    best: KeepBest | None = None,
 ) -> History:
     """Let Lightning train; the module is left on the device with its best weights.
 
@@ -141,6 +154,7 @@ def teach(
         batches: what it is trained on.
         save: writes a picture of an epoch.
         more: tiles of further scans.
+        best: chooses the epoch to end with; None: the loss of the training does.
     """
     run, execution = session.run, session.execution
     board = session.dashboard
@@ -149,7 +163,7 @@ def teach(
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
-        callbacks=[history, *_callbacks(session, save), *checkpoints],
+        callbacks=[history, *_callbacks(session, save), *checkpoints, *([best] if best else [])],
         logger=loggers,
         default_root_dir=session.folder,
         enable_checkpointing=bool(checkpoints),
@@ -169,7 +183,9 @@ def teach(
     finally:
         if session.first and history.rows:
             write_csv(session.path("metrics.csv"), history.rows)
-    if checkpoints and checkpoints[0].best_model_path:
+    if best is not None:
+        best.restore(module)
+    elif checkpoints and checkpoints[0].best_model_path:
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
     return history
