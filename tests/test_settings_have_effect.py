@@ -378,6 +378,7 @@ LOGGED = {"logger.backend": "mlflow"}
 ADAPTING = {
     "task": "adapt", "bundle": "{scans}/trained/wts.h5.zip", "trainer.nepochs": 50,
     "data.synthetic.seed": 5, "adapt.epochs": 1,
+    "data.holdout_fraction": 0.0,  # nothing that could send the network back
 }  # fmt: skip
 STEADY = {"trainer.scheduler": "Default"}
 SOLVED = {"task": "solve"}
@@ -492,6 +493,7 @@ TABLE: dict[str, Flip] = {
     ),
     "adapt.epochs": Flip(2, the_bundle, ADAPTING),
     "adapt.learning_rate": Flip(2e-3, the_bundle, ADAPTING),
+    "adapt.stay_weight": Flip(0.0, the_bundle, ADAPTING),
     "logger.backend": Flip("csv", the_files),
     "logger.experiment": Flip("mine", the_dashboard, LOGGED),
     "logger.run_name": Flip("mine", the_dashboard, LOGGED),
