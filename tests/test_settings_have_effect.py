@@ -432,7 +432,7 @@ TABLE: dict[str, Flip] = {
     "trainer.devices": Flip(2, the_devices, {"trainer.strategy": "ddp", "trainer.devices": 1}),
     "trainer.strategy": Flip("ddp", the_devices, {"trainer.devices": 1}),
     "trainer.precision": Flip("bf16-mixed", the_network),
-    "trainer.learning_rate": Flip(2e-3, the_network),
+    "trainer.learning_rate": Flip(1e-3, the_network),
     "trainer.weight_decay": Flip(0.5, the_network),
     "trainer.scheduler": Flip("Exponential", the_network),
     "trainer.warmup_steps": Flip(3, the_network),

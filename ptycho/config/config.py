@@ -186,7 +186,7 @@ class HardwareConfig:
 class OptimiserConfig:
     """How steps are taken."""
 
-    learning_rate: float = setting(3e-3, above=0, at_most=1)
+    learning_rate: float = setting(2e-3, above=0, at_most=1)
     """Peak learning rate of AdamW."""
     weight_decay: float = setting(1e-4, at_least=0)
     """AdamW's decoupled weight decay."""
@@ -220,7 +220,7 @@ class LearningConfig:
     """Weight of the squared difference of the predicted object to a label."""
     realspace_mae_weight: float = setting(0.0, at_least=0)
     """Weight of the absolute difference of the predicted object to a label."""
-    tv_weight: float = setting(0.03, at_least=0)
+    tv_weight: float = setting(0.02, at_least=0)
     """Weight of the total variation of the predicted object where it is lit: keeps the photon
     noise out of it. Much above 0.05 it takes fine structure, too."""
     intensity_scale_trainable: bool = False
