@@ -259,8 +259,8 @@ _GENERALISING = (
     "*Distilled*: `trainer.nll_weight=0 trainer.tv_weight=0 trainer.realspace_weight=1 "
     "data.labels=solver`, on small tiles: `trainer.batch_size=64 trainer.learning_rate=3e-3`; with "
     "3 scans three times as long. The usual lift has 6 coarse iterations, the strong one 20 coarse "
-    "and 2 full ones. The ancestor's layout predicts patches, stitched with even weights; it learns "
-    "from the patterns and has no lift. *Photon noise* is a yardstick, not a wall."
+    "and 2 full ones. The ancestor's layout predicts patches, stitched with even weights; it "
+    "learns from the patterns and has no lift. *Photon noise* is a yardstick, not a wall."
 )
 _ADAPTING = (
     "Networks as above, trained on the first scan (*patterns* with the defaults), meet a scan "
