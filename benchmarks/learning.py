@@ -22,12 +22,15 @@ from ptycho.data.scan import Scan
 from ptycho.data.tiles import Lifted
 from ptycho.physics.patches import split_positions, stitch
 from ptycho.report.console import console, progress
+from ptycho.training.choosing import KeepBest
 from ptycho.workflows import build, stages
+from ptycho.workflows.adapt import chooser, short
 from ptycho.workflows.lessons import Lesson, tiles
 from ptycho.workflows.problem import Problem, pose
 from ptycho.workflows.reconstruct import network_on
 
 CPU = torch.device("cpu")
+AT_ONCE = 4  # tiles a network corrects at once
 BARS = progress(False, console(quiet=True))
 
 
@@ -52,9 +55,9 @@ class Subject:
     lifts: dict[tuple[int, int], tuple[Lifted, float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scan: Scan) -> "Subject":
-        """A scan whose probe is right, nothing held out."""
-        problem = pose(scan, CPU)
+    def of(cls, scan: Scan, holdout_fraction: float = 0.0) -> "Subject":
+        """A scan whose probe is right; nothing held out where nothing is said."""
+        problem = pose(scan, CPU, holdout_fraction)
         return cls(problem, Judge(problem, True))
 
     def lifted(self, run: RunConfig) -> Lifted:
@@ -95,19 +98,16 @@ class Learnt:
     def answer(self, subject: Subject) -> Tensor:
         """What the network makes of a scan, unrefined."""
         first = subject.lifted(self.run)
-        return stages.correct(subject.problem, self.network, first, self.tile, 4)
+        return stages.correct(subject.problem, self.network, first, self.tile, AT_ONCE)
 
 
-def learn(
-    run: RunConfig, subjects: Sequence[Subject], budget: float, start: Learnt | None = None
-) -> Learnt:
+def learn(run: RunConfig, subjects: Sequence[Subject], budget: float) -> Learnt:
     """Train for about so many CPU seconds, a whole number of epochs.
 
     Args:
         run: settings; the number of epochs is found here, from the seconds of one.
         subjects: scans to learn from, unlifted ones are lifted (and that is not counted).
         budget: CPU seconds, labels included; one epoch is trained in any case.
-        start: the network to go on from; a new one when None.
     """
     lifts = [subject.lifted(run) for subject in subjects]
     clock = Clock()
@@ -123,22 +123,61 @@ def learn(
     ]
     torch.manual_seed(run.seed)
     network = network_on(build.make_network(run.model), CPU)
-    if start is not None:
-        network.load_state_dict(start.network.state_dict())
-    trial = copy.deepcopy(network)
-    _train(run, subjects[0].problem, trial, lessons, 1)  # warms up, too
-    pace = _train(run, subjects[0].problem, trial, lessons, 1)
-    epochs = max(1, round((budget - clock.cpu) / pace))
-    seconds = _train(run, subjects[0].problem, network, lessons, epochs)
+    problem = subjects[0].problem
+    epochs = _affordable(run, problem, network, lessons, budget - clock.cpu)
+    seconds = _train(run, problem, network, lessons, epochs)
     return Learnt(run, network, cuts[0].tile, clock.cpu + seconds, epochs)
 
 
+def get_used_to(run: RunConfig, subject: Subject, budget: float, start: Learnt) -> Learnt:
+    """Adapt a network to a scan as ``task=adapt`` does, for about so many CPU seconds.
+
+    Args:
+        run: settings; the number of epochs is found here.
+        subject: the scan; of its patterns some should be held out.
+        budget: CPU seconds; one epoch is trained in any case.
+        start: the network to go on from.
+    """
+    problem, first, learning = subject.problem, subject.lifted(run), short(run)
+    cut = tiles(problem, first, run.trainer.batch_size, start.answer(subject))
+    lessons = [Lesson(cut, problem.experiment, problem.scan.sha256)]
+
+    def choosing() -> KeepBest | None:
+        return chooser(problem, first, (start.tile, cut.tile), AT_ONCE)
+
+    network, best = copy.deepcopy(start.network), choosing()
+    epochs = _affordable(learning, problem, network, lessons, budget, choosing())
+    seconds = _train(learning, problem, network, lessons, epochs, best)
+    stayed = best is not None and best.epoch == 0
+    return Learnt(run, network, start.tile if stayed else cut.tile, seconds, epochs)
+
+
+def _affordable(
+    run: RunConfig,
+    problem: Problem,
+    network: nn.Module,
+    lessons: Sequence[Lesson],
+    budget: float,
+    best: KeepBest | None = None,
+) -> int:
+    """How many epochs so many CPU seconds allow."""
+    trial = copy.deepcopy(network)
+    _train(run, problem, trial, lessons, 1)  # warms up
+    pace = _train(run, problem, trial, lessons, 1, best)
+    return max(1, round(budget / pace))
+
+
 def _train(
-    run: RunConfig, problem: Problem, network: nn.Module, lessons: Sequence[Lesson], epochs: int
+    run: RunConfig,
+    problem: Problem,
+    network: nn.Module,
+    lessons: Sequence[Lesson],
+    epochs: int,
+    best: KeepBest | None = None,
 ) -> float:
     """Train, and say how many CPU seconds it took."""
     run.trainer.nepochs = epochs
-    fit = methods.prepared(run, problem, network, lessons[1:])
+    fit = methods.prepared(run, problem, network, lessons[1:], best)
     clock = Clock()
     fit(lessons[0].cut, lambda _: None)
     clock.pause()

@@ -24,6 +24,7 @@ from ptycho.config.config import InstrumentConfig, RunConfig
 from ptycho.data.npz import read_npz
 from ptycho.data.tiles import TileDataset
 from ptycho.report.console import console, progress
+from ptycho.training.choosing import KeepBest
 from ptycho.workflows import build, stages
 from ptycho.workflows.factory import execution_config
 from ptycho.workflows.lessons import Lesson
@@ -157,7 +158,11 @@ def snapshots(epochs: int) -> list[int]:
 
 
 def prepared(
-    run: RunConfig, problem: Problem, network: nn.Module, further: Sequence[Lesson] = ()
+    run: RunConfig,
+    problem: Problem,
+    network: nn.Module,
+    further: Sequence[Lesson] = (),
+    best: KeepBest | None = None,
 ) -> Callable[..., None]:
     """Lightning, as ``task=train`` sets it up, imported and ready before the clock starts.
 
@@ -204,13 +209,15 @@ def prepared(
             watchers.append(Recalibrate(again.every, again))
         Trainer(
             **build.trainer_arguments(run, execution),
-            callbacks=watchers,
+            callbacks=[*watchers, *([best] if best else [])],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
         ).fit(module, ScanModule(tiles, run.seed, more, **build.loader_arguments(execution)))
+        if best is not None:
+            best.restore(module)
 
     return fit
 

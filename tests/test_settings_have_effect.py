@@ -385,6 +385,7 @@ LOGGED = {"logger.backend": "mlflow"}
 ADAPTING = {
     "task": "adapt", "bundle": "{scans}/trained/wts.h5.zip", "trainer.nepochs": 50,
     "data.synthetic.seed": 5, "adapt.epochs": 1,
+    "data.holdout_fraction": 0.0,  # nothing that could send the network back
 }  # fmt: skip
 STEADY = {"trainer.scheduler": "Default"}
 SOLVED = {"task": "solve"}
@@ -440,7 +441,7 @@ TABLE: dict[str, Flip] = {
     "trainer.devices": Flip(2, the_devices, {"trainer.strategy": "ddp", "trainer.devices": 1}),
     "trainer.strategy": Flip("ddp", the_devices, {"trainer.devices": 1}),
     "trainer.precision": Flip("bf16-mixed", the_network),
-    "trainer.learning_rate": Flip(2e-3, the_network),
+    "trainer.learning_rate": Flip(1e-3, the_network),
     "trainer.weight_decay": Flip(0.5, the_network),
     "trainer.scheduler": Flip("Exponential", the_network),
     "trainer.warmup_steps": Flip(3, the_network),
@@ -507,6 +508,7 @@ TABLE: dict[str, Flip] = {
     ),
     "adapt.epochs": Flip(2, the_bundle, ADAPTING),
     "adapt.learning_rate": Flip(2e-3, the_bundle, ADAPTING),
+    "adapt.stay_weight": Flip(0.0, the_bundle, ADAPTING),
     "logger.backend": Flip("csv", the_files),
     "logger.experiment": Flip("mine", the_dashboard, LOGGED),
     "logger.run_name": Flip("mine", the_dashboard, LOGGED),

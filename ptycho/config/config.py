@@ -208,7 +208,7 @@ class HardwareConfig:
 class OptimiserConfig:
     """How steps are taken."""
 
-    learning_rate: float = setting(1e-3, above=0, at_most=1)
+    learning_rate: float = setting(2e-3, above=0, at_most=1)
     """Peak learning rate of AdamW."""
     weight_decay: float = setting(1e-4, at_least=0)
     """AdamW's decoupled weight decay."""
@@ -242,8 +242,9 @@ class LearningConfig:
     """Weight of the squared difference of the predicted object to a label."""
     realspace_mae_weight: float = setting(0.0, at_least=0)
     """Weight of the absolute difference of the predicted object to a label."""
-    tv_weight: float = setting(0.0, at_least=0)
-    """Weight of the total variation of the predicted object where it is lit."""
+    tv_weight: float = setting(0.02, at_least=0)
+    """Weight of the total variation of the predicted object where it is lit: keeps the photon
+    noise out of it. Much above 0.05 it takes fine structure, too."""
     intensity_scale_trainable: bool = False
     """Learn a factor of the predicted photons, which are matched in closed form at first."""
 
@@ -377,6 +378,8 @@ class AdaptConfig:
     """Passes over the scan, in place of ``trainer.nepochs``."""
     learning_rate: float = setting(5e-4, above=0, at_most=1)
     """Peak learning rate, in place of ``trainer.learning_rate``."""
+    stay_weight: float = setting(1.0, at_least=0)
+    """Weight of the squared difference to what the network said before; 0 lets it go anywhere."""
 
 
 @dataclass(kw_only=True)

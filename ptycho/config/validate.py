@@ -162,6 +162,13 @@ def _learning_faults(run: RunConfig) -> Iterator[str]:
                 f"trainer.{name}={value} is for task=train; for task=adapt "
                 f"adapt.{instead} says it. Leave it out, or type adapt.{instead}={value}."
             )
+    labelled = run.trainer.realspace_weight or run.trainer.realspace_mae_weight
+    if labelled and run.adapt.stay_weight:
+        yield (
+            "adapt.stay_weight holds the network to its own first answer, trainer.realspace_weight "
+            "and trainer.realspace_mae_weight to a label, and there can be one only; type "
+            "adapt.stay_weight=0 to learn from the label, or leave those weights out."
+        )
 
 
 def _data_faults(run: RunConfig) -> Iterator[str]:

@@ -2,10 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ptycho.config.config import RunConfig
+from ptycho.data.tiles import Lifted
 from ptycho.report.bundle import Bundle
+from ptycho.report.frames import judge, measured_frames
 from ptycho.report.metrics import Figures
+from ptycho.training.choosing import KeepBest
+from ptycho.training.module import ObjectTraining
 from ptycho.workflows import build, stages, train
 from ptycho.workflows.lessons import label, tiles
 from ptycho.workflows.problem import Problem, with_curves
@@ -23,7 +32,8 @@ from ptycho.workflows.session import Session
 def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     """Train the network of a bundle a little further, on the scan of ``data`` alone.
 
-    No truth is needed: as in training, the measured patterns judge.
+    No truth is needed: as in training, the measured patterns judge. Those held out decide after
+    which epoch to stop, if learning helps at all.
 
     Returns:
         Figures of the lift, of the network before (``network``) and after (``adapted``), and
@@ -47,14 +57,19 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
         return stages.correct(problem, network, lifted, tile, batch)
 
     before, before_seconds = stages.timed(device, lambda: corrected((height, width)))
-    cut = tiles(problem, lifted, run.trainer.batch_size, label(session, problem))
-    learning = _learning(session)
-    history = train.fit(learning, problem, network, cut, lifted)
+    # without a weight for staying there are labels, or nothing
+    aim = before.cpu() if run.adapt.stay_weight else label(session, problem)
+    cut = tiles(problem, lifted, run.trainer.batch_size, aim)
+    learning = replace(session, run=short(run))
+    best = chooser(problem, lifted, ((height, width), cut.tile), batch)
+    history = train.fit(learning, problem, network, cut, lifted, best=best)
     if not session.first:
         return {}
+    stayed = best is not None and best.epoch == 0
+    tile = (height, width) if stayed else cut.tile
     problem = problem.knowing(history.instrument).brightened(history.gain)
-    _save(session, problem, bundle, network, cut.tile, gain_of(bundle) * history.gain)
-    after, after_seconds = stages.timed(device, lambda: corrected(cut.tile))
+    _save(session, problem, bundle, network, tile, gain_of(bundle) * history.gain)
+    after, after_seconds = stages.timed(device, lambda: corrected(tile))
     taken = history.rows[-1]["seconds"] + after_seconds
     steps = [
         stages.as_stage("lift", lifted.obj, lift_seconds),
@@ -64,14 +79,67 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     found = with_curves(finish(session, problem, steps, after), train.curve(history))
     figures = session.report(problem, found)
     train.say_training(learning, history, "adapted")
+    if best is not None:
+        _say_choice(session, best)
     return figures
 
 
-def _learning(session: Session) -> Session:
-    """The session with the settings of a short training."""
-    run, how = session.run, session.run.adapt
-    trainer = replace(run.trainer, nepochs=how.epochs, learning_rate=how.learning_rate)
-    return replace(session, run=replace(run, trainer=trainer))
+def short(run: RunConfig) -> RunConfig:
+    """The settings of a training that goes on from another."""
+    how, trainer = run.adapt, run.trainer
+    changed = replace(
+        trainer,
+        nepochs=how.epochs,
+        learning_rate=how.learning_rate,
+        realspace_weight=how.stay_weight or trainer.realspace_weight,
+    )
+    return replace(run, trainer=changed)
+
+
+def chooser(
+    problem: Problem,
+    lifted: Lifted,
+    tiles: tuple[tuple[int, int], tuple[int, int]],
+    batch_size: int,
+) -> KeepBest | None:
+    """What keeps the epoch whose answer predicts the held-out patterns best.
+
+    Args:
+        problem: the scan.
+        lifted: the network's input.
+        tiles: sizes of the tiles by which the network answers before and after learning.
+        batch_size: tiles at once.
+
+    Returns:
+        None where fewer than two are held out: they could not say how sure they are.
+    """
+    if len(problem.held_out) < 2:
+        return None
+    numbers = torch.from_numpy(problem.held_out).to(problem.device)
+    experiment, amplitude = problem.experiment.of(numbers), problem.amplitude[numbers]
+
+    def losses(module: LightningModule, epoch: int) -> NDArray[np.float64]:
+        assert isinstance(module, ObjectTraining)
+        tile = tiles[1] if epoch else tiles[0]
+        obj = stages.correct(problem, module.correct, lifted, tile, batch_size)
+        return judge(measured_frames(experiment, obj, amplitude)).deviance
+
+    return KeepBest(losses)
+
+
+def _say_choice(session: Session, best: KeepBest) -> None:
+    """Record and print which epoch it ended with."""
+    session.metrics["training"] |= {"kept_epoch": best.epoch, "held_out_deviance": best.found}
+    before, after = best.found[0], best.found[best.epoch or int(np.argmin(best.found))]
+    session.terminal.print(
+        f"deviance of held-out patterns {before:.4g} before, {after:.4g} at best: "
+        + (
+            f"the weights after epoch {best.epoch} were kept"
+            if best.epoch
+            else f"not better by more than its uncertainty of {best.error:.2g}, so the network "
+            "stays as it was"
+        )
+    )
 
 
 def _save(

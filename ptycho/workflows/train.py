@@ -23,6 +23,7 @@ from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, Recalibrate, RunProgress
+from ptycho.training.choosing import KeepBest
 from ptycho.training.module import ObjectTraining
 from ptycho.training.patch_module import PatchTraining
 from ptycho.training.schedules import adamw, schedule
@@ -116,8 +117,19 @@ def fit(
     cut: TileDataset,
     lifted: Lifted,
     further: Sequence[Lesson] = (),
+    best: KeepBest | None = None,
 ) -> History:
-    """Let Lightning train; the network is left on the device with its best weights."""
+    """Let Lightning train; the network is left on the device with its best weights.
+
+    Args:
+        session: settings and progress.
+        problem: what to learn from first.
+        network: what is trained.
+        cut: tiles of that problem.
+        lifted: its first answer.
+        further: more scans to learn from.
+        best: chooses the epoch to end with; None: the loss of the training does.
+    """
     run = session.run
     module = ObjectTraining(
         network,
@@ -136,7 +148,7 @@ def fit(
 
     again = Recalibration(run, problem, predict) if problem.freedom.any else None
     more = [lesson.cut for lesson in further]
-    history = teach(session, problem, module, cut, predict, more=more, again=again)
+    history = teach(session, problem, module, cut, predict, more=more, again=again, best=best)
     if module.brightness is not None:
         history.gain = module.brightness.gain
     return history
@@ -151,6 +163,7 @@ def teach(
     *,
     more: Sequence[TileDataset] = (),
     again: Recalibration | None = None,
+    best: KeepBest | None = None,
 ) -> History:
     """Let Lightning train; the module is left on the device with its best weights.
 
@@ -162,6 +175,7 @@ def teach(
         predict: the present object, complex ``(H, W)``.
         more: tiles of further scans.
         again: moves what is free of the instrument.
+        best: chooses the epoch to end with; None: the loss of the training does.
     """
     run, execution = session.run, session.execution
     board = session.dashboard
@@ -171,7 +185,7 @@ def teach(
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),
-        callbacks=[history, *watchers, *checkpoints],
+        callbacks=[history, *watchers, *checkpoints, *([best] if best else [])],
         logger=loggers,
         default_root_dir=session.folder,
         enable_checkpointing=bool(checkpoints),
@@ -191,7 +205,9 @@ def teach(
     finally:
         if session.first and history.rows:
             write_csv(session.path("metrics.csv"), history.rows)
-    if checkpoints and checkpoints[0].best_model_path:
+    if best is not None:
+        best.restore(module)
+    elif checkpoints and checkpoints[0].best_model_path:
         _load_best(module, Path(checkpoints[0].best_model_path))
     module.to(session.device)  # Lightning hands it back on the CPU
     history.instrument = None if again is None else again.problem.instrument

@@ -12,6 +12,7 @@ from benchmarks.learning import (
     Subject,
     ancestor_object,
     first_count,
+    get_used_to,
     iterations_to,
     learn,
     settings,
@@ -59,10 +60,23 @@ def test_several_scans_take_more_steps_an_epoch(subject: Subject) -> None:
 
 
 def test_training_goes_on_from_another(subject: Subject) -> None:
-    first = learn(settings(trainer__batch_size=16), [subject], 0.3)
-    still = settings(trainer__batch_size=16, trainer__learning_rate=1e-12)
-    after = learn(still, [subject], 1e-6, start=first)
+    run = settings(trainer__batch_size=16)
+    first = learn(run, [subject], 0.3)
+    still = settings(trainer__batch_size=16, adapt__learning_rate=1e-12)
+    after = get_used_to(still, subject, 1e-6, first)
     torch.testing.assert_close(after.answer(subject), first.answer(subject), atol=1e-5, rtol=1e-4)
+    moved = get_used_to(run, subject, 0.2, first)
+    assert not torch.equal(moved.answer(subject), first.answer(subject))
+
+
+def test_held_out_patterns_can_forbid_to_move() -> None:
+    subject = Subject.of(tiny_scan(), 0.1)
+    run = settings(trainer__batch_size=16)
+    first = learn(run, [subject], 0.3)
+    after = get_used_to(
+        settings(trainer__batch_size=16, adapt__learning_rate=1e-9), subject, 0.1, first
+    )
+    assert torch.equal(after.answer(subject), first.answer(subject))
 
 
 def test_making_labels_counts(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

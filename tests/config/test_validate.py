@@ -59,6 +59,7 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("adapt.epochs", 0, "at least 1"),
     ("adapt.learning_rate", 0.0, "greater than 0"),
     ("adapt.learning_rate", 1.5, "at most 1"),
+    ("adapt.stay_weight", -1.0, "at least 0"),
     ("trainer.gradient_clip_val", 0.0, "greater than 0"),
     ("trainer.accum_steps", 0, "at least 1"),
     ("trainer.nepochs", 0, "at least 1"),
@@ -116,6 +117,10 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     (
         {"task": Task.adapt, "bundle": "b.zip", "trainer.learning_rate": 0.5},
         r"^trainer\.learning_rate=0\.5 is for task=train; .* type adapt\.learning_rate=0\.5\.$",
+    ),
+    (
+        {"task": Task.adapt, "bundle": "b.zip", "trainer.realspace_weight": 1.0},
+        r"^adapt\.stay_weight holds .* to a label, .*; type adapt\.stay_weight=0 to learn",
     ),
     (
         {"bundle": "b.zip"},

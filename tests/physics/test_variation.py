@@ -1,3 +1,4 @@
+import cmath
 import math
 
 import pytest
@@ -25,16 +26,28 @@ def test_an_even_object_has_none(phase):
 
 @pytest.mark.parametrize(
     ("changes", "height"),
-    [({"modulus": 1.5}, 0.5), ({"phase": 0.7}, 0.7), ({"modulus": 0.4, "phase": -1}, 1.6)],
+    [
+        ({"modulus": 1.5}, 0.5),
+        ({"phase": 0.7}, 2 * math.sin(0.35)),
+        ({"modulus": 0.4, "phase": -1}, abs(0.4 * cmath.exp(-1j) - 1)),
+    ],
 )
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_step_costs_its_height_times_its_length(changes, height, turned):
     obj, lit = step(**changes), LIT
     if turned:
         obj, lit = obj.t(), lit.t()
-    expected = height * 12 / 120
+    expected = height * 11 / 120  # the last line has no neighbour beyond it
     # differences are smoothed by 1e-3
     assert float(total_variation(obj, lit)) == pytest.approx(expected, abs=3e-4)
+
+
+def test_a_corner_costs_its_diagonal():
+    obj = torch.ones(12, 10, dtype=torch.complex128)
+    obj[-1, :-1] = obj[:, -1] = 1.5
+    # 8 pixels above the row, 10 beside the column, and the one that has both as neighbours
+    expected = 0.5 * (8 + 10 + math.sqrt(2)) / 120
+    assert float(total_variation(obj, LIT)) == pytest.approx(expected, abs=3e-4)
 
 
 def test_neither_a_phase_offset_nor_a_wrapped_phase_counts():
@@ -56,4 +69,6 @@ def test_what_is_dark_does_not_count():
 
 def test_gradients():
     obj = (2 + 0.3 * complex_noise(6, 5)).requires_grad_()
-    assert gradcheck(lambda o: total_variation(o, LIT[:6, :5]), (obj,))
+    light = LIT[:6, :5].clone()
+    light[4:, :2] = 0.05
+    assert gradcheck(lambda o: 3 * total_variation(o, light), (obj,))

@@ -37,8 +37,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def adapted(folder: Path, bundle: Path, **changes: Any) -> Path:
     common: dict[str, Any] = {
-        "task": "adapt", "bundle": str(bundle / "wts.h5.zip"), "adapt__epochs": 3,
-        "trainer__nepochs": USUAL, "model__lift_coarse_iterations": 6,
+        "task": "adapt", "bundle": str(bundle / "wts.h5.zip"), "trainer__nepochs": USUAL,
+        "adapt__epochs": 20, "adapt__learning_rate": 3e-3, "model__lift_coarse_iterations": 6,
     }  # fmt: skip
     return launched(folder, **common | UNSEEN | changes)
 
@@ -62,7 +62,7 @@ def test_network_before_and_after_stand_side_by_side(run: Path) -> None:
     assert list(stages) == ["lift", "network", "adapted", "refined", "flat", "noise"]
     assert stages["adapted"]["seconds"] > stages["network"]["seconds"]
     assert stages["adapted"]["C"] != stages["network"]["C"]
-    assert metrics(run)["training"]["epochs"] == 3
+    assert metrics(run)["training"]["epochs"] == 20
     assert state(run) == "finished"
 
 
@@ -76,7 +76,10 @@ def test_before_is_what_reconstructing_gives(run: Path, trained: Path, tmp_path:
 
 
 def test_learning_goes_on_from_trained_weights(run: Path, trained: Path, tmp_path: Path) -> None:
-    still = adapted(tmp_path / "run", trained, adapt__learning_rate=1e-12, adapt__epochs=1)
+    still = adapted(
+        tmp_path / "run", trained, adapt__learning_rate=1e-12, adapt__epochs=1,
+        data__holdout_fraction=0.0,
+    )  # fmt: skip
     before, after, moved = (
         load_bundle(folder / "wts.h5.zip").weights for folder in (trained, still, run)
     )
@@ -85,10 +88,49 @@ def test_learning_goes_on_from_trained_weights(run: Path, trained: Path, tmp_pat
     assert not all(torch.allclose(moved[name], before[name]) for name in before)
 
 
-def test_the_patterns_fit_better_afterwards(trained: Path, tmp_path: Path) -> None:
-    folder = adapted(tmp_path / "run", trained, adapt__epochs=20, adapt__learning_rate=3e-3)
-    stages = metrics(folder)["stages"]
+def test_the_patterns_fit_better_afterwards(run: Path) -> None:
+    stages, training = metrics(run)["stages"], metrics(run)["training"]
     assert stages["adapted"]["deviance"] < 0.9 * stages["network"]["deviance"]
+    found, kept = training["held_out_deviance"], training["kept_epoch"]
+    assert len(found) == 21
+    assert found[kept] == min(found)
+    # the table fits the overall scale to all patterns, not to the few held out
+    assert found[0] == pytest.approx(stages["network"]["deviance"], rel=0.05)
+    assert found[kept] == pytest.approx(stages["adapted"]["deviance"], rel=0.05)
+
+
+def test_what_does_not_help_is_not_kept(trained: Path, tmp_path: Path) -> None:
+    folder = adapted(tmp_path / "run", trained, adapt__epochs=1, adapt__learning_rate=1e-6)
+    content = metrics(folder)
+    assert content["training"]["kept_epoch"] == 0
+    before, after = (content["stages"][name] | {"seconds": 0} for name in ("network", "adapted"))
+    assert before == after
+    weights = [load_bundle(one / "wts.h5.zip").weights for one in (trained, folder)]
+    for name, weight in weights[0].items():
+        assert torch.equal(weights[1][name], weight)
+
+
+def test_without_patterns_held_out_the_loss_decides(trained: Path, tmp_path: Path) -> None:
+    folder = adapted(tmp_path / "run", trained, data__holdout_fraction=0.0, adapt__epochs=2)
+    content = metrics(folder)
+    assert "kept_epoch" not in content["training"]
+    assert content["stages"]["adapted"]["R"] != content["stages"]["network"]["R"]
+
+
+def test_a_weight_for_staying_keeps_the_answer(trained: Path, tmp_path: Path) -> None:
+    unrefined = {"refine__iterations": 0, "data__holdout_fraction": 0.0}
+
+    def answer(name: str, **changes: Any) -> np.ndarray:
+        folder = adapted(tmp_path / name, trained, **unrefined, **changes)
+        with np.load(folder / "reconstruction.npz") as saved:
+            return np.asarray(saved["object"])
+
+    before = answer("before", adapt__learning_rate=1e-12, adapt__epochs=1)
+    free, held = (
+        answer(f"{weight}", adapt__stay_weight=weight, adapt__learning_rate=5e-4)
+        for weight in (0.0, 10.0)
+    )
+    assert np.abs(held - before).mean() < 0.7 * np.abs(free - before).mean()
 
 
 def test_reconstructing_with_the_new_bundle_gives_the_adapted_object(
