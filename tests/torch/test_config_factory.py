@@ -31,7 +31,7 @@ DEFAULTS = {
     "pin_memory": False,
     "persistent_workers": False,
     "prefetch_factor": None,
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-3,
     "scheduler": "WarmupCosine",
     "enable_progress_bar": True,
     "enable_checkpointing": True,

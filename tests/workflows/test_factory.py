@@ -183,7 +183,7 @@ class TestOverrides:
             training(scan, {"source": "synthetic"})
 
     def test_the_audit_lists_default_and_value(self, scan: Path):
-        applied = training(scan, {"nepochs": 3, "learning_rate": 1e-3}).overrides_applied
+        applied = training(scan, {"nepochs": 3, "learning_rate": 2e-3}).overrides_applied
         assert applied["trainer.nepochs"] == (50, 3)
         assert applied["model.N"] == (None, 32)
         assert "trainer.learning_rate" not in applied  # it is the default

@@ -22,7 +22,7 @@ from tests.runs import CPU, launched, session_of, tiny_problem, tiny_run, tiny_s
 from tests.workflows.test_losses import from_file, stages
 from tests.workflows.test_train import arrays, checkpoints, epochs, same, state
 
-PINN: dict[str, Any] = {"model__architecture": "pinn"}
+PINN: dict[str, Any] = {"model__architecture": "pinn", "trainer__tv_weight": 0.0}
 UNREFINED: dict[str, Any] = {"refine__iterations": 0, "refine__poisson_iterations": 0}
 SUPERVISED: dict[str, Any] = {
     "model__architecture": "supervised", "trainer__nll_weight": 0, "trainer__realspace_weight": 1.0,
