@@ -12,6 +12,7 @@ from ptycho.data.reconstruction import Complex, Reconstruction
 from ptycho.report import panels
 from ptycho.report.figures import save_rows
 
+_NOTHING = 1e-3  # per cent or degrees
 _LONGEST = 4.0  # arrows are drawn as long as so many typical ones at most
 
 
@@ -56,19 +57,26 @@ def describe(figures: dict[str, Any]) -> str:
     if "probe_agreement" in figures:
         shares = figures["mode_shares"]
         modes = "" if len(shares) == 1 else ", modes " + " ".join(f"{one:.0%}" for one in shares)
-        said.append(f"probe {figures['probe_agreement']:.0%} as it came{modes}")
+        said.append(f"probe {figures['probe_agreement']:.0%} as at the start{modes}")
     if "shift_median_px" in figures:
-        y, x = figures["spread_percent"]
         said.append(
             f"positions moved by {figures['shift_median_px']:.2g} px (median), "
-            f"{figures['shift_largest_px']:.2g} at most, scale {y:+.2g} % (y) {x:+.2g} % (x), "
-            f"rotation {figures['rotation_deg']:+.2g} deg"
+            f"{figures['shift_largest_px']:.2g} at most{_together(figures)}"
         )
     if "flux_std" in figures:
         said.append(f"flux +-{figures['flux_std']:.1%}")
     if "background_photons" in figures:
         said.append(f"background {figures['background_photons']:.2g} photons per pixel")
     return "; ".join(said)
+
+
+def _together(figures: dict[str, Any]) -> str:
+    """What all positions did alike, where they did."""
+    y, x = figures["spread_percent"]
+    turned = figures["rotation_deg"]
+    if max(abs(y), abs(x), abs(turned)) < _NOTHING:
+        return ""
+    return f", scale {y:+.2g} % (y) {x:+.2g} % (x), rotation {turned:+.2g} deg"
 
 
 def save_instrument(
@@ -85,7 +93,7 @@ def save_instrument(
     rows = [
         [
             panels.Panel(partial(_probe, probe=one.probe, title=title), min(len(one.probe), 3))
-            for one, title in ((before, "as it came"), (found, "found"))
+            for one, title in ((before, "at the start"), (found, "found"))
         ]
     ]
     second = []
