@@ -48,7 +48,7 @@ SCRATCH, ADAPTING = 0.3, 0.15
 """Shares of a training's seconds."""
 PARTS = ("defaults", "generalise", "adapt", "refine")
 HELD_OUT = RunConfig().data.holdout_fraction
-LEVELS, MOST = (0.92, 0.93, 0.94, 0.95), 40
+LEVELS, NEAR, MOST = (0.92, 0.93, 0.94, 0.95), 0.94, 40
 FOLDER, QUICK_FOLDER = scans.OUTPUTS / "adaptation", scans.OUTPUTS / "adaptation_quick"
 
 
@@ -163,13 +163,15 @@ class Bench:
             "the strong lift": known.lifted(settings(**_lift("strong"))).obj,
             "the distilled network": network.answer(known),
         }
-        rows = []
+        rows, near = [], []
         for name, start in starts.items():
             self.say(f"refining from {name}")
             counts = iterations_to(known, start, LEVELS, MOST)
             rows.append(Row(name, (_figures(known, start)[0], *counts)))
+            near.append(f"{counts[LEVELS.index(NEAR)] or 'none'} from {name}")
         head = ("SSIM", *(f"to {level:g}" for level in LEVELS))
-        words = _REFINING.format(most=MOST)
+        noise = known.judge.noise["phase_ssim"]
+        words = _REFINING.format(most=MOST, near=NEAR, counts=", ".join(near), noise=noise)
         return Part("Refining", words, head, (3, *(0 for _ in LEVELS)), tuple(rows))
 
     @property
@@ -272,8 +274,9 @@ _ADAPTING = (
 )
 _REFINING = (
     "Full-resolution iterations on the Poisson likelihood until the phase SSIM of the scan that "
-    "was trained on reaches a level; a dash: not within {most}, or never. The photon noise alone "
-    "is worth about as much as the solver ends with, so not every level can be reached."
+    "was trained on reaches a level; a dash: not within {most}, or never. An object that is wrong "
+    "by no more than the photon noise has {noise:.3f}, and the last level is above that; to "
+    "{near:g}, just below it, it takes {counts}."
 )
 
 
