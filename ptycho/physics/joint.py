@@ -25,7 +25,9 @@ from ptycho.physics.solver import (
     amplitude_step,
     coarse_cutoff,
     coarse_recipe,
+    leave_holes,
     poisson_step,
+    trusted_pixels,
     upsample,
 )
 from ptycho.physics.sweep import Asked, Judge, sweep_both
@@ -34,7 +36,6 @@ _STEP = 0.7  # of what object and probe ask for on their own: both steps meet in
 _STEP_ALONE = 1.2  # where the probe steps and the object stays
 _MOMENTUM = 2  # of k / (k + this)
 _PROBE_FLOOR = 0.1  # share of the densest object added where little of it was under the probe
-_EDGE = 0.1  # share of the brightest illumination below which a phase is not trusted
 _SLOW = 0.995  # of the misfit before: subsets that gain less would soon run in circles
 _BINS = 8  # sub-pixel shifts of the probe per pixel: it is tabulated anew every iteration
 FIRST_LOOK = 3  # iterations from a flat object before it can say where patterns were taken
@@ -89,6 +90,9 @@ class JointSolver:
         self._fitted = everything if take is None else take
         count = min(recipe.subsets, len(self._fitted))
         self._subsets = [self._fitted[first::count] for first in range(count)]
+        experiment = instrument.experiment(_BINS)
+        if leave_holes([experiment.of(some).illumination(shape) for some in self._subsets]):
+            self._subsets = [self._fitted]
         self._conditioner = (
             Preconditioner(shape, cutoff, recipe.cap, amplitude.device)
             if recipe.precondition
@@ -140,7 +144,9 @@ class JointSolver:
             before = total
         obj, probe = pace.result
         self.instrument = replace(self.instrument, probe=probe)
-        return self._settle(obj) if self._pinned else obj
+        if self._pinned:
+            obj, self.instrument = _settled(obj, self.instrument, self._home.probe)
+        return obj
 
     def calibrate(self, obj: Tensor, iterations: int) -> None:
         """Move the instrument alone, an object being given.
@@ -168,9 +174,10 @@ class JointSolver:
         asked = self._ask(obj, probe, subset, judge)
         brightest, floor = asked.light.max(), self.recipe.probe_floor
         pull = _STEP * asked.obj / ((1 - floor) * asked.light + floor * brightest)
-        trusted = (asked.light > _EDGE * brightest).to(asked.light.dtype)
-        conditioner = self._conditioner
-        stepped = obj + pull if conditioner is None else conditioner.step(obj, pull, trusted)
+        if self._conditioner is None:
+            stepped = obj + pull
+        else:
+            stepped = self._conditioner.step(obj, pull, trusted_pixels(asked.light))
         beam = self._stepped(probe, asked, _STEP) if self.freedom.probe else probe
         pace.step((stepped, beam), number, float(asked.misfit))
 
@@ -227,10 +234,6 @@ class JointSolver:
         positions = centre + (now.positions - centre) @ mapping.T
         self.instrument = self._moved(now, positions)
         return transformed(obj, mapping, centre)
-
-    def _settle(self, obj: Tensor) -> Tensor:
-        found, self.instrument = _settled(obj, self.instrument, self._home.probe)
-        return found
 
 
 def _settled(obj: Tensor, instrument: Instrument, home: Tensor) -> tuple[Tensor, Instrument]:

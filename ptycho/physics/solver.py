@@ -10,7 +10,7 @@ likelihood (Thibault & Guizar-Sicairos 2012, doi:10.1088/1367-2630/14/6/063004).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -100,8 +100,7 @@ class Solver:
         self._subsets = [
             self._subset(*part, light) for part, light in zip(parts, lights, strict=True)
         ]
-        wanted = _COVERED * self._all.trusted.sum()
-        if any((subset.trusted * self._all.trusted).sum() < wanted for subset in self._subsets):
+        if leave_holes(lights):
             self._subsets = [self._all]
         device = self.illumination.device
         self._conditioner = (
@@ -178,8 +177,18 @@ class Solver:
     ) -> _Subset:
         floor, brightest = self.recipe.probe_floor, light.max()
         damped = (1 - floor) * light + floor * brightest
-        trusted = (light > _EDGE * brightest).to(light.dtype)
-        return _Subset(experiment, amplitude, take, damped, trusted)
+        return _Subset(experiment, amplitude, take, damped, trusted_pixels(light))
+
+
+def trusted_pixels(light: Tensor) -> Tensor:
+    """``(H, W)``: 1 where an illumination tells the phase of an object, else 0."""
+    return (light > _EDGE * light.max()).to(light.dtype)
+
+
+def leave_holes(lights: Sequence[Tensor]) -> bool:
+    """Whether any of some illuminations ``(H, W)`` misses much of what all together light."""
+    known = trusted_pixels(sum(lights[1:], lights[0]))
+    return any((trusted_pixels(light) * known).sum() < _COVERED * known.sum() for light in lights)
 
 
 def _interleaved(

@@ -22,6 +22,7 @@ from ptycho.workflows import build, stages, uncertainty
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.reconstruct import (
     finish,
+    gain_of,
     lift_recipe_of,
     load_weights,
     network_on,
@@ -45,7 +46,7 @@ def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     network = build.make_patch_network(run.model, problem.probe)
     load_weights(network, bundle, session)
     network_on(network, session.device)
-    gain = float(bundle.params.get("intensity_gain", 1.0))
+    gain = gain_of(bundle)
     recipe = lift_recipe_of(bundle, run.solver)
     again = partial(reconstruct_with, network=network, lift_recipe=recipe, gain=gain)
     return uncertainty.report(session, problem, again(session, problem), again)

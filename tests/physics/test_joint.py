@@ -213,3 +213,24 @@ def test_a_coarse_start_pins_nothing_before_the_rim_is_back(scan, monkeypatch):
     two = replace(known, probe=add_modes(known.probe, 2))
     coarse_joint_solution(two, amplitude, truth.shape, 3, Recipe(), Freedom(probe=True))
     assert shapes == [(tuple(truth.shape), 32)]
+
+
+def test_subsets_that_leave_holes_are_not_used():
+    """Where patterns hardly overlap, half of them would guess what the others see."""
+    made = simulate(
+        kind="chip", n_patterns=64, patch_size=32, photons=1e6, step=9.0, jitter=0, probe_radius=5.0
+    )
+    known = Instrument(torch.from_numpy(made.probe), torch.from_numpy(made.positions))
+    amplitude, taken = torch.from_numpy(made.amplitude), []
+    real = joint.sweep_both
+
+    def spy(experiment, *arguments, **more):
+        taken.append(len(experiment.row))
+        return real(experiment, *arguments, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joint, "sweep_both", spy)
+        freedom = Freedom(probe=True)
+        solver = JointSolver(known, amplitude, made.truth.shape, Recipe(), freedom, 0.1)
+        solver.run(torch.ones(made.truth.shape, dtype=torch.complex64), 2)
+    assert taken == [64, 64]
