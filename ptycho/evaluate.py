@@ -10,6 +10,7 @@ from typing import NoReturn
 from ptycho.config.choices import Values
 from ptycho.config.config import UserError
 from ptycho.config.process import exit_codes, gentle_threads
+from ptycho.config.store import instrument_preset, presets
 
 _DESCRIPTION = """\
 Judge a reconstruction of any package: against the true object, against the measured patterns,
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
             truth=given.truth,
             data=given.data,
             split_halves=given.split_halves,
+            instrument=instrument_preset(given.instrument),
             twin=given.twin,
             max_shift=given.max_shift,
             pixel_size_m=None if given.pixel_size_nm is None else given.pixel_size_nm * 1e-9,
@@ -79,6 +81,11 @@ def _parser() -> _Parser:
         action="store_true",
         help="with --data: solve two halves of the patterns with FILE's probe and correlate them",
     )
+    against.add_argument(
+        "--instrument", choices=presets("instrument"), default="known",
+        help="with --split-halves: what each half finds for itself besides the object, "
+        "beginning with FILE's, as instrument=NAME of a run (default: %(default)s)",
+    )  # fmt: skip
     how = parser.add_argument_group("how")
     how.add_argument(
         "--twin", action="store_true", help="allow the conjugate twin, turned by half a turn"
@@ -123,6 +130,11 @@ def _check(given: argparse.Namespace) -> None:
         )
     if given.split_halves and not given.data:
         faults.append("--split-halves needs the patterns: give the scan with --data FILE.")
+    if given.instrument != "known" and not given.split_halves:
+        faults.append(
+            f"--instrument {given.instrument} is for the halves: add --split-halves; FILE itself "
+            "is judged with its own probe and positions."
+        )
     if not (math.isfinite(given.max_shift) and given.max_shift >= 0):
         faults.append(f"--max-shift must be pixels, at least 0, got {given.max_shift:g}.")
     size = given.pixel_size_nm

@@ -327,6 +327,19 @@ class TestTwoHalves:
         )
         assert len(seen["frc"]["correlation"]) == len(seen["frc"]["half_bit"])
 
+    def test_each_half_may_find_positions_for_itself(self, quick: Path, scan: Scan):
+        off = np.random.default_rng(1).normal(0, 1, scan.positions.shape)
+        write_npz(quick / "off.npz", replace(scan, positions=scan.positions + off))
+        given = "off.npz", "--data", "off.npz", "--split-halves"
+        kept = evaluated(*given)["halves"]["figures"]
+        found = evaluated(*given, "--instrument", "positions")["halves"]["figures"]
+        assert found["frc_area"] > kept["frc_area"] + 0.05
+
+    def test_only_halves_find_an_instrument(self, quick: Path, capsys):
+        given = "truth.npz", "--data", "scan.npz", "--instrument", "probe"
+        (said,) = refusals(capsys, *given)
+        assert "--instrument probe is for the halves: add --split-halves" in said
+
     def test_too_few_patterns(self, quick: Path, scan: Scan, capsys):
         write_npz(quick / "few.npz", scan.first(15))
         write_result(quick / "few_truth.npz", scan.first(15))

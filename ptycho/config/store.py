@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose
 from hydra._internal.hydra import Hydra
@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ptycho.config.config import ConfigError, RunConfig, UserError
+from ptycho.config.config import ConfigError, InstrumentConfig, RunConfig, UserError
 from ptycho.config.process import plain_sentence
 from ptycho.config.validate import check, leaves, suggestion
 
@@ -37,6 +37,18 @@ def conf_dir() -> str:
         if (candidate / "config.yaml").is_file():
             return str(candidate)
     raise FileNotFoundError(f"the folder conf/ with config.yaml is missing beside {here}")
+
+
+def presets(group: str) -> list[str]:
+    """Names of the options of a YAML group."""
+    return sorted(file.stem for file in (Path(conf_dir()) / group).glob("*.yaml"))
+
+
+def instrument_preset(name: str) -> InstrumentConfig:
+    """What ``instrument=NAME`` means."""
+    found = OmegaConf.load(Path(conf_dir()) / "instrument" / f"{name}.yaml")
+    merged = OmegaConf.merge(OmegaConf.structured(InstrumentConfig), found)
+    return cast(InstrumentConfig, OmegaConf.to_object(merged))
 
 
 def register() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ptycho.config.config import UserError
+from ptycho.config.config import InstrumentConfig, UserError
 from ptycho.data.npz import read_npz
 from ptycho.data.placing import place
 from ptycho.data.products import Product, read_product
@@ -36,6 +36,8 @@ class Question:
     """The scan it was made from."""
     split_halves: bool = False
     """Whether to solve two halves of the scan, too."""
+    instrument: InstrumentConfig | None = None
+    """What each half finds for itself besides the object; None: nothing."""
     twin: bool = False
     """Whether the conjugate twin counts as the same."""
     max_shift: float = 4.0
@@ -177,6 +179,7 @@ def _halves(question: Question, evidence: Evidence, terminal: Console) -> TwoHal
             evidence.scan,
             evidence.canvas.device,
             bars,
+            instrument=question.instrument,
             pixel_size_m=question.pixel_size_m,
             max_shift=question.max_shift,
         )

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from ptycho.config.config import SolverConfig
+from ptycho.config.config import InstrumentConfig, SolverConfig
 from ptycho.data.halves import split_halves
 from ptycho.data.reconstruction import Complex, scanned_area
 from ptycho.data.scan import DataError, Scan
@@ -24,18 +24,20 @@ def correlate_halves(
     device: torch.device,
     bars: Progress,
     *,
+    instrument: InstrumentConfig | None = None,
     pixel_size_m: float | None = None,
     max_shift: float = 4.0,
 ) -> TwoHalves:
     """Solve each half of a scan from scratch and correlate the two objects.
 
-    The solver is that of ``task=solve`` with its default settings, the probe the scan's own.
-    The halves are chosen by :func:`ptycho.data.halves.split_halves`.
+    The solver is that of ``task=solve`` with its default settings, starting with the probe and the
+    positions of the scan. The halves are chosen by :func:`ptycho.data.halves.split_halves`.
 
     Args:
         scan: patterns, positions and probe.
         device: where to compute.
         bars: progress display.
+        instrument: what each half finds for itself besides the object; None: nothing.
         pixel_size_m: side of a pixel in metres, when known.
         max_shift: largest shift in pixels by which one half is brought onto the other.
 
@@ -44,7 +46,11 @@ def correlate_halves(
     """
     check_halves(scan)
     halves = split_halves(scan.positions)
-    objects = [_solved(scan, which, device, bars, f"half {i}") for i, which in enumerate(halves, 1)]
+    free = instrument or InstrumentConfig()
+    objects = [
+        _solved(scan.take(which), free, device, bars, f"half {number}")
+        for number, which in enumerate(halves, 1)
+    ]
     boxes = [scanned_area(scan.positions[which], scan.patch_size) for which in halves]
     inside = [
         (max(box[i].start for box in boxes), min(box[i].stop for box in boxes)) for i in (0, 1)
@@ -71,13 +77,13 @@ def check_halves(scan: Scan) -> None:
 
 
 def _solved(
-    scan: Scan, which: NDArray[np.int64], device: torch.device, bars: Progress, name: str
+    half: Scan, free: InstrumentConfig, device: torch.device, bars: Progress, name: str
 ) -> tuple[Complex, NDArray[np.int64]]:
     """The object of some patterns, and the scan's own pixel at its first one."""
-    half = scan.take(which)
-    problem = pose(half, device)
-    settings = SolverConfig()
-    obj = stages.solve(problem, settings, build.make_recipe(settings), bars, name)
+    freedom, settings = build.make_freedom(free), SolverConfig()
+    problem = pose(half, device, freedom=freedom, modes=free.probe_modes or 1)
+    recipe = build.make_recipe(settings)
+    _, obj = stages.solve_with(problem, settings, recipe, bars, name)
     return obj.cpu().numpy(), problem.offset
 
 

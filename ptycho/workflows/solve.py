@@ -1,6 +1,6 @@
 """``task=solve``: the physics alone."""
 
-from torch import Tensor
+from functools import partial
 
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.report.metrics import Figures
@@ -19,14 +19,9 @@ def solve(session: Session) -> dict[str, Figures]:
 
 def solve_alone(session: Session, problem: Problem) -> Reconstruction:
     """Solve from a flat object."""
-    solver = session.run.solver
-    recipe = build.make_recipe(solver)
-    effort = solver.coarse_iterations, solver.iterations, solver.poisson_iterations
-
-    def work() -> tuple[Problem, Tensor]:
-        if problem.freedom.any:
-            return stages.solve_jointly(problem, effort, recipe, session.bars, "solve")
-        return problem, stages.solve(problem, solver, recipe, session.bars)
-
-    (problem, obj), seconds = stages.timed(session.device, work)
+    settings = session.run.solver
+    recipe = build.make_recipe(settings)
+    (problem, obj), seconds = stages.timed(
+        session.device, partial(stages.solve_with, problem, settings, recipe, session.bars)
+    )
     return problem.reconstruction([stages.as_stage("solver", obj, seconds)])

@@ -133,3 +133,17 @@ def solve(
         obj = problem.start(settings.coarse_iterations, recipe, tick)
         obj = solver.run(obj, settings.iterations, on_iteration=tick)
         return solver.run(obj, settings.poisson_iterations, poisson=True, on_iteration=tick)
+
+
+def solve_with(
+    problem: Problem,
+    settings: SolverConfig,
+    recipe: Recipe,
+    bars: Progress,
+    name: str = "solve",
+) -> tuple[Problem, Tensor]:
+    """:func:`solve` that also finds the free parts of the instrument, if there are any."""
+    if not problem.freedom.any:
+        return problem, solve(problem, settings, recipe, bars, name)
+    effort = settings.coarse_iterations, settings.iterations, settings.poisson_iterations
+    return solve_jointly(problem, effort, recipe, bars, name)
