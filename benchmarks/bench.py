@@ -14,8 +14,9 @@ from torch import nn
 from benchmarks import ancestor
 from benchmarks.clock import PRECISIONS, Clock
 from ptycho.config.choices import DataSource, LoggerBackend
-from ptycho.config.config import RunConfig, SyntheticConfig
+from ptycho.config.config import InstrumentConfig, RunConfig, SyntheticConfig
 from ptycho.config.legacy import legacy_params
+from ptycho.config.store import preset
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
 from ptycho.data.tiles import Lifted, TileDataset
@@ -88,6 +89,12 @@ class Bench:
         """The solver's."""
         return build.make_recipe(self.run.solver)
 
+    def free(self, instrument: str) -> Problem:
+        """The scan where ``instrument=NAME`` is found, too."""
+        found = preset(InstrumentConfig(), "instrument", instrument)
+        freedom, modes = build.make_freedom(found), found.probe_modes or 1
+        return pose(self.problem.scan, self.device, freedom=freedom, modes=modes)
+
     def read(self) -> Scan:
         """The scan, from its file."""
         return build.make_scan(self.run.data, self.run.model.N or 0)
@@ -123,15 +130,28 @@ class Bench:
         problem = self.problem
         return ancestor.group(problem.amplitude, problem.positions, problem.probe)
 
-    def training_session(self, precision: str) -> Session:
+    @cached_property
+    def patch_run(self) -> RunConfig:
+        """The same with ``model=pinn``."""
+        return preset(self.run, "model", "pinn")
+
+    @cached_property
+    def patch_lifted(self) -> Lifted | None:
+        """The input of that network, made once."""
+        from ptycho.workflows import patches
+
+        session = replace(self.session, run=self.patch_run)
+        return patches.lift(session, self.problem, self.recipe)[1]
+
+    def training_session(self, precision: str, run: RunConfig) -> Session:
         """The session of one short training in ``fp32`` or ``bf16``, in a folder of its own."""
         name, effort = PRECISIONS[precision], self.effort
-        trainer = replace(self.run.trainer, nepochs=effort.epochs, precision=name)
+        trainer = replace(run.trainer, nepochs=effort.epochs, precision=name)
         execution = replace(
             self.session.execution, precision=name, limit_train_batches=effort.batches
         )
         folder = Path(mkdtemp(prefix=f"{precision}_", dir=self.session.folder))
-        run = replace(self.run, trainer=trainer)
+        run = replace(run, trainer=trainer)
         return replace(self.session, run=run, execution=execution, folder=folder)
 
 

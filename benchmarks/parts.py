@@ -5,6 +5,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,14 +27,19 @@ from benchmarks.clock import (
 )
 from benchmarks.machine import convolution, fft_pair
 from benchmarks.memory import peak
-from benchmarks.throughput_page import END_TO_END, RATIO, REFINED, SOLVER
+from benchmarks.throughput_page import END_TO_END, PATCH_RATIO, RATIO, REFINED, SOLVER
+from ptycho.physics.solver import Recipe
 from ptycho.report.files import write_reconstruction
-from ptycho.workflows import stages
-from ptycho.workflows.problem import pose
+from ptycho.workflows import build, stages
+from ptycho.workflows.problem import Problem, pose
+from ptycho.workflows.reconstruct import network_on
 
 COARSE = "pattern-iterations at N = 32"
-_ITERATIONS = 5
-"""Of the solver in one timing."""
+INSTRUMENTS = "probe", "positions", "measured"
+"""What is found with the object in timings of the joint solver: options of ``instrument``."""
+_ITERATIONS, COARSE_ITERATIONS = 5, 4
+"""Of the solver in one timing, and of the joint solver before it."""
+_SETTING_UP = f"{_ITERATIONS} iterations with their set-up"
 
 
 @torch.no_grad()
@@ -53,6 +59,8 @@ def solver(bench: Bench) -> list[Measured]:
         ),
         "coarse pair": fft_pair(clock, size // 2, effort.shortest / 5),
     }
+    jointly = {name: bench.free(name) for name in INSTRUMENTS}
+    works |= {name: _joint(one, recipe, clock, effort.shortest) for name, one in jointly.items()}
     with one_thread():
         found = alternate(effort.repeats, works)
     unit = "per CPU s" if bench.device.type == "cpu" else "per s"
@@ -72,7 +80,21 @@ def solver(bench: Bench) -> list[Measured]:
         share(SOLVER, "full", "pair"),
         Measured("solver", COARSE, unit, found["coarse"], note=note),
         share(COARSE, "coarse", "coarse pair"),
+        *(
+            Measured("solver", f"{SOLVER}, instrument={name}", unit, found[name], note=_SETTING_UP)
+            for name in jointly
+        ),
     ]
+
+
+def _joint(problem: Problem, recipe: Recipe, clock: Clock, shortest: float) -> Repeated:
+    """Iterations that find a part of the instrument, from the coarse solution."""
+    obj, start = problem.joint_start(COARSE_ITERATIONS, recipe)
+
+    def work() -> Tensor:
+        return start.joint_solver(recipe).run(obj, _ITERATIONS)
+
+    return Repeated(work, _ITERATIONS * len(problem.scan), clock, shortest)
 
 
 def training(bench: Bench) -> list[Measured]:
@@ -83,7 +105,8 @@ def training(bench: Bench) -> list[Measured]:
     for precision in PRECISIONS:
         yardstick = ancestor.Training(groups, precision)
         works["convolution", precision] = convolution(clock, precision, effort.shortest / 3)
-        works["ours", precision] = lambda precision=precision: train_rate(bench, precision)  # type: ignore[misc]
+        works["ours", precision] = partial(train_rate, bench, precision)
+        works["patches", precision] = partial(patch_rate, bench, precision)
         works["ancestor", precision] = Repeated(
             any_order()(yardstick.step), batch, clock, effort.shortest
         )
@@ -92,13 +115,19 @@ def training(bench: Bench) -> list[Measured]:
         "ours": multiplications(bench),
         "ancestor": ancestor.multiplications(ancestor.AncestorNet()),
     }
-    return [row for precision in PRECISIONS for row in _training_rows(found, macs, precision)]
+    share = bench.patch_run.model.predicted_share
+    note = f"patterns measured, {share:.0%} of them predicted"
+    return [row for precision in PRECISIONS for row in _training_rows(found, macs, precision, note)]
 
 
 def _training_rows(
-    found: dict[tuple[str, str], tuple[float, ...]], macs: dict[str, float], precision: str
+    found: dict[tuple[str, str], tuple[float, ...]],
+    macs: dict[str, float],
+    precision: str,
+    note: str,
 ) -> list[Measured]:
     ours, theirs = found["ours", precision], found["ancestor", precision]
+    patches = found["patches", precision]
     ceiling = found["convolution", precision]
 
     def row(name: str, unit: str, values: tuple[float, ...], note: str = "") -> Measured:
@@ -107,8 +136,10 @@ def _training_rows(
     return [
         row("best 3x3 convolution", "GFLOP/s", ceiling),
         row("ours", "patterns/s", ours, "Lightning's loop, as a run reports it"),
+        row("model=pinn", "patterns/s", patches, note),
         row("ancestor's layout", "patterns/s", theirs, "a plain loop"),
         row(RATIO, "x", ratio(ours, theirs)),
+        row(PATCH_RATIO, "x", ratio(patches, theirs)),
         row("ours, of the convolution", "%", _share(ours, macs["ours"], ceiling)),
         row("ancestor's layout, of the convolution", "%",
             _share(theirs, macs["ancestor"], ceiling)),
@@ -125,9 +156,24 @@ def train_rate(bench: Bench, precision: str) -> float:
     """Patterns per second that a short run of the package's own training reports."""
     from ptycho.workflows.train import fit  # loads Lightning
 
-    session = bench.training_session(precision)
+    session = bench.training_session(precision, bench.run)
     history = fit(session, bench.problem, bench.network(), bench.tiles, bench.lifted)
-    return statistics.median(row["train/patterns_per_s"] for row in history.rows[1:])
+    return _median_rate(history.rows)
+
+
+def patch_rate(bench: Bench, precision: str) -> float:
+    """The same of ``model=pinn``."""
+    from ptycho.workflows import patch_train  # loads Lightning
+
+    session, problem = bench.training_session(precision, bench.patch_run), bench.problem
+    network = network_on(build.make_patch_network(session.run.model, problem.probe), bench.device)
+    batches = patch_train.batches_of(session, problem)
+    history = patch_train.fit(session, problem, network, batches, bench.patch_lifted)
+    return _median_rate(history.rows)
+
+
+def _median_rate(epochs: list[dict[str, float]]) -> float:
+    return statistics.median(epoch["train/patterns_per_s"] for epoch in epochs[1:])
 
 
 def multiplications(bench: Bench) -> float:

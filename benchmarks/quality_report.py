@@ -27,6 +27,7 @@ FIRST_SCAN, OURS = "chip_1e6", "solver"
 _FIGURES = {
     "phase_ssim": ("phase SSIM", 3),
     "amplitude_psnr": ("amplitude PSNR dB", 1),
+    "amplitude_mae": ("amplitude MAE", 4),
     "frc_half_bit_px": ("FRC ½-bit px", 2),
     "frc_area": ("FRC area", 3),
     "position_px": ("position error px", 3),

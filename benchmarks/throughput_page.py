@@ -12,6 +12,7 @@ from rich.table import Table
 from benchmarks.clock import Measured
 
 RATIO = "ours / the ancestor's layout"
+PATCH_RATIO = "model=pinn / the ancestor's layout"
 END_TO_END = "end to end: read, lay out, lift, network, write"
 REFINED = "end to end with refine"
 SOLVER = "pattern-iterations at N = 64"
@@ -73,10 +74,12 @@ class Report:
             if row.part == "memory"
         ]
         training = self._median("training", RATIO, "fp32")
+        patches = self._median("training", PATCH_RATIO, "fp32")
         inference = self._median("inference", RATIO, "fp32")
         solver = self._median("solver", SOLVER)
         return [
             Goal("training fp32: ours / ancestor's layout", 20, "x", training, applies=full),
+            Goal("training fp32: model=pinn / ancestor's layout", 6, "x", patches, applies=full),
             Goal("inference fp32: ours end to end / ancestor's network alone", 15, "x", inference,
                  applies=full),
             Goal("solver: pattern-iterations per CPU second at N = 64", 15_000, "", solver,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from ptycho.config.choices import Values
-from ptycho.config.config import UserError
+from ptycho.config.config import InstrumentConfig, UserError
 from ptycho.config.process import exit_codes, gentle_threads
-from ptycho.config.store import instrument_preset, presets
+from ptycho.config.store import preset, presets
 
 _DESCRIPTION = """\
 Judge a reconstruction of any package: against the true object, against the measured patterns,
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
             truth=given.truth,
             data=given.data,
             split_halves=given.split_halves,
-            instrument=instrument_preset(given.instrument),
+            instrument=preset(InstrumentConfig(), "instrument", given.instrument),
             twin=given.twin,
             max_shift=given.max_shift,
             pixel_size_m=None if given.pixel_size_nm is None else given.pixel_size_nm * 1e-9,

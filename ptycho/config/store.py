@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from itertools import islice, product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from hydra import compose
 from hydra._internal.hydra import Hydra
@@ -21,9 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ptycho.config.config import ConfigError, InstrumentConfig, RunConfig, UserError
+from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.process import plain_sentence
 from ptycho.config.validate import check, leaves, suggestion
+
+T = TypeVar("T")
 
 MENDABLE = (UserError, HydraException, OmegaConfBaseException, YAMLError)
 """What the user can mend; :func:`sentence` makes it readable."""
@@ -44,11 +46,11 @@ def presets(group: str) -> list[str]:
     return sorted(file.stem for file in (Path(conf_dir()) / group).glob("*.yaml"))
 
 
-def instrument_preset(name: str) -> InstrumentConfig:
-    """What ``instrument=NAME`` means."""
-    found = OmegaConf.load(Path(conf_dir()) / "instrument" / f"{name}.yaml")
-    merged = OmegaConf.merge(OmegaConf.structured(InstrumentConfig), found)
-    return cast(InstrumentConfig, OmegaConf.to_object(merged))
+def preset(base: T, group: str, name: str) -> T:
+    """A config, or a part of one, with what an option of a YAML group says of it."""
+    found = OmegaConf.load(Path(conf_dir()) / group / f"{name}.yaml")
+    merged = OmegaConf.merge(OmegaConf.structured(base), found)
+    return cast(T, OmegaConf.to_object(merged))
 
 
 def register() -> None:

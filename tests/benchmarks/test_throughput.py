@@ -18,7 +18,7 @@ from benchmarks import clock, memory, parts, throughput
 from benchmarks.bench import QUICK, default_run, open_bench, write_counts
 from benchmarks.clock import Measured
 from benchmarks.machine import cpu_name
-from benchmarks.throughput_page import END_TO_END, RATIO, SOLVER, Goal, Report
+from benchmarks.throughput_page import END_TO_END, PATCH_RATIO, RATIO, SOLVER, Goal, Report
 from ptycho.config.config import ConfigError
 from ptycho.data.npz import read_npz
 from ptycho.data.simulate import simulate
@@ -113,11 +113,18 @@ def test_processor_has_a_name() -> None:
 
 def report(**figures: Any) -> Report:
     """A report of made-up timings."""
-    medians = {"training": 25.0, "inference": 10.0, "solver": 16_000.0, "memory": 1.5} | figures
+    medians = {
+        "training": 25.0,
+        "patches": 7.0,
+        "inference": 10.0,
+        "solver": 16_000.0,
+        "memory": 1.5,
+    } | figures
     rows = [
         Measured("solver", SOLVER, "/s", (1.0, medians["solver"], 1e9)),
         Measured("training", RATIO, "x", (medians["training"],) * 2, "fp32"),
         Measured("training", RATIO, "x", (1.0,), "bf16"),
+        Measured("training", PATCH_RATIO, "x", (medians["patches"],), "fp32"),
         Measured("inference", END_TO_END, "patterns/s", (5.0, 7.0), "fp32", "a note"),
         Measured("inference", RATIO, "x", (medians["inference"],), "fp32"),
         Measured("memory", "solve, 20,164 patterns", "GB", (medians["memory"],)),
@@ -136,18 +143,18 @@ def report(**figures: Any) -> Report:
 
 class TestReport:
     def test_goals_are_judged(self) -> None:
-        assert [goal.reached for goal in report().goals] == [True, False, True, True]
-        worse = report(training=19.9, inference=15.0, solver=14_999.0, memory=2.1)
-        assert [goal.reached for goal in worse.goals] == [False, True, False, False]
+        assert [goal.reached for goal in report().goals] == [True, True, False, True, True]
+        worse = report(training=19.9, patches=5.9, inference=15.0, solver=14_999.0, memory=2.1)
+        assert [goal.reached for goal in worse.goals] == [False, False, True, False, False]
 
     def test_what_was_measured_otherwise_is_not_judged(self) -> None:
         other = report()
         other.options["patterns_in_memory"] = 2025
         other.machine["device"] = "cuda:0"
-        assert [goal.reached for goal in other.goals] == [True, False, None, None]
-        assert [goal.reached for goal in replace(other, rows=[]).goals] == [None] * 3
+        assert [goal.reached for goal in other.goals] == [True, True, False, None, None]
+        assert [goal.reached for goal in replace(other, rows=[]).goals] == [None] * 4
         other.options["quick"] = True
-        assert [goal.reached for goal in other.goals] == [None] * 4
+        assert [goal.reached for goal in other.goals] == [None] * 5
 
     def test_goals_as_sentences(self) -> None:
         assert Goal("speed", 20, "x", 25.04).line() == "speed: 25 x (goal at least 20 x): reached"
@@ -163,10 +170,10 @@ class TestReport:
         row = found["measured"][0]
         assert (row["min"], row["median"], row["max"], row["repeats"]) == (1.0, 16_000.0, 1e9, 3)
         assert row["values"] == [1.0, 16_000.0, 1e9]
-        assert len(found["measured"]) == 6
+        assert len(found["measured"]) == 7
         assert found["machine"]["packages"]["torch"] == "2.13.0"
         assert found["options"]["repeats"] == 5
-        assert [goal["reached"] for goal in found["goals"]] == [True, False, True, True]
+        assert [goal["reached"] for goal in found["goals"]] == [True, True, False, True, True]
 
     def test_page_and_terminal_say_the_same(self) -> None:
         made = report()
@@ -224,7 +231,7 @@ class TestCommand:
         monkeypatch.setattr("sys.argv", ["throughput", *arguments, "--json", str(file)])
         throughput.main()
         found = json.loads(file.read_text())
-        assert len(found["goals"]) == 5
+        assert len(found["goals"]) == 6
         assert all(goal["figure"] > 0 for goal in found["goals"])
         assert {row["part"] for row in found["measured"]} >= set(parts.PARTS)
         assert (tmp_path / "throughput.md").read_text().startswith("# Throughput")
