@@ -1,6 +1,6 @@
 """Our own methods, measured as the peers are: one process, one thread, snapshots.
 
-    python -m benchmarks.methods {solver,network} --scan SCAN.npz --out FOLDER [--epochs N]
+    python -m benchmarks.methods {solver,network,patches} --scan SCAN.npz --out FOLDER [--epochs N]
                                  [--instrument NAME] [--modes-given N]
 
 See :mod:`benchmarks.peers.protocol` for what is written and what the clock counts.
@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers import protocol
-from ptycho.config.choices import Accelerator
+from ptycho.config.choices import Accelerator, LoggerBackend
 from ptycho.config.config import InstrumentConfig, RunConfig
+from ptycho.config.store import preset
 from ptycho.data.npz import read_npz
 from ptycho.data.tiles import TileDataset
 from ptycho.report.console import console, progress
@@ -42,10 +44,12 @@ PATHS = (
 """Coarse, full and Poisson iterations of the solver's runs, each from a flat start."""
 
 NETWORK, REFINED = "network", "network_refined"
+PATCHES, PATCHES_REFINED = "patches", "patches_refined"
 FOUND = "found_"
 """Begins the names of files with ``probe`` and ``positions``, where these were found, too."""
 EPOCHS = 20
-
+PATCH_EPOCHS = 16
+"""Of the patch network, whose epoch takes longer."""
 
 JOINT_PATHS = (
     *((coarse, 0, 0) for coarse in (1, 2, 3, 4, 6, 8, 12)),
@@ -140,6 +144,41 @@ def train(problem: Problem, out: Path, epochs: int) -> None:
     fit(tiles, snapshot, again)
 
 
+def train_patches(problem: Problem, out: Path, epochs: int) -> None:
+    """The same of ``model=pinn``, but that every point is a training of its own from the start."""
+    from ptycho.workflows import patch_train, patches  # loads Lightning
+    from ptycho.workflows.session import open_session
+
+    quieten()
+    for name in (PATCHES, PATCHES_REFINED):
+        (out / name).mkdir(parents=True)
+    bars = progress(False, console(quiet=True))
+    for number, length in enumerate([1, *snapshots(epochs)[1:]]):  # the first warms up
+        run = preset(settings(length), "model", "pinn")
+        run.logger.backend = LoggerBackend.none
+        recipe = build.make_recipe(run.solver)
+        torch.manual_seed(run.seed)
+        network = build.make_patch_network(run.model, problem.probe)
+        with (
+            TemporaryDirectory() as folder,
+            open_session(run, execution_config(run), Path(folder), []) as session,
+        ):
+            clock = protocol.Clock()
+            _, lifted = patches.lift(session, problem, recipe)
+            batches = patch_train.batches_of(session, problem)
+            patch_train.fit(session, problem, network, batches, lifted)
+            predict = patches.predictor(problem, network, lifted)
+            obj = patches.stitch_patches(run, problem, predict)
+            clock.pause()
+            if number:
+                _save(problem, out / PATCHES, number - 1, obj, clock.cpu, clock.wall, length)
+            clock.resume()
+            obj = stages.refine(problem, obj, run.refine, recipe, bars)
+            clock.pause()
+        if number:
+            _save(problem, out / PATCHES_REFINED, number - 1, obj, clock.cpu, clock.wall, length)
+
+
 def settings(epochs: int) -> RunConfig:
     """The defaults, on one CPU thread, without files."""
     run = RunConfig()
@@ -178,8 +217,7 @@ def prepared(
     from ptycho.training.module import ObjectTraining
     from ptycho.training.schedules import adamw, schedule
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
+    quieten()
     how, execution = run.trainer, execution_config(run)
 
     def optimiser(module: ObjectTraining) -> object:
@@ -222,6 +260,13 @@ def prepared(
     return fit
 
 
+def quieten() -> None:
+    """Leave out what Lightning says of every short training."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+
+
 def _save(
     problem: Problem, folder: Path, number: int, obj: Tensor, cpu: float, wall: float, i: int
 ) -> None:
@@ -231,11 +276,15 @@ def _save(
         np.savez(folder / f"{FOUND}{number:03d}.npz", probe=problem.probe, positions=positions)
 
 
+WITH_EPOCHS = {"network": train, "patches": train_patches}
+"""What trains for a number of epochs."""
+
+
 def main() -> None:
     """Run one of our methods."""
     protocol.one_thread()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("method", choices=("solver", "network"))
+    parser.add_argument("method", choices=("solver", *WITH_EPOCHS))
     parser.add_argument("--scan", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
@@ -252,7 +301,7 @@ def main() -> None:
     if options.method == "solver":
         solve(problem, options.out / (options.name or "solver"))
     else:
-        train(problem, options.out, options.epochs)
+        WITH_EPOCHS[options.method](problem, options.out, options.epochs)
     protocol.describe(options.out, ["ptycho", "torch", "numpy"], torch.get_num_threads())
 
 

@@ -26,11 +26,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from benchmarks import ancestor, parts, scans
+from benchmarks import ancestor, scans
 from benchmarks.adaptation_report import Part, Row, cells, kept, terminal_table
 from benchmarks.clock import Clock as WallClock
 from benchmarks.clock import Repeated, alternate, any_order, ratio
 from benchmarks.learning import CPU, Subject, settings
+from benchmarks.methods import quieten
 from benchmarks.peers.protocol import Clock
 from benchmarks.quality_report import processor
 from ptycho.config.choices import Architecture, LoggerBackend, Overlap
@@ -240,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; 130 when interrupted."""
     options = _options(arguments)
     terminal = Console(soft_wrap=True)
-    parts.quieten()
+    quieten()
     torch.set_num_threads(1)
     seconds, patterns = (0.5, 225) if options.quick else (options.seconds, scans.PATTERNS)
     out = options.out or scans.OUTPUTS / ("overlap_quick" if options.quick else "overlap")

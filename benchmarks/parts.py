@@ -1,9 +1,7 @@
 """The parts of the throughput benchmark: solver, training, inference, memory."""
 
-import logging
 import statistics
 import sys
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -312,10 +310,3 @@ def memory(bench: Bench) -> list[Measured]:
 
 PARTS = {"solver": solver, "training": training, "inference": inference, "memory": memory}
 """In the order in which they are measured."""
-
-
-def quieten() -> None:
-    """Leave out what Lightning says of every short training."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")

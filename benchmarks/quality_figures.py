@@ -23,6 +23,8 @@ _TITLES = {
     "two_modes": "our solver, two modes found",
     methods.NETWORK: "our network",
     methods.REFINED: "our network, refined",
+    methods.PATCHES: "our patch network",
+    methods.PATCHES_REFINED: "our patch network, refined",
 } | {name: peer.title for name, peer in PEERS.items()}
 _STYLES = {
     "solver": ("#c1272d", "o", 2.4),
@@ -31,6 +33,8 @@ _STYLES = {
     "two_modes": ("#7a0010", "h", 2.0),
     methods.NETWORK: ("#e08a1e", "s", 1.6),
     methods.REFINED: ("#8c6d1f", "D", 1.6),
+    methods.PATCHES: ("#5bb0c9", "p", 1.6),
+    methods.PATCHES_REFINED: ("#2f6f80", "*", 1.6),
     "ptychi": ("#1f5fa8", "v", 1.6),
     "cdtools": ("#2c8a57", "^", 1.6),
     "ptyrad": ("#8a4fa3", "P", 1.6),

@@ -259,7 +259,8 @@ sub-pixel positions, batches, optimisers), keeping and scoring snapshots. Counte
 iteration with all that happens in it. The solver's points are separate runs from a flat start,
 since a run cut into pieces would lose its momentum; the first of them also pays what every process
 pays once, and may take longer than the next. The network's count the lift, the training
-so far and one reconstruction, and with refinement that as well. Seconds to a threshold are
+so far and one reconstruction, and with refinement that as well; each point of the patch network
+is a whole training, with what Lightning needs to begin. Seconds to a threshold are
 interpolated between snapshots; with a ≤ the first snapshot was beyond it already, and these are
 its seconds."""
 
@@ -306,6 +307,10 @@ _WORDS = {
 
 _MODEL, _REFINE = RunConfig().model, RunConfig().refine
 _LONGEST = methods.PATHS[-1]
+_REFINING = (
+    f"The same, each point followed by {_REFINE.iterations} full and "
+    f"{_REFINE.poisson_iterations} Poisson iterations of the solver."
+)
 _FINDING = (
     "`task=solve instrument={}`: as the solver, up to "
     f"{' + '.join(str(one) for one in methods.JOINT_PATHS[-1])} iterations."
@@ -328,8 +333,10 @@ _OURS_IN_WORDS = {
         "unsupervised training on this very scan, no pretraining. The learning rate falls over "
         "all epochs, so early points are worse than a training of that length would be."
     ),
-    methods.REFINED: (
-        f"The same, each point followed by {_REFINE.iterations} full and "
-        f"{_REFINE.poisson_iterations} Poisson iterations of the solver."
+    methods.REFINED: _REFINING,
+    methods.PATCHES: (
+        "`task=train model=pinn` with its defaults but fewer epochs, unsupervised, on this very "
+        "scan. Every point is a training of its own, from the lift to the stitched object."
     ),
+    methods.PATCHES_REFINED: _REFINING,
 }

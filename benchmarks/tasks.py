@@ -18,6 +18,7 @@ OURS = {
     "one_mode": ("one_mode",),
     "two_modes": ("two_modes",),
     "network": (methods.NETWORK, methods.REFINED),
+    "patches": (methods.PATCHES, methods.PATCHES_REFINED),
 }
 """Our processes, and the curves that each gives."""
 ON = {
@@ -35,6 +36,8 @@ RUNNERS = (*OURS, *peers.PEERS)
 BUDGETS = {"chip_1e6": 80.0, f"chip_1e6{scans.WRONG}": 45.0, "siemens_star": 12.0}
 OTHER_BUDGET = 30.0
 """CPU seconds of every peer."""
+EPOCHS = {"patches": methods.PATCH_EPOCHS}
+"""Of our networks, where not the usual number."""
 QUICK_PATTERNS, QUICK_BUDGET, QUICK_EPOCHS = 400, 5.0, 4
 
 _HERE = Path(__file__).parent
@@ -56,7 +59,7 @@ class Task:
     budget: float = OTHER_BUDGET
     """CPU seconds of a peer."""
     epochs: int = methods.EPOCHS
-    """Of the network."""
+    """Of a network."""
 
     @property
     def fit_probe(self) -> bool:
@@ -87,7 +90,7 @@ class Task:
         if self.runner in OURS:
             found = methods.INSTRUMENTS[self.instrument]
             known = {f"instrument.{name}": value for name, value in found.items()}
-            if self.runner == "network":
+            if self.runner in methods.WITH_EPOCHS:
                 return {"epochs": self.epochs, **known}
             return {"paths": methods.JOINT_PATHS if known else methods.PATHS, **known}
         how = peers.PEERS[self.runner].settings(self.fit_probe)
@@ -98,7 +101,7 @@ class Task:
         code = [self.file, _HERE / "peers" / "protocol.py"]
         if self.runner in OURS:
             package = scans.ROOT / "ptycho"
-            code += [_HERE / "methods.py"]
+            code += [_HERE / "methods.py", scans.ROOT / "conf" / "model" / "pinn.yaml"]
             code += [file for layer in _LAYERS for file in sorted((package / layer).glob("*.py"))]
         else:
             peer = peers.PEERS[self.runner]
@@ -112,7 +115,7 @@ class Task:
             FailedError: it did not come to an end.
         """
         if self.runner in OURS:
-            method = "network" if self.runner == "network" else "solver"
+            method = self.runner if self.runner in methods.WITH_EPOCHS else "solver"
             command = [
                 sys.executable, "-m", "benchmarks.methods", method, "--name", self.runner,
                 "--scan", str(self.file), "--out", str(folder), "--epochs", str(self.epochs),
@@ -148,7 +151,7 @@ def plan(
                 runner,
                 patterns=QUICK_PATTERNS if quick else scans.PATTERNS,
                 budget=budget or usual,
-                epochs=QUICK_EPOCHS if quick else methods.EPOCHS,
+                epochs=QUICK_EPOCHS if quick else EPOCHS.get(runner, methods.EPOCHS),
             )
 
 
@@ -157,7 +160,9 @@ def _runs_on(name: str, runner: str) -> bool:
         # the others are set up for one mode here, and the gold balls have two
         return name in ON.get(runner, set()) or (runner in peers.PEERS and name == "siemens_star")
     if name.endswith(scans.WRONG_POSITIONS):
-        return runner in OURS and runner not in ONLY_MEASURED  # nor are they to find positions
+        return runner in ("solver", "network")  # nor are the others to find positions
+    if runner == "patches":
+        return name in scans.SIMULATED
     return runner not in ONLY_MEASURED
 
 

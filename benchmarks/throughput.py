@@ -58,11 +58,12 @@ def _measure(options: argparse.Namespace) -> None:
     from benchmarks import parts
     from benchmarks.bench import FULL, QUICK, default_run, open_bench, write_counts
     from benchmarks.machine import describe
+    from benchmarks.methods import quieten
     from benchmarks.throughput_page import Report
     from ptycho.report.files import write_json
 
     terminal, effort = Console(soft_wrap=True), QUICK if options.quick else FULL
-    parts.quieten()
+    quieten()
     for wanted in (options.docs, *([options.json.parent] if options.json else [])):
         wanted.mkdir(parents=True, exist_ok=True)  # before the long work
     with TemporaryDirectory(prefix="throughput_") as folder:

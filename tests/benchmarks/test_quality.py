@@ -316,6 +316,27 @@ def test_our_network_learns_and_refinement_costs_seconds(tmp_path, problem, monk
     assert np.abs(objects[0] - objects[1]).max() > 1e-4
 
 
+def test_patch_network_is_trained_anew_for_every_point(tmp_path, problem):
+    methods.train_patches(problem, tmp_path, epochs=2)
+    judge = Judge(problem, probe_is_known=True)
+    plain, refined = (
+        {point.iteration: point for point in curves.score_snapshots(tmp_path / name, judge)}
+        for name in (methods.PATCHES, methods.PATCHES_REFINED)
+    )
+    assert set(plain) == set(refined) == {1, 2}
+    for epoch, point in plain.items():
+        assert refined[epoch].cpu > point.cpu
+    assert refined[2].figures["phase_psnr"] > judge.floor["phase_psnr"] + 3
+    objects = [np.load(tmp_path / methods.PATCHES / f"snapshot_00{i}.npz")["obj"] for i in (0, 1)]
+    assert np.abs(objects[0] - objects[1]).max() > 1e-4
+
+
+def test_patch_network_runs_where_the_truth_is_known_and_the_probe_right():
+    todo = tasks.plan([*scans.SIMULATED, *scans.twins(), *scans.MEASURED], ["patches"], None, False)
+    assert [task.scan for task in todo] == [*scans.SIMULATED]
+    assert {task.epochs for task in tasks.plan(["chip_1e6"], ["patches"], None, False)} == {16}
+
+
 def test_epochs_of_the_network_spread_evenly_on_a_logarithmic_axis():
     assert methods.snapshots(1) == [0, 1]
     chosen = methods.snapshots(50)
