@@ -1,5 +1,6 @@
 """What a run found out about probe, positions, flux and background: in numbers and a picture."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from ptycho.report.figures import save_rows
 
 _NOTHING = 1e-3  # per cent or degrees
 _LONGEST = 4.0  # arrows are drawn as long as so many typical ones at most
+_ONE_ROW = 4.5  # widths over heights that fit beside each other
+_REACH = 0.7  # of the usual distance between neighbours, that a typical arrow is long
 
 
 def instrument_figures(
@@ -64,7 +67,7 @@ def describe(figures: dict[str, Any]) -> str:
             f"{figures['shift_largest_px']:.2g} at most{_together(figures)}"
         )
     if "flux_std" in figures:
-        said.append(f"flux +-{figures['flux_std']:.1%}")
+        said.append(f"flux ±{figures['flux_std']:.1%}")
     if "background_photons" in figures:
         said.append(f"background {figures['background_photons']:.2g} photons per pixel")
     return "; ".join(said)
@@ -80,7 +83,7 @@ def _together(figures: dict[str, Any]) -> str:
 
 
 def save_instrument(
-    before: Reconstruction, found: Reconstruction, said: str, path: str | Path
+    before: Reconstruction, found: Reconstruction, said: str, path: str | Path, given: int = 16
 ) -> None:
     """Write a picture of what was found, beside what came with the scan, a PNG.
 
@@ -89,27 +92,32 @@ def save_instrument(
         found: the reconstruction.
         said: a line for its head.
         path: file to write.
+        given: modes of the probe that came with the scan; others were added.
     """
-    rows = [
-        [
-            panels.Panel(partial(_probe, probe=one.probe, title=title), min(len(one.probe), 3))
-            for one, title in ((before, "at the start"), (found, "found"))
-        ]
+    came = before.probe[:given]
+    probes = (came, "at the start"), (_like(found.probe, came), "found")
+    first = [
+        panels.Panel(partial(_probe, probe=probe, title=title), min(len(probe), 3))
+        for probe, title in probes
     ]
-    second = []
+    second: list[panels.Panel] = []
     if not np.array_equal(before.positions, found.positions):
         draw = partial(_shifts, before=before, found=found)
         height, width = np.ptp(before.positions, axis=0) + 1e-6
         aspect = float(np.clip(width / height, 0.4, 4))
-        second.append(panels.Panel(draw, aspect, left=0.5, right=0.3, below=0.4))
+        second.append(panels.Panel(draw, aspect, left=0.6, right=0.8, below=0.55))
     if found.background is not None:
         draw = partial(_background, background=found.background)
         second.append(panels.Panel(draw, aspect=1.0, right=0.8, below=0.4))
     if found.flux is not None:
         draw = partial(_flux, flux=found.flux)
         second.append(panels.Panel(draw, aspect=1.4, left=0.6, below=0.55))
+    if np.array_equal(before.probe, found.probe) and second:
+        first = []
+    together = sum(panel.aspect for panel in (*first, *second)) < _ONE_ROW
+    rows = [[*first, *second]] if together else [first, second]
     titles = f"{found.label}: instrument", said
-    save_rows([*rows, second] if second else rows, 14.0, titles, path, tallest=4.5)
+    save_rows([row for row in rows if row], 14.0, titles, path, tallest=4.5)
 
 
 def _probe(axes: Axes, probe: Complex, title: str) -> None:
@@ -118,16 +126,37 @@ def _probe(axes: Axes, probe: Complex, title: str) -> None:
     panels.bare(axes, said.replace("probe", f"probe {title}", 1))
 
 
+def _like(found: Complex, came: Complex) -> Complex:
+    """The same modes, each turned to the phase of the one that came in its place."""
+    turned = found.copy()
+    for mode, one in zip(turned, came, strict=False):
+        mode *= np.exp(1j * np.angle(np.vdot(mode, one)))
+    return turned
+
+
 def _shifts(axes: Axes, before: Reconstruction, found: Reconstruction) -> None:
     shift = found.positions - before.positions
     length = np.hypot(*shift.T)
     typical = max(float(np.median(length)), 1e-3)
-    shown = shift * np.minimum(1, _LONGEST * typical / np.maximum(length, 1e-9))[:, None]
     y, x = before.positions.T
-    axes.quiver(x, y, shown[:, 1], shown[:, 0], length, angles="xy", cmap="viridis")
-    axes.set_title(f"shifts of the positions, {typical:.2g} px median", loc="left", fontsize=11)
-    axes.invert_yaxis()
+    apart = math.sqrt(np.ptp(y) * np.ptp(x) / len(x)) or 1.0
+    times = panels.round_length(max(_REACH * apart / typical, 1e-3))
+    shown = times * shift * np.minimum(1, _LONGEST * typical / np.maximum(length, 1e-9))[:, None]
+    drawn = axes.quiver(
+        x, y, shown[:, 1], shown[:, 0], length, angles="xy", scale_units="xy", scale=1,
+        cmap="viridis", width=0.003,
+    )  # fmt: skip
+    panels.colour_bar(axes, drawn)
+    axes.set_title(
+        f"shifts of the positions in px, arrows {times:g} times as long", loc="left", fontsize=11
+    )
+    ends = np.concatenate([before.positions, before.positions + shown])
+    (top, left), (bottom, right) = ends.min(0) - apart / 2, ends.max(0) + apart / 2
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
     axes.set_aspect("equal")
+    axes.set_xlabel("x, px", fontsize=10)
+    axes.set_ylabel("y, px", fontsize=10)
     panels.plain_axes(axes)
 
 
@@ -141,7 +170,7 @@ def _background(axes: Axes, background: NDArray[np.float32]) -> None:
 
 def _flux(axes: Axes, flux: NDArray[np.float32]) -> None:
     axes.plot(flux, lw=0.8, color=panels.COLOURS[0])
-    axes.set_title("brightness of the beam", loc="left", fontsize=11)
+    axes.set_title("brightness of the beam, mean 1", loc="left", fontsize=11)
     axes.set_xlabel("pattern", fontsize=10)
     panels.plain_axes(axes)
 

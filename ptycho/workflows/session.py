@@ -133,7 +133,8 @@ class Session:
         figures = instrument_figures(came, found)
         self.metrics[f"{prefix}instrument"] = figures
         said = describe(figures)
-        save_instrument(came, found, said, self.path(f"{prefix}instrument.png"))
+        given = len(problem.scan.probe)
+        save_instrument(came, found, said, self.path(f"{prefix}instrument.png"), given)
         self.terminal.print(f"instrument: {said}", markup=False)
 
     def finish(self) -> None:
