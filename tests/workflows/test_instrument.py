@@ -11,7 +11,7 @@ import torch
 from ptycho.config.config import SyntheticConfig
 from ptycho.config.validate import faults
 from ptycho.data.npz import write_npz
-from ptycho.data.scan import Scan
+from ptycho.data.scan import DataError, Scan
 from ptycho.data.simulate import zone_plate_probe
 from ptycho.physics.instrument import Freedom
 from ptycho.report.bundle import NAME, load_bundle
@@ -118,6 +118,14 @@ def test_positions_get_room_to_move() -> None:
     assert (np.array(far.shape) >= np.array(near.shape) + 16).all()
     lowest = far.positions.min() - scan.patch_size / 2
     assert lowest >= 8
+
+
+def test_more_modes_than_a_beam_can_have_are_refused() -> None:
+    scan = tiny_scan()
+    probe = np.zeros_like(scan.probe)
+    probe[0, 16, 16] = 1
+    with pytest.raises(DataError, match=r"too few pixels for instrument.probe_modes=2; ask for 1"):
+        pose(replace(scan, probe=probe), CPU, freedom=Freedom(probe=True), modes=2)
 
 
 def test_what_was_found_is_what_results_are_judged_with(scan: Scan) -> None:
