@@ -44,6 +44,7 @@ _SPREADS = 4  # iterations for each look at the spread of the scan
 _SPREAD_GAIN = 1.6  # times the spread that is found: the object has taken up the rest
 _SPREAD_PATTERNS = 600  # enough to find four numbers
 _FARTHEST = 0.5  # pixels that a position moves at once
+_DIMMEST = 1e-3  # flux where the beam was blocked: no brightness is negative
 
 
 class JointSolver:
@@ -200,6 +201,7 @@ class JointSolver:
             now = self._moved(now, now.positions + shift)
         if free.flux:
             flux = found.flux if now.flux is None else now.flux * found.flux
+            flux = flux.clamp_min(_DIMMEST)
             now = replace(now, flux=flux / flux[self._fitted].mean())
         if free.background:
             background = (

@@ -152,6 +152,19 @@ def test_flux_and_background_are_found(scan):
     assert found.background.mean() == pytest.approx(4, rel=0.25)
 
 
+def test_a_blocked_beam_is_dark_and_no_negative(scan):
+    """Its pattern holds fewer photons than the background is first thought to be."""
+    known, truth, _ = scan
+    background = torch.full((32, 32), 5.0)
+    counts = replace(known, background=background).experiment()(truth, torch.arange(256))
+    counts[100], counts[101] = background, 0
+    freedom = Freedom(flux=True, background=True)
+    obj, found = solve(known, torch.poisson(counts).sqrt(), truth.shape, freedom)
+    assert likeness(obj, truth, known) > 0.98
+    assert (found.flux[100:102] < 0.05).all()
+    assert (found.flux > 0).all()
+
+
 def test_a_second_mode_is_found(scan):
     known, truth, _ = scan
     both = add_modes(known.probe, 2, share=0.2)
