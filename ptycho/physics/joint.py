@@ -233,9 +233,12 @@ class JointSolver:
         nothing = torch.eye(2, dtype=torch.float64)
         mapping = torch.linalg.inv(nothing + _SPREAD_GAIN * excess)
         centre = now.positions.mean(0)
-        positions = centre + (now.positions - centre) @ mapping.T
-        self.instrument = self._moved(now, positions)
-        return transformed(obj, mapping, centre)
+        wanted = (now.positions - centre) @ (mapping - nothing).T
+        self.instrument = self._moved(now, now.positions + wanted)
+        # positions that must not go so far take the object no farther
+        went = self.instrument.positions - now.positions
+        share = (went * wanted).sum() / wanted.square().sum().clamp_min(1e-30)
+        return transformed(obj, nothing + share * (mapping - nothing), centre)
 
 
 def _settled(obj: Tensor, instrument: Instrument, home: Tensor) -> tuple[Tensor, Instrument]:

@@ -135,6 +135,27 @@ def test_no_position_goes_farther_than_allowed(scan):
     assert 0.25 < moved <= 0.5 + 1e-9
 
 
+def test_positions_that_must_stay_do_not_let_the_object_go(scan):
+    """Or it would be stretched time and again, away from what the patterns show."""
+    known, truth, amplitude = scan
+    centre = known.positions.mean(0)
+    start = replace(known, positions=centre + 1.04 * (known.positions - centre))
+    freedom = Freedom(positions=True, max_shift=0.01)
+    solver = JointSolver(start, amplitude, truth.shape, Recipe(), freedom, 0.05)
+    went = []
+    real = joint.transformed
+
+    def spy(obj, mapping, middle):
+        went.append((mapping - torch.eye(2)).abs().max() * (start.positions - centre).abs().max())
+        return real(obj, mapping, middle)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joint, "transformed", spy)
+        solver.run(torch.ones_like(truth), 20, wait=4)
+    assert len(went) == 3
+    assert max(went) < 0.05
+
+
 def test_flux_and_background_are_found(scan):
     known, truth, _ = scan
     flux = 1 + 0.05 * torch.randn(256)
