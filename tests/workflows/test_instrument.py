@@ -111,6 +111,19 @@ def test_the_same_seed_finds_the_same(scan: Scan, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, found[1][key], err_msg=key)
 
 
+def test_lift_and_training_together_keep_to_max_shift(scan: Scan, tmp_path: Path) -> None:
+    off = 2 * np.random.default_rng(0).normal(size=scan.positions.shape)
+    path = tmp_path / "scan.npz"
+    write_npz(path, replace(scan, positions=scan.positions + off))
+    free = {"instrument.positions_trainable": True, "instrument.max_shift": 0.25}
+    alone = {"refine.iterations": 0, "refine.poisson_iterations": 0}
+    run = from_file(path, **free, **alone, trainer__nepochs=4, model__lift_coarse_iterations=8)
+    folder = launched(tmp_path / "run", **run)
+    told = json.loads((folder / "metrics.json").read_text())["instrument"]
+    assert 0.2 < told["shift_largest_px"] <= np.sqrt(2) * 0.25 + 1e-9
+    assert "probe_agreement" not in told
+
+
 def test_positions_get_room_to_move() -> None:
     scan = tiny_scan()
     near = pose(scan, CPU)
