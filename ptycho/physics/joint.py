@@ -336,4 +336,6 @@ def coarse_joint_solution(
     flat = torch.ones(small, dtype=probe.dtype, device=probe.device)
     found = solver.run(flat, iterations, wait=FIRST_LOOK, on_iteration=on_iteration)
     fine, known = upsample(found), instrument.with_coarse(solver.instrument)
+    if not freedom.probe:  # back from half resolution it differs in the last digit
+        known = replace(known, probe=probe)
     return _settled(fine, known, probe) if freedom.probe else (fine, known)

@@ -113,7 +113,7 @@ def test_wrong_positions_are_found(scan):
     error = (found.positions - known.positions).norm(dim=1).median()
     assert error < 0.2 * off.norm(dim=1).median()
     torch.testing.assert_close(found.positions.mean(0), start.positions.mean(0))
-    torch.testing.assert_close(found.probe, start.probe)
+    assert torch.equal(found.probe, start.probe), "to the last bit, or a run says it moved"
 
 
 def test_a_wrong_scale_of_the_positions_is_found(scan):
