@@ -172,8 +172,14 @@ class TestAgainstThePatterns:
         assert round(found["flat"]["R"], 3) == 0.270
         assert found["flat"]["C"] == pytest.approx(0, abs=1e-3)
 
-    def test_a_run_is_judged_as_it_judged_itself(self, quick: Path):
+    @pytest.mark.parametrize("free", [False, True])
+    def test_a_run_is_judged_as_it_judged_itself(self, quick: Path, scan: Scan, free: bool):
+        flicker, rng = np.linspace(0.5, 1.5, len(scan))[:, None, None], np.random.default_rng(0)
+        counts = np.square(scan.amplitude) * flicker + rng.poisson(9, scan.amplitude.shape)
+        if free:
+            write_npz(quick / "scan.npz", replace(scan, amplitude=np.sqrt(np.rint(counts))))
         run = RunConfig(task=Task.solve)
+        run.instrument.flux_trainable = run.instrument.background_trainable = free
         for name, value in TINY.items():
             if not name.startswith("data."):
                 put(run, name, value)
@@ -182,7 +188,7 @@ class TestAgainstThePatterns:
         launch(run, quick / "run", [])
         found = evaluated("run/reconstruction.npz", "--data", "scan.npz")
         itself = json.loads(Path("run/metrics.json").read_text())["stages"]
-        for name in ("R", "C"):
+        for name in ("R", "C", "deviance"):
             # the same computation on another canvas
             assert found["against_data"]["figures"][name] == pytest.approx(
                 itself["solver"][name], abs=1e-4

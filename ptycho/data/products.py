@@ -60,6 +60,10 @@ class Product:
     """Side of an object pixel in metres, when known."""
     held_out: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
     """Patterns, as rows of the positions, that the reconstruction never saw."""
+    flux: NDArray[np.float32] | None = None
+    """``(n,)``: brightness of the beam at each position; None: the same for all."""
+    background: NDArray[np.float32] | None = None
+    """``(N, N)``: what every pattern holds besides, in the unit of the probe squared."""
     label: str = "object"
     """Name for people."""
     notes: tuple[str, ...] = ()
@@ -139,6 +143,10 @@ def _plain(archive: Archive) -> Product:
         positions=positions,
         pixel_size_m=_pixel_size(archive, key, metadata),
         held_out=_held_out(archive, positions),
+        flux=None if positions is None else _brightness(archive, "flux", (len(positions),)),
+        background=None
+        if probe is None
+        else _brightness(archive, "background", (probe.shape[1], probe.shape[2])),
         label=_label(archive.path, metadata),
         notes=notes,
     )
@@ -331,6 +339,18 @@ def _held_out(archive: Archive, positions: NDArray[np.float64] | None) -> Indice
         found = f"{rows.min()} to {rows.max()}"
         raise archive.fault("held_out", f"must number the {n} positions from 0, got {found}")
     return np.unique(rows)
+
+
+def _brightness(archive: Archive, key: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """What a run found of the beam or the background, where it looked for it."""
+    if not archive.has_optional(key):
+        return None
+    found = archive.read(key, "iuf", "real numbers").astype(np.float32)
+    if found.shape != shape:
+        raise archive.fault(key, f"must be {shape} to go with the rest, got {found.shape}")
+    if not np.isfinite(found).all() or found.min() < 0:
+        raise archive.fault(key, "must be finite and nowhere negative")
+    return found
 
 
 def _within(

@@ -9,6 +9,8 @@ from ptycho.physics.forward import Experiment
 from ptycho.physics.fourier import crop_centre, fourier_crop, fourier_shift, paste_spectrum
 from ptycho.physics.probe import as_modes, centre_of_light
 
+_NOTHING_NEW = 1e-4  # of a polynomial's light: less is left where the modes already hold it
+
 
 @dataclass(frozen=True)
 class Freedom:
@@ -132,7 +134,8 @@ def add_modes(probe: Tensor, count: int, share: float = 0.03) -> Tensor:
         share: of the photons, in each new mode.
 
     Returns:
-        Complex ``(count, y, x)`` with the energy of the probe given.
+        Complex ``(count, y, x)`` with the energy of the probe given; fewer where a beam of
+        a pixel or two holds no more.
     """
     modes = as_modes(probe)
     if count <= len(modes):
@@ -141,13 +144,18 @@ def add_modes(probe: Tensor, count: int, share: float = 0.03) -> Tensor:
     size, total = modes.shape[-1], modes.abs().square().sum()
     centre = centre_of_light(modes)
     axes = [(torch.arange(size, device=modes.device) - float(middle)) / size for middle in centre]
-    found = list(modes)
+    found, basis = list(modes), list(orthogonal_modes(modes))
     for order in _orders(count):
         new = brightest * (axes[0][:, None] ** order[0] * axes[1][None, :] ** order[1])
-        for mode in found:
+        whole = new.abs().square().sum()
+        for mode in basis:
             energy = mode.abs().square().sum()
             new = new - mode * ((mode.conj() * new).sum() / energy.clamp_min(1e-30))
-        found.append(new * (share * total / new.abs().square().sum()).sqrt())
+        rest = new.abs().square().sum()
+        if rest <= _NOTHING_NEW * whole:
+            continue
+        found.append(new * (share * total / rest).sqrt())
+        basis.append(found[-1])
         if len(found) == count:
             break
     more = torch.stack(found)

@@ -44,6 +44,7 @@ _SPREADS = 4  # iterations for each look at the spread of the scan
 _SPREAD_GAIN = 1.6  # times the spread that is found: the object has taken up the rest
 _SPREAD_PATTERNS = 600  # enough to find four numbers
 _FARTHEST = 0.5  # pixels that a position moves at once
+_DIMMEST = 1e-3  # flux where the beam was blocked: no brightness is negative
 
 
 class JointSolver:
@@ -200,6 +201,7 @@ class JointSolver:
             now = self._moved(now, now.positions + shift)
         if free.flux:
             flux = found.flux if now.flux is None else now.flux * found.flux
+            flux = flux.clamp_min(_DIMMEST)
             now = replace(now, flux=flux / flux[self._fitted].mean())
         if free.background:
             background = (
@@ -231,9 +233,12 @@ class JointSolver:
         nothing = torch.eye(2, dtype=torch.float64)
         mapping = torch.linalg.inv(nothing + _SPREAD_GAIN * excess)
         centre = now.positions.mean(0)
-        positions = centre + (now.positions - centre) @ mapping.T
-        self.instrument = self._moved(now, positions)
-        return transformed(obj, mapping, centre)
+        wanted = (now.positions - centre) @ (mapping - nothing).T
+        self.instrument = self._moved(now, now.positions + wanted)
+        # positions that must not go so far take the object no farther
+        went = self.instrument.positions - now.positions
+        share = (went * wanted).sum() / wanted.square().sum().clamp_min(1e-30)
+        return transformed(obj, nothing + share * (mapping - nothing), centre)
 
 
 def _settled(obj: Tensor, instrument: Instrument, home: Tensor) -> tuple[Tensor, Instrument]:
@@ -331,4 +336,6 @@ def coarse_joint_solution(
     flat = torch.ones(small, dtype=probe.dtype, device=probe.device)
     found = solver.run(flat, iterations, wait=FIRST_LOOK, on_iteration=on_iteration)
     fine, known = upsample(found), instrument.with_coarse(solver.instrument)
+    if not freedom.probe:  # back from half resolution it differs in the last digit
+        known = replace(known, probe=probe)
     return _settled(fine, known, probe) if freedom.probe else (fine, known)

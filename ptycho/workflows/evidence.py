@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,8 @@ class Evidence:
     scan: Scan
     """The patterns that have a position, with the object's positions and its probe."""
     pairing: Pairing
+    product: Product
+    """The reconstruction, for what it tells of flux and background."""
     canvas: Tensor
     """Complex: the object, empty beyond its borders."""
     margin: NDArray[np.int64]
@@ -90,11 +93,12 @@ def gather(product: Product, scan: Scan) -> Evidence:
         notes += (f"{beyond} patterns reach beyond the object, which is taken as empty there",)
     device = pick_device(Accelerator.auto)
     amplitude, on_device = torch.from_numpy(used.amplitude), torch.from_numpy(canvas).to(device)
-    experiment = Experiment(_scaled(used), torch.from_numpy(positions)).to(device)
+    experiment = _experiment(used, positions, product, _shrunk(product, obj)).to(device)
     return Evidence(
         obj=obj,
         scan=used,
         pairing=pairing,
+        product=product,
         canvas=on_device,
         margin=np.rint(positions[0] - used.positions[0]).astype(np.int64),
         experiment=experiment,
@@ -113,7 +117,15 @@ def beneath(evidence: Evidence, truth: Product, moved: tuple[int, int]) -> Evide
         moved: whole pixels (y, x) from the reconstruction's grid to the truth's.
     """
     positions = evidence.scan.positions + np.array(moved)
-    there = replace(truth, positions=positions, probe=evidence.scan.probe, indexes=None)
+    found = evidence.product
+    there = replace(
+        truth,
+        positions=positions,
+        probe=evidence.scan.probe,
+        indexes=None,
+        flux=found.flux,
+        background=found.background,
+    )
     return gather(there, evidence.scan)
 
 
@@ -140,6 +152,27 @@ def _probe_notes(product: Product, scan: Scan) -> tuple[str, ...]:
             f"{theirs} x {theirs}; crop or bin the patterns as for the reconstruction."
         )
     return ()
+
+
+def _shrunk(product: Product, obj: Complex) -> float:
+    """What the object of a reconstruction was multiplied by."""
+    return float(np.abs(obj).max() / np.abs(product.obj).max())
+
+
+def _experiment(
+    scan: Scan, positions: NDArray[np.float64], product: Product, shrunk: float, some: Any = ...
+) -> Experiment:
+    """The model of some patterns with all that the reconstruction tells of its instrument."""
+    probe, flux, background = _scaled(scan), product.flux, product.background
+    if background is not None:  # goes with the probe and the object as they were saved
+        gain = float(probe.abs().square().sum() / np.square(np.abs(scan.probe)).sum())
+        background = background * np.float32(gain * shrunk**2)
+    return Experiment(
+        probe,
+        torch.from_numpy(positions),
+        flux=None if flux is None else torch.from_numpy(flux[some]),
+        background=None if background is None else torch.from_numpy(background),
+    )
 
 
 def _scaled(scan: Scan) -> Tensor:
@@ -207,12 +240,13 @@ def other_convention(evidence: Evidence) -> str | None:
     scan = evidence.scan
     few = int(np.clip(2**20 // scan.patch_size**2, 8, 64))
     some = np.unique(np.linspace(0, len(scan) - 1, few).astype(int))
-    amplitude, probe = torch.from_numpy(scan.amplitude[some]), _scaled(scan)
+    amplitude, product = torch.from_numpy(scan.amplitude[some]), evidence.product
     found = {}
     for offset in itertools.product(_TRIED, repeat=2):
         moved = scan.positions[some] + np.array(offset)
         canvas, positions, _ = with_margin(evidence.obj, moved, scan.patch_size)
-        experiment = Experiment(probe, torch.from_numpy(positions))
+        shrunk = _shrunk(product, evidence.obj)
+        experiment = _experiment(scan, positions, product, shrunk, some)
         found[offset], _ = misfit(experiment, torch.from_numpy(canvas), amplitude)
     best, as_it_is = min(found, key=lambda offset: found[offset]), found[0.0, 0.0]
     if found[best] > (1 - _GAIN) * as_it_is:

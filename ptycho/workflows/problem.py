@@ -258,7 +258,7 @@ def pose(
         modes: of the probe, at least; those that the scan lacks are added.
 
     Raises:
-        DataError: when the positions span an absurd area.
+        DataError: when the positions span an absurd area, or no so many modes can be made.
     """
     scan = with_a_dose(scan)
     size = scan.patch_size
@@ -278,7 +278,13 @@ def pose(
         )
     height, width_ = (int(-(-side // STRIDE) * STRIDE) for side in np.ceil(sides))
     probe, scale = _in_photons(scan)
-    instrument = Instrument(add_modes(probe, modes).to(device), torch.from_numpy(positions))
+    every = add_modes(probe, modes)
+    if len(every) < modes:
+        raise DataError(
+            f"{scan.label}: the probe lights too few pixels for instrument.probe_modes={modes}; "
+            f"ask for {len(every)}."
+        )
+    instrument = Instrument(every.to(device), torch.from_numpy(positions))
     problem = Problem(
         scan=scan,
         instrument=instrument,

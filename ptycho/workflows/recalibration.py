@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ptycho.config.config import RunConfig
 from ptycho.physics.forward import Experiment
+from ptycho.physics.instrument import Instrument
 from ptycho.workflows import build
 from ptycho.workflows.problem import Problem
 
@@ -62,5 +63,14 @@ class Recalibration:
     def __call__(self) -> Experiment:
         """What the network's patterns should be predicted with from now on."""
         self._solver.calibrate(self._predict(), _STEPS)
+        self._solver.instrument = self._within(self._solver.instrument)
         self.problem = self.problem.knowing(self._solver.instrument)
         return self.problem.experiment
+
+    def _within(self, found: Instrument) -> Instrument:
+        """No position farther from where the scan says than the settings allow."""
+        start, limit = self.problem.home, self.problem.freedom.max_shift
+        if start is None:  # nothing has moved before: the solver's own limit is enough
+            return found
+        change = (found.positions - start.positions).clamp(-limit, limit)
+        return replace(found, positions=start.positions + change)

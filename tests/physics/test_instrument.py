@@ -140,3 +140,23 @@ def test_a_probe_with_modes_enough_stays():
     probe = an_instrument(modes=2).probe
     assert add_modes(probe, 2) is probe
     assert add_modes(probe, 1) is probe
+
+
+def test_a_mode_that_is_already_there_is_not_added_again():
+    axis = torch.arange(SIZE).double() - SIZE // 2
+    beam = torch.exp(-(axis[:, None] ** 2 + axis**2) / 6).to(torch.complex128)
+    probe = torch.stack([beam, 0.3 * beam * axis[:, None], 0.3 * beam * axis])
+    found = add_modes(probe, 5)
+    assert found.shape == (5, SIZE, SIZE)
+    unit = (found / found.abs().square().sum((1, 2), keepdim=True).sqrt()).flatten(1)
+    likeness = (unit.conj() @ unit.T).abs() - torch.eye(5)
+    assert likeness[3:].max() < 0.01
+    spectrum = torch.fft.fft2(found).abs().square()  # rounding errors made a mode would be rough
+    rough = spectrum[:, SIZE // 2 - 1 : SIZE // 2 + 2].sum((1, 2)) / spectrum.sum((1, 2))
+    assert rough.max() < 0.1
+
+
+def test_a_beam_of_one_pixel_has_one_mode():
+    probe = torch.zeros(1, SIZE, SIZE, dtype=torch.complex64)
+    probe[0, 3, 4] = 1
+    assert add_modes(probe, 2).shape == (1, SIZE, SIZE)

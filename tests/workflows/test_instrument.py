@@ -11,7 +11,7 @@ import torch
 from ptycho.config.config import SyntheticConfig
 from ptycho.config.validate import faults
 from ptycho.data.npz import write_npz
-from ptycho.data.scan import Scan
+from ptycho.data.scan import DataError, Scan
 from ptycho.data.simulate import zone_plate_probe
 from ptycho.physics.instrument import Freedom
 from ptycho.report.bundle import NAME, load_bundle
@@ -111,6 +111,26 @@ def test_the_same_seed_finds_the_same(scan: Scan, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, found[1][key], err_msg=key)
 
 
+def test_lift_and_training_together_keep_to_max_shift(scan: Scan, tmp_path: Path) -> None:
+    off = 2 * np.random.default_rng(0).normal(size=scan.positions.shape)
+    path = tmp_path / "scan.npz"
+    write_npz(path, replace(scan, positions=scan.positions + off))
+    free = {"instrument.positions_trainable": True, "instrument.max_shift": 0.25}
+    alone = {"refine.iterations": 0, "refine.poisson_iterations": 0}
+    run = from_file(path, **free, **alone, trainer__nepochs=4, model__lift_coarse_iterations=8)
+    folder = launched(tmp_path / "run", **run)
+    told = json.loads((folder / "metrics.json").read_text())["instrument"]
+    assert 0.2 < told["shift_largest_px"] <= np.sqrt(2) * 0.25 + 1e-9
+    assert "probe_agreement" not in told
+
+
+def test_a_brightness_that_is_learnt_is_no_new_probe(tmp_path: Path) -> None:
+    free = {"instrument.flux_trainable": True, "trainer.intensity_scale_trainable": True}
+    folder = launched(tmp_path / "run", **free)
+    told = json.loads((folder / "metrics.json").read_text())["instrument"]
+    assert set(told) == {"flux_std"}
+
+
 def test_positions_get_room_to_move() -> None:
     scan = tiny_scan()
     near = pose(scan, CPU)
@@ -118,6 +138,14 @@ def test_positions_get_room_to_move() -> None:
     assert (np.array(far.shape) >= np.array(near.shape) + 16).all()
     lowest = far.positions.min() - scan.patch_size / 2
     assert lowest >= 8
+
+
+def test_more_modes_than_a_beam_can_have_are_refused() -> None:
+    scan = tiny_scan()
+    probe = np.zeros_like(scan.probe)
+    probe[0, 16, 16] = 1
+    with pytest.raises(DataError, match=r"too few pixels for instrument.probe_modes=2; ask for 1"):
+        pose(replace(scan, probe=probe), CPU, freedom=Freedom(probe=True), modes=2)
 
 
 def test_what_was_found_is_what_results_are_judged_with(scan: Scan) -> None:
