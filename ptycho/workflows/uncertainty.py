@@ -31,6 +31,7 @@ from ptycho.data.halves import split_halves
 from ptycho.data.reconstruction import NETWORK, Complex, Reconstruction, Uncertainty
 from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import to_detector
+from ptycho.physics.mask import seen_share
 from ptycho.report.calibration import Calibration, calibrate
 from ptycho.report.console import console, progress, ticking
 from ptycho.report.excess import Excess, excess
@@ -141,11 +142,12 @@ def estimate(session: Session, problem: Problem, found: Reconstruction, again: A
 
 
 def _fisher(problem: Problem, found: Reconstruction) -> Maps:
-    """The photons that fell on each pixel, and nothing else."""
+    """The photons that fell on each pixel and were seen, and nothing else."""
     experiment = problem.experiment
     canvas = torch.from_numpy(found.obj).to(problem.device)
     scale = photon_scale(experiment, canvas, problem.amplitude)
     used = experiment if problem.fitted is None else experiment.of(problem.fitted)
+    scale *= seen_share(problem.probe, problem.amplitude, problem.fitted)
     photons = scale * used.illumination(problem.shape).cpu().numpy()
     return photon_variance(found.obj[found.scanned], photons[found.scanned])
 
@@ -169,7 +171,9 @@ def _bootstrap(
     scale = photon_scale(experiment, canvas, problem.amplitude)
     members, misfits = [], []
     for number in range(settings.members):
-        frames = simulated_frames(experiment, canvas, scale, _seed(settings.seed, number))
+        frames = simulated_frames(
+            experiment, canvas, scale, _seed(settings.seed, number), like=problem.amplitude
+        )
         amplitude = torch.cat([amplitude for _, amplitude in frames()])
         scan = replace(problem.scan, amplitude=amplitude.cpu().numpy())
         drawn = replace(problem, scan=scan, amplitude=amplitude)

@@ -85,6 +85,36 @@ class TestLaws:
             _, amplitude = uncertainty.estimate(opened, problem, found, noisy).variance
         assert np.sqrt(np.median(amplitude)) == pytest.approx(sigma, rel=0.1)
 
+    def test_bad_pixels_are_bad_in_scans_drawn_too(self, tmp_path: Path) -> None:
+        scan = tiny_scan()
+        bad = np.random.default_rng(0).random(scan.amplitude.shape) < 0.5
+        amplitude = np.where(bad, np.float32(-0.0), scan.amplitude)
+        drawn = []
+
+        def watched(session: Session, problem: Problem) -> Reconstruction:
+            drawn.append(problem)
+            return solve_alone(session, problem)
+
+        with session_of(tiny_run(uncertainty__method="bootstrap"), tmp_path / "run") as opened:
+            problem = opened.pose(replace(scan, amplitude=amplitude))
+            uncertainty.estimate(opened, problem, solve_alone(opened, problem), watched)
+        assert len(drawn) == 2
+        for member in drawn:
+            np.testing.assert_array_equal(np.signbit(member.scan.amplitude), bad)
+            assert torch.equal(torch.signbit(member.amplitude), torch.from_numpy(bad))
+
+    def test_photons_on_bad_pixels_tell_nothing(self, tmp_path: Path) -> None:
+        scan = tiny_scan()
+        bad = np.random.default_rng(0).random(scan.amplitude.shape) < 0.75
+        blind = replace(scan, amplitude=np.where(bad, np.float32(-0.0), scan.amplitude))
+        with session_of(tiny_run(uncertainty__method="fisher"), tmp_path / "run") as opened:
+            found = solve_alone(opened, opened.pose(scan))
+            whole, part = (
+                uncertainty.estimate(opened, opened.pose(one), found, solve_alone).variance
+                for one in (scan, blind)
+            )
+        np.testing.assert_allclose(part / whole, 4, rtol=0.05)
+
     def test_combined_is_the_larger_of_both(self, tmp_path: Path) -> None:
         both, *parts = (
             variance(method, tmp_path / method) for method in ("combined", "bootstrap", "halves")
