@@ -45,8 +45,8 @@ from ptycho.workflows.session import Session
 
 Again = Callable[[Session, Problem], Reconstruction]
 """Reconstructs a problem in the way the result was made."""
-OnceMore = Callable[[Problem], Complex]
-"""The same, told to the progress bar; the object on its canvas."""
+OnceMore = Callable[[Problem], Reconstruction]
+"""The same from the beginning, told to the progress bar."""
 
 MISFIT = 2.0
 """Times the expected distance of held-out patterns from which a model is called wrong."""
@@ -125,13 +125,13 @@ def estimate(session: Session, problem: Problem, found: Reconstruction, again: A
         session.bars, "members", settings.members * method.draws + 2 * method.splits
     ) as tick:
 
-        def once_more(changed: Problem) -> Complex:
-            number = next(numbers)
+        def once_more(changed: Problem) -> Reconstruction:
+            number, start = next(numbers), changed.as_it_came()
             run = replace(session.run, seed=_seed(settings.seed, session.run.seed, number))
             folder = session.folder / "members" / str(number)
-            obj = again(replace(session, run=run, folder=folder, bars=quiet, files=[]), changed).obj
+            made = again(replace(session, run=run, folder=folder, bars=quiet, files=[]), start)
             tick()
-            return obj
+            return made
 
         if not method.draws:
             return Estimate(_halves(blind, found, once_more))
@@ -156,7 +156,7 @@ def _halves(problem: Problem, found: Reconstruction, once_more: OnceMore) -> Map
     """Half of the difference of two half scans: the deviation of their mean."""
     numbers = torch.arange(len(problem.scan)) if problem.fitted is None else problem.fitted.cpu()
     halves = [
-        once_more(replace(problem, fitted=numbers[some].to(problem.device)))[found.scanned]
+        once_more(replace(problem, fitted=numbers[some].to(problem.device))).obj[found.scanned]
         for some in map(torch.from_numpy, split_halves(problem.positions[numbers].numpy()))
     ]
     return mean_square([differences(*halves) / 2])
@@ -178,8 +178,8 @@ def _bootstrap(
         scan = replace(problem.scan, amplitude=amplitude.cpu().numpy())
         drawn = replace(problem, scan=scan, amplitude=amplitude)
         member = once_more(drawn)
-        members.append(member[inside])
-        misfits.append(_excess(drawn, member).misfit)
+        members.append(member.obj[inside])
+        misfits.append(_excess(drawn.as_it_came().found_in(member), member.obj).misfit)
     result = found.obj[inside]
     measured = _excess(problem, found.obj)
     through = transfer(result, members)

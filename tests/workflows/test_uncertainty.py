@@ -103,6 +103,42 @@ class TestLaws:
             np.testing.assert_array_equal(np.signbit(member.scan.amplitude), bad)
             assert torch.equal(torch.signbit(member.amplitude), torch.from_numpy(bad))
 
+    @pytest.mark.parametrize("method", ["bootstrap", "halves"])
+    def test_members_look_for_the_instrument_themselves(self, tmp_path: Path, method: str) -> None:
+        run = tiny_run(uncertainty__method=method, instrument__positions_trainable=True)
+        rng, scan, drawn = np.random.default_rng(0), tiny_scan(), []
+        wrong = replace(scan, positions=scan.positions + rng.normal(0, 0.7, (len(scan), 2)))
+
+        def watched(session: Session, problem: Problem) -> Reconstruction:
+            drawn.append(problem)
+            return solve_alone(session, problem)
+
+        with session_of(run, tmp_path / "run") as opened:
+            problem = opened.pose(wrong)
+            found = solve_alone(opened, problem)
+            assert not torch.equal(torch.from_numpy(found.positions), problem.positions)
+            uncertainty.estimate(opened, problem.found_in(found), found, watched)
+        assert len(drawn) == 2
+        for member in drawn:
+            assert torch.equal(member.positions, problem.positions)
+            assert torch.equal(member.experiment.corners, problem.experiment.corners)
+            assert member.home is None
+
+    def test_a_learned_scale_is_not_applied_twice(self, tmp_path: Path) -> None:
+        seen = []
+
+        def brighter(session: Session, problem: Problem) -> Reconstruction:
+            seen.append(problem.probe)
+            return solve_alone(session, problem.brightened(2))
+
+        with session_of(tiny_run(uncertainty__method="bootstrap"), tmp_path / "run") as opened:
+            problem = opened.pose(tiny_scan())
+            found = brighter(opened, problem)
+            uncertainty.estimate(opened, problem.found_in(found), found, brighter)
+            for member in seen:
+                assert torch.equal(member, seen[0])
+        assert len(seen) == 3
+
     def test_photons_on_bad_pixels_tell_nothing(self, tmp_path: Path) -> None:
         scan = tiny_scan()
         bad = np.random.default_rng(0).random(scan.amplitude.shape) < 0.75
