@@ -258,11 +258,13 @@ def _tell(
             style="yellow", markup=False,
         )  # fmt: skip
     run = session.run
-    networks_alone = run.task == Task.train and not run.refine.iterations
+    networks_alone = run.task == Task.train and found.stages[-1].name == NETWORK
     if networks_alone and run.uncertainty.method.draws and not run.uncertainty.retrain:
+        patches = run.model.architecture.predicts_patches
+        way_out = "let refine finish it" if patches else "use uncertainty.retrain=true"
         session.terminal.print(
             "the result is the network's own, and the members share that network: the "
-            "uncertainty is too small; use uncertainty.retrain=true",
+            f"uncertainty is too small; {way_out}",
             style="yellow", markup=False,
         )  # fmt: skip
     if session.dashboard is not None:

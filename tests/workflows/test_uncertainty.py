@@ -24,6 +24,7 @@ FROM_FILE: dict[str, Any] = {
     "data__synthetic__n_patterns": 1600, "data__synthetic__step": 6.0,
     "data__synthetic__probe_radius": 12.0,
 }  # fmt: skip
+UNREFINED: dict[str, Any] = {"refine__iterations": 0, "refine__poisson_iterations": 0}
 METHODS = ("fisher", "halves", "bootstrap", "combined")
 
 
@@ -221,7 +222,7 @@ class TestRuns:
         assert "use uncertainty.method=combined" not in capsys.readouterr().out
 
     def test_networks_are_trained_again_when_asked(self, tmp_path: Path) -> None:
-        changes: dict[str, Any] = {"trainer__nepochs": 1, "refine__iterations": 0}
+        changes: dict[str, Any] = {"trainer__nepochs": 1, **UNREFINED}
         method = {"uncertainty__method": "bootstrap"}
         shared = launched(tmp_path / "a", **changes, **method)
         own = launched(tmp_path / "b", **changes, **method, uncertainty__retrain=True)
@@ -234,13 +235,19 @@ class TestRuns:
     def test_a_shared_network_is_admitted(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        launched(
-            tmp_path / "a",
-            trainer__nepochs=1,
-            refine__iterations=0,
-            uncertainty__method="bootstrap",
-        )
-        assert "the members share that network" in capsys.readouterr().out
+        changes: dict[str, Any] = {"uncertainty__method": "bootstrap", "trainer__nepochs": 1}
+        said = []
+        for name, more in {
+            "a": UNREFINED,
+            "b": {"refine__iterations": 0},  # the Poisson iterations are left
+            "c": {"model__architecture": "pinn", "trainer__tv_weight": 0.0, **UNREFINED},
+        }.items():
+            launched(tmp_path / name, **changes, **more)
+            said.append(" ".join(capsys.readouterr().out.split()))
+        words = "the members share that network: the uncertainty is too small; "
+        assert words + "use uncertainty.retrain=true" in said[0]
+        assert words not in said[1]
+        assert words + "let refine finish it" in said[2]
 
     def test_a_bundle_and_a_second_scan_have_their_own(self, tmp_path: Path) -> None:
         write_npz(tmp_path / "test.npz", tiny_scan(seed=3))
