@@ -350,9 +350,9 @@ class RefineConfig:
     """How the physics finishes what the network began; conf/refine."""
 
     iterations: int = setting(5, at_least=0)
-    """Full-resolution solver iterations after the network; 0 to leave its answer as it is."""
+    """Full-resolution solver iterations after the network."""
     poisson_iterations: int = setting(10, at_least=0)
-    """Iterations on the Poisson likelihood that follow them."""
+    """Iterations on the Poisson likelihood that follow them; both 0: its answer stays."""
 
 
 @dataclass(kw_only=True)

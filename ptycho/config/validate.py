@@ -317,6 +317,13 @@ def _retraining_faults(run: RunConfig) -> Iterator[str]:
             "uncertainty.retrain trains networks of model.architecture=object_pinn, "
             f"got {run.model.architecture}."
         )
+    labelled = run.trainer.realspace_weight or run.trainer.realspace_mae_weight
+    if labelled and run.data.labels != Labels.solver:
+        yield (
+            "uncertainty.retrain=true trains on scans that come without labels, "
+            f"and data.labels={run.data.labels} takes them from the scan; type data.labels=solver, "
+            "or leave trainer.realspace_weight and trainer.realspace_mae_weight out."
+        )
     if run.trainer.strategy == "ddp":
         yield "uncertainty.retrain needs trainer.strategy=auto, got ddp."
 

@@ -126,7 +126,8 @@ class PatchDataset(Dataset[PatchBatch]):
         inside = [self.corners[numbers] for numbers in on_canvas]
         low = np.stack([some.min(0) for some in inside])
         height, width = (np.stack([some.max(0) for some in inside]) + size - low).max(0)
-        # canvases lie below each other
+        # canvases lie below each other, a dark row apart: no gradient reaches from one to the next
+        height += len(low) > 1
         low[:, 0] -= height * np.arange(len(low))
         lengths = [len(some) for some in inside]
         numbers = torch.from_numpy(np.concatenate(on_canvas))

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from ptycho.data.scan import DataError
+
 Indices = NDArray[np.int64]
 
 
@@ -160,6 +162,9 @@ class CellSampler(Sampler[Indices]):
         seed: the run's seed.
         rank: this process.
         world: number of processes; each gets the same number of cells of one partition.
+
+    Raises:
+        DataError: there are more processes than positions.
     """
 
     def __init__(
@@ -172,6 +177,11 @@ class CellSampler(Sampler[Indices]):
     ) -> None:
         self.positions, self.seed, self.epoch = positions, seed, 0
         self.rank, self.world = rank, world
+        if len(positions) < world:
+            raise DataError(
+                f"{len(positions)} patterns or groups to learn from cannot be shared among "
+                f"{world} processes; set fewer trainer.devices."
+            )
         wanted = -(-len(positions) // per_cell)
         # the same number for each process: they step together
         self.n_cells = min(-(-wanted // world) * world, len(positions) // world * world)

@@ -58,9 +58,14 @@ def fourier_shift(field: Tensor, shift: Tensor) -> Tensor:
     return shifted
 
 
+def centre_start(whole: int, size: int) -> int:
+    """First pixel of the central window of so many pixels: centres ``n // 2`` coincide."""
+    return whole // 2 - size // 2
+
+
 def crop_centre(field: Tensor, size: int) -> Tensor:
     """Central ``size x size`` window of ``(..., y, x)``; the centre pixel stays the centre."""
-    y, x = (n // 2 - size // 2 for n in field.shape[-2:])
+    y, x = (centre_start(n, size) for n in field.shape[-2:])
     return field[..., y : y + size, x : x + size]
 
 

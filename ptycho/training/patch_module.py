@@ -9,7 +9,7 @@ from torch import Tensor
 from ptycho.data.patch_batches import PatchBatch
 from ptycho.physics.agreement import absolute_difference, squared_difference
 from ptycho.physics.forward import Experiment
-from ptycho.physics.fourier import crop_centre
+from ptycho.physics.fourier import centre_start, crop_centre
 from ptycho.physics.likelihood import photons
 from ptycho.physics.patches import add_patches, stitch
 from ptycho.physics.sweep import misfit
@@ -58,7 +58,7 @@ class PatchTraining(lightning.LightningModule):
         """Predict patches, average them, hold them against their and their neighbours' patterns."""
         amplitude, which, origin = batch.shown
         windows = self.predictor(amplitude, which)
-        trim = (self.experiment.size - windows.shape[-1]) // 2
+        trim = centre_start(self.experiment.size, windows.shape[-1])
         corners = self.experiment.corners[which] - origin + trim
         canvas = stitch(windows, self.weights, corners, batch.shape)
         loss = self._loss(batch, windows, canvas, corners)

@@ -11,7 +11,7 @@ from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted
 from ptycho.nn.patch_net import PatchNet
 from ptycho.physics.detector import intensity
-from ptycho.physics.fourier import crop_centre
+from ptycho.physics.fourier import centre_start, crop_centre
 from ptycho.physics.patches import add_patches_
 from ptycho.physics.solver import Recipe
 from ptycho.physics.synchronise import synchronised_phases
@@ -153,7 +153,7 @@ def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) ->
     """
     window = predict.network.window
     weights = stitching_weights(run, problem.probe, window)
-    corners = problem.experiment.corners + (problem.scan.patch_size - window) // 2
+    corners = problem.experiment.corners + centre_start(problem.scan.patch_size, window)
     numbers = problem.fitted
     if numbers is None:
         numbers = torch.arange(len(problem.scan), device=problem.device)

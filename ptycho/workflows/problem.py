@@ -119,6 +119,13 @@ class Problem:
         home = self.home or self.instrument
         return replace(self, instrument=instrument, experiment=instrument.experiment(), home=home)
 
+    def as_it_came(self) -> "Problem":
+        """The same problem with nothing found of the instrument yet."""
+        if self.home is None:
+            return self
+        came = self.home
+        return replace(self, instrument=came, experiment=came.experiment(), home=None)
+
     def found_in(self, found: Reconstruction) -> "Problem":
         """The same problem with the instrument of a reconstruction of it."""
         known = self.reconstruction([])

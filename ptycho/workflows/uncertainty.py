@@ -31,6 +31,7 @@ from ptycho.data.halves import split_halves
 from ptycho.data.reconstruction import NETWORK, Complex, Reconstruction, Uncertainty
 from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import to_detector
+from ptycho.physics.mask import seen_share
 from ptycho.report.calibration import Calibration, calibrate
 from ptycho.report.console import console, progress, ticking
 from ptycho.report.excess import Excess, excess
@@ -44,8 +45,8 @@ from ptycho.workflows.session import Session
 
 Again = Callable[[Session, Problem], Reconstruction]
 """Reconstructs a problem in the way the result was made."""
-OnceMore = Callable[[Problem], Complex]
-"""The same, told to the progress bar; the object on its canvas."""
+OnceMore = Callable[[Problem], Reconstruction]
+"""The same from the beginning, told to the progress bar."""
 
 MISFIT = 2.0
 """Times the expected distance of held-out patterns from which a model is called wrong."""
@@ -124,13 +125,13 @@ def estimate(session: Session, problem: Problem, found: Reconstruction, again: A
         session.bars, "members", settings.members * method.draws + 2 * method.splits
     ) as tick:
 
-        def once_more(changed: Problem) -> Complex:
-            number = next(numbers)
+        def once_more(changed: Problem) -> Reconstruction:
+            number, start = next(numbers), changed.as_it_came()
             run = replace(session.run, seed=_seed(settings.seed, session.run.seed, number))
             folder = session.folder / "members" / str(number)
-            obj = again(replace(session, run=run, folder=folder, bars=quiet, files=[]), changed).obj
+            made = again(replace(session, run=run, folder=folder, bars=quiet, files=[]), start)
             tick()
-            return obj
+            return made
 
         if not method.draws:
             return Estimate(_halves(blind, found, once_more))
@@ -141,11 +142,12 @@ def estimate(session: Session, problem: Problem, found: Reconstruction, again: A
 
 
 def _fisher(problem: Problem, found: Reconstruction) -> Maps:
-    """The photons that fell on each pixel, and nothing else."""
+    """The photons that fell on each pixel and were seen, and nothing else."""
     experiment = problem.experiment
     canvas = torch.from_numpy(found.obj).to(problem.device)
     scale = photon_scale(experiment, canvas, problem.amplitude)
     used = experiment if problem.fitted is None else experiment.of(problem.fitted)
+    scale *= seen_share(problem.probe, problem.amplitude, problem.fitted)
     photons = scale * used.illumination(problem.shape).cpu().numpy()
     return photon_variance(found.obj[found.scanned], photons[found.scanned])
 
@@ -154,7 +156,7 @@ def _halves(problem: Problem, found: Reconstruction, once_more: OnceMore) -> Map
     """Half of the difference of two half scans: the deviation of their mean."""
     numbers = torch.arange(len(problem.scan)) if problem.fitted is None else problem.fitted.cpu()
     halves = [
-        once_more(replace(problem, fitted=numbers[some].to(problem.device)))[found.scanned]
+        once_more(replace(problem, fitted=numbers[some].to(problem.device))).obj[found.scanned]
         for some in map(torch.from_numpy, split_halves(problem.positions[numbers].numpy()))
     ]
     return mean_square([differences(*halves) / 2])
@@ -169,13 +171,15 @@ def _bootstrap(
     scale = photon_scale(experiment, canvas, problem.amplitude)
     members, misfits = [], []
     for number in range(settings.members):
-        frames = simulated_frames(experiment, canvas, scale, _seed(settings.seed, number))
+        frames = simulated_frames(
+            experiment, canvas, scale, _seed(settings.seed, number), like=problem.amplitude
+        )
         amplitude = torch.cat([amplitude for _, amplitude in frames()])
         scan = replace(problem.scan, amplitude=amplitude.cpu().numpy())
         drawn = replace(problem, scan=scan, amplitude=amplitude)
         member = once_more(drawn)
-        members.append(member[inside])
-        misfits.append(_excess(drawn, member).misfit)
+        members.append(member.obj[inside])
+        misfits.append(_excess(drawn.as_it_came().found_in(member), member.obj).misfit)
     result = found.obj[inside]
     measured = _excess(problem, found.obj)
     through = transfer(result, members)
@@ -254,11 +258,13 @@ def _tell(
             style="yellow", markup=False,
         )  # fmt: skip
     run = session.run
-    networks_alone = run.task == Task.train and not run.refine.iterations
+    networks_alone = run.task == Task.train and found.stages[-1].name == NETWORK
     if networks_alone and run.uncertainty.method.draws and not run.uncertainty.retrain:
+        patches = run.model.architecture.predicts_patches
+        way_out = "let refine finish it" if patches else "use uncertainty.retrain=true"
         session.terminal.print(
             "the result is the network's own, and the members share that network: the "
-            "uncertainty is too small; use uncertainty.retrain=true",
+            f"uncertainty is too small; {way_out}",
             style="yellow", markup=False,
         )  # fmt: skip
     if session.dashboard is not None:

@@ -187,6 +187,14 @@ CROSS: list[tuple[dict[str, Any], str]] = [
         {
             "uncertainty.retrain": True,
             "uncertainty.method": "bootstrap",
+            "trainer.realspace_weight": 1.0,
+        },
+        r"^uncertainty\.retrain=true trains on scans that come without labels, .*labels=auto .*",
+    ),
+    (
+        {
+            "uncertainty.retrain": True,
+            "uncertainty.method": "bootstrap",
             "trainer.strategy": "ddp",
         },
         r"^uncertainty\.retrain needs trainer\.strategy=auto, got ddp\.$",

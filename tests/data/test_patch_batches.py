@@ -4,7 +4,8 @@ import torch
 
 from ptycho.data.canvases import Canvas
 from ptycho.data.patch_batches import Labelled, PatchDataset, ShuffledSampler
-from ptycho.physics.patches import extract_patches
+from ptycho.physics.patches import add_patches, extract_patches, stitch
+from ptycho.physics.variation import total_variation
 
 N, SIZE, SHAPE = 30, 6, (40, 35)
 CORNERS = np.random.default_rng(0).integers(0, np.array(SHAPE) - SIZE, (N, 2))
@@ -58,6 +59,15 @@ def test_several_canvases_do_not_touch_and_some_are_predicted():
     rows = torch.from_numpy(CORNERS[batch.which])[:, 0] - batch.origin[:, 0]
     assert (rows // height).tolist() == [0, 0, 0, 1, 1, 1, 2]
     assert ((rows + SIZE - 1) // height).tolist() == [0, 0, 0, 1, 1, 1, 2]
+
+
+def test_the_total_variation_of_canvases_is_their_own():
+    batch = dataset(12, np.arange(N)[:, None])[[canvas([7]), canvas([20])]]
+    patches = torch.tensor([1.0, -1.0]).to(torch.complex64)[:, None, None].repeat(1, SIZE, SIZE)
+    weights = torch.ones(SIZE, SIZE)
+    corners = torch.from_numpy(CORNERS)[batch.which] - batch.origin
+    light = add_patches(weights.expand(patches.shape), corners, batch.shape)
+    assert total_variation(stitch(patches, weights, corners, batch.shape), light) == 0
 
 
 def test_canvases_of_groups_do_not_touch():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho.data.module import ScanModule
+from ptycho.data.scan import DataError
 from ptycho.data.tiles import Batch, CellSampler, Lifted, TileDataset, partition
 from ptycho.physics.patches import split_positions
 from ptycho.workflows.problem import Problem, pose
@@ -181,6 +182,11 @@ def test_ranks_share_one_partition(per_cell: int, world: int) -> None:
     assert len(parts[0]) == len(CellSampler(positions, per_cell, 0, 0, world))
     together = np.concatenate([cell for part in parts for cell in part])
     assert sorted(together) == list(range(50))
+
+
+def test_more_processes_than_patterns_are_refused() -> None:
+    with pytest.raises(DataError, match=r"^3 patterns or groups .* among 4 processes; set fewer"):
+        CellSampler(raster(1, 3), 5, 0, rank=3, world=4)
 
 
 def order_of(sampler: CellSampler) -> list[list[int]]:

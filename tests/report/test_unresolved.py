@@ -78,6 +78,12 @@ def test_the_strength_of_detail_is_found(strength: float):
     assert through.strength[16] == pytest.approx(strength, abs=0.05)
 
 
+def test_an_image_of_few_pixels_lacks_rings_without_a_warning():
+    small = np.exp(0.1j * (np.arange(64).reshape(8, 8) % 3))
+    with np.errstate(divide="raise", invalid="raise"):
+        assert np.isfinite(transfer(small, [small]).strength).all()
+
+
 def test_the_cutoff_is_where_half_comes_through():
     assert NOTHING_FINE.cutoff == pytest.approx(14 / 48)
     assert Transfer(np.ones(24)).cutoff == 0.5

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import torch
 
 from ptycho.config.config import UserError
 from ptycho.data.npz import write_npz
+from ptycho.data.patch_batches import PatchBatch
 from ptycho.data.scan import Scan
 from ptycho.physics.patches import extract_patches, split_positions
 from ptycho.report.bundle import BundleError, load_bundle, save_bundle
 from ptycho.training.callbacks import CollapseError
+from ptycho.training.patch_module import PatchTraining
 from ptycho.workflows import build, patch_train, patches, session
 from ptycho.workflows.problem import with_masked_probe
 from ptycho.workflows.reconstruct import network_on
@@ -246,15 +249,47 @@ def test_held_out_patterns_are_not_stitched(tmp_path: Path) -> None:
     assert torch.equal(plain, stitched(tmp_path / "b", replace(scan, amplitude=amplitude)))
 
 
-def test_an_untrained_network_stitches_what_was_lifted(tmp_path: Path) -> None:
-    run = tiny_run(**PINN)
+@pytest.mark.parametrize(("size", "whole"), [(32, True), (34, True), (34, False), (33, False)])
+def test_an_untrained_network_stitches_what_was_lifted(
+    tmp_path: Path, size: int, whole: bool
+) -> None:
+    run = tiny_run(**PINN | {"model__N": size, "model__probe_big": whole})
     with session_of(run, tmp_path) as opened:
-        problem = opened.pose(tiny_scan())
+        problem = opened.pose(tiny_scan(patch_size=size))
         network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
         _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
         assert first is not None
         found = patches.stitch_patches(run, problem, patches.predictor(problem, network, first))
     torch.testing.assert_close(found, first.obj, rtol=1e-3, atol=1e-3)
+
+
+def test_training_puts_central_windows_where_they_were_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A side that four does not divide has an odd centre: at first the canvas is the lift."""
+    run = tiny_run(**PINN | {"model__N": 34, "model__probe_big": False})
+    with session_of(run, tmp_path) as opened:
+        problem = opened.pose(tiny_scan(patch_size=34))
+        _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
+        assert first is not None
+        network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
+        weights = patches.pixel_weights(run.model, problem.probe, network.window)
+        module = PatchTraining(
+            patches.predictor(problem, network, first), problem.experiment,
+            build.make_objective(run.trainer, problem.amplitude), weights, lambda _: None,
+        )  # fmt: skip
+        monkeypatch.setattr(PatchTraining, "trainer", SimpleNamespace(world_size=1))
+        monkeypatch.setattr(PatchTraining, "log", lambda *_, **__: None)
+        which = torch.arange(len(problem.scan))
+        nowhere = torch.zeros(len(which), 2, dtype=torch.int64)
+        batch = PatchBatch(problem.amplitude, which, nowhere, problem.shape)
+        with torch.no_grad():
+            module.training_step(batch, 0)
+        assert module.last is not None
+        canvas = module.last[1]
+    known = canvas != 1
+    assert known.sum() > 30**2
+    torch.testing.assert_close(canvas[known], first.obj[known], rtol=1e-3, atol=1e-3)
 
 
 def test_central_windows_are_stitched_and_filled_around(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ FROM_FILE: dict[str, Any] = {
     "data__synthetic__n_patterns": 1600, "data__synthetic__step": 6.0,
     "data__synthetic__probe_radius": 12.0,
 }  # fmt: skip
+UNREFINED: dict[str, Any] = {"refine__iterations": 0, "refine__poisson_iterations": 0}
 METHODS = ("fisher", "halves", "bootstrap", "combined")
 
 
@@ -84,6 +85,72 @@ class TestLaws:
 
             _, amplitude = uncertainty.estimate(opened, problem, found, noisy).variance
         assert np.sqrt(np.median(amplitude)) == pytest.approx(sigma, rel=0.1)
+
+    def test_bad_pixels_are_bad_in_scans_drawn_too(self, tmp_path: Path) -> None:
+        scan = tiny_scan()
+        bad = np.random.default_rng(0).random(scan.amplitude.shape) < 0.5
+        amplitude = np.where(bad, np.float32(-0.0), scan.amplitude)
+        drawn = []
+
+        def watched(session: Session, problem: Problem) -> Reconstruction:
+            drawn.append(problem)
+            return solve_alone(session, problem)
+
+        with session_of(tiny_run(uncertainty__method="bootstrap"), tmp_path / "run") as opened:
+            problem = opened.pose(replace(scan, amplitude=amplitude))
+            uncertainty.estimate(opened, problem, solve_alone(opened, problem), watched)
+        assert len(drawn) == 2
+        for member in drawn:
+            np.testing.assert_array_equal(np.signbit(member.scan.amplitude), bad)
+            assert torch.equal(torch.signbit(member.amplitude), torch.from_numpy(bad))
+
+    @pytest.mark.parametrize("method", ["bootstrap", "halves"])
+    def test_members_look_for_the_instrument_themselves(self, tmp_path: Path, method: str) -> None:
+        run = tiny_run(uncertainty__method=method, instrument__positions_trainable=True)
+        rng, scan, drawn = np.random.default_rng(0), tiny_scan(), []
+        wrong = replace(scan, positions=scan.positions + rng.normal(0, 0.7, (len(scan), 2)))
+
+        def watched(session: Session, problem: Problem) -> Reconstruction:
+            drawn.append(problem)
+            return solve_alone(session, problem)
+
+        with session_of(run, tmp_path / "run") as opened:
+            problem = opened.pose(wrong)
+            found = solve_alone(opened, problem)
+            assert not torch.equal(torch.from_numpy(found.positions), problem.positions)
+            uncertainty.estimate(opened, problem.found_in(found), found, watched)
+        assert len(drawn) == 2
+        for member in drawn:
+            assert torch.equal(member.positions, problem.positions)
+            assert torch.equal(member.experiment.corners, problem.experiment.corners)
+            assert member.home is None
+
+    def test_a_learned_scale_is_not_applied_twice(self, tmp_path: Path) -> None:
+        seen = []
+
+        def brighter(session: Session, problem: Problem) -> Reconstruction:
+            seen.append(problem.probe)
+            return solve_alone(session, problem.brightened(2))
+
+        with session_of(tiny_run(uncertainty__method="bootstrap"), tmp_path / "run") as opened:
+            problem = opened.pose(tiny_scan())
+            found = brighter(opened, problem)
+            uncertainty.estimate(opened, problem.found_in(found), found, brighter)
+            for member in seen:
+                assert torch.equal(member, seen[0])
+        assert len(seen) == 3
+
+    def test_photons_on_bad_pixels_tell_nothing(self, tmp_path: Path) -> None:
+        scan = tiny_scan()
+        bad = np.random.default_rng(0).random(scan.amplitude.shape) < 0.75
+        blind = replace(scan, amplitude=np.where(bad, np.float32(-0.0), scan.amplitude))
+        with session_of(tiny_run(uncertainty__method="fisher"), tmp_path / "run") as opened:
+            found = solve_alone(opened, opened.pose(scan))
+            whole, part = (
+                uncertainty.estimate(opened, opened.pose(one), found, solve_alone).variance
+                for one in (scan, blind)
+            )
+        np.testing.assert_allclose(part / whole, 4, rtol=0.05)
 
     def test_combined_is_the_larger_of_both(self, tmp_path: Path) -> None:
         both, *parts = (
@@ -155,7 +222,7 @@ class TestRuns:
         assert "use uncertainty.method=combined" not in capsys.readouterr().out
 
     def test_networks_are_trained_again_when_asked(self, tmp_path: Path) -> None:
-        changes: dict[str, Any] = {"trainer__nepochs": 1, "refine__iterations": 0}
+        changes: dict[str, Any] = {"trainer__nepochs": 1, **UNREFINED}
         method = {"uncertainty__method": "bootstrap"}
         shared = launched(tmp_path / "a", **changes, **method)
         own = launched(tmp_path / "b", **changes, **method, uncertainty__retrain=True)
@@ -168,13 +235,19 @@ class TestRuns:
     def test_a_shared_network_is_admitted(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        launched(
-            tmp_path / "a",
-            trainer__nepochs=1,
-            refine__iterations=0,
-            uncertainty__method="bootstrap",
-        )
-        assert "the members share that network" in capsys.readouterr().out
+        changes: dict[str, Any] = {"uncertainty__method": "bootstrap", "trainer__nepochs": 1}
+        said = []
+        for name, more in {
+            "a": UNREFINED,
+            "b": {"refine__iterations": 0},  # the Poisson iterations are left
+            "c": {"model__architecture": "pinn", "trainer__tv_weight": 0.0, **UNREFINED},
+        }.items():
+            launched(tmp_path / name, **changes, **more)
+            said.append(" ".join(capsys.readouterr().out.split()))
+        words = "the members share that network: the uncertainty is too small; "
+        assert words + "use uncertainty.retrain=true" in said[0]
+        assert words not in said[1]
+        assert words + "let refine finish it" in said[2]
 
     def test_a_bundle_and_a_second_scan_have_their_own(self, tmp_path: Path) -> None:
         write_npz(tmp_path / "test.npz", tiny_scan(seed=3))
