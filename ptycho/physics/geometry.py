@@ -22,14 +22,18 @@ from ptycho.physics.threads import in_parallel, shares
 
 _DARK = 0.1  # photons added to those expected: what is dark says little
 _SLOWLY = 7  # pixels of the detector within which a background hardly changes
+_ROUNDS = 12  # to find how widely positions scatter
+_NARROWEST, _WIDEST = 1e-6, 1e4  # px^2: variance of that scatter
 _DAMPING = 0.1  # of the mean information: patterns over even areas hardly know where they are
 
 
 class Findings(NamedTuple):
     """What patterns say of themselves and, summed over them, of the background."""
 
-    shift: Tensor
-    """``(n, 2)``: pixels along (y, x) by which each wants to move."""
+    score: Tensor
+    """``(n, 2)``: how much likelier each becomes per pixel that it moves along (y, x)."""
+    information: Tensor
+    """``(n, 2, 2)``: how well each knows where it was taken, in 1 / px^2."""
     flux: Tensor
     """``(n,)``: photons counted less background for each that the object lets through."""
     background: Tensor
@@ -67,12 +71,46 @@ def inquire(
     parts = zip(*in_parallel(ask, shares(n, at_once, obj.device)), strict=True)
     scores, information, fluxes, asked, known = parts
     score, matrix = torch.cat(scores), torch.cat(information)
-    typical = matrix.diagonal(dim1=1, dim2=2).mean()
-    damped = matrix + _DAMPING * typical * torch.eye(2, device=obj.device)
     wanted, certain = (_smoothed(torch.stack(part).sum(0)) for part in (asked, known))
-    return Findings(
-        _solve_pairs(damped, score), torch.cat(fluxes), wanted / certain.clamp_min(1e-30)
-    )
+    return Findings(score, matrix, torch.cat(fluxes), wanted / certain.clamp_min(1e-30))
+
+
+def likelier_shifts(found: Findings, away: Tensor) -> Tensor:
+    """Pixels by which patterns should move, who may err in where they say they were taken.
+
+    Positions are taken to scatter normally about those that came with the scan. How widely, all
+    patterns tell together: the variance is that which makes them likeliest (MacKay 1992,
+    doi:10.1162/neco.1992.4.3.415, eq. 4.9). Who knows little of its place, over an even area or
+    with few photons, stays with what was said; where nothing was wrong, nearly all do.
+
+    Args:
+        found: what the patterns say where they are now.
+        away: ``(n, 2)`` pixels from where they were said to be, float64.
+
+    Returns:
+        ``(n, 2)`` along (y, x), float64 on the CPU.
+    """
+    score, matrix = found.score.cpu().double(), found.information.cpu().double()
+    typical = matrix.diagonal(dim1=1, dim2=2).mean()
+    one = torch.eye(2, dtype=torch.float64)
+    pull = score + (matrix @ away[..., None])[..., 0]
+    variance = torch.tensor(1.0, dtype=torch.float64)
+    for _ in range(_ROUNDS):
+        narrow = 1 / variance
+        prior = narrow * one
+        moved = _solve_pairs(matrix + prior, pull)
+        # parameters that the patterns have settled: 2 - tr(prior covariance) of each
+        trace, determinant = _trace_and_determinant(matrix + prior)
+        settled = (2 - narrow * trace / determinant).sum()
+        variance = (moved.square().sum() / settled.clamp_min(1e-12)).clamp(_NARROWEST, _WIDEST)
+    narrow = 1 / variance
+    damped = matrix + (narrow + _DAMPING * typical) * one
+    return _solve_pairs(damped, score - narrow * away)
+
+
+def _trace_and_determinant(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    a, b, c = matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 1]
+    return a + b, a * b - c * c
 
 
 def magnification(

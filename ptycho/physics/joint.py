@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ptycho.physics.fourier import crop_centre
-from ptycho.physics.geometry import inquire, magnification
+from ptycho.physics.geometry import inquire, likelier_shifts, magnification
 from ptycho.physics.instrument import Freedom, Instrument, settle
 from ptycho.physics.precondition import Preconditioner
 from ptycho.physics.solver import (
@@ -40,9 +40,8 @@ _SLOW = 0.995  # of the misfit before: subsets that gain less would soon run in 
 _BINS = 8  # sub-pixel shifts of the probe per pixel: it is tabulated anew every iteration
 FIRST_LOOK = 3  # iterations from a flat object before it can say where patterns were taken
 _LOOKS = 2  # iterations for each look at the instrument
-_SPREADS = 4  # iterations for each look at the spread of the scan
-_SPREAD_GAIN = 1.6  # times the spread that is found: the object has taken up the rest
-_SPREAD_PATTERNS = 600  # enough to find four numbers
+_SPREAD_WAITS = 1  # iterations before the patterns are asked for the spread of the scan
+_SPREAD_PATTERNS = 300  # enough to find four numbers
 _FARTHEST = 0.5  # pixels that a position moves at once
 _DIMMEST = 1e-3  # flux where the beam was blocked: no brightness is negative
 
@@ -128,12 +127,12 @@ class JointSolver:
         judge = poisson_step if poisson else amplitude_step
         pace = _Pace(obj, self.instrument.probe, len(subsets))
         before = math.inf
-        spreads = range(wait + _SPREADS, iterations, _SPREADS)
+        spreads = range(wait + _SPREAD_WAITS, iterations) if self.spread else ()
         for iteration in range(iterations):
             if iteration >= wait and (iteration - wait) % _LOOKS == 0:
                 self._look(pace)
-            if self.spread and iteration in spreads:
-                pace.restart(self._respread(pace))
+            if iteration in spreads:
+                self._respread(pace, iteration)
             for number, subset in enumerate(subsets):
                 self._step(pace, number, subset, judge)
             total = sum(pace.misfits)
@@ -197,7 +196,7 @@ class JointSolver:
         now = replace(self.instrument, probe=probe)
         found = inquire(now.experiment(_BINS), obj, self.amplitude, self.recipe.batch_size)
         if free.positions:
-            shift = found.shift.clamp(-_FARTHEST, _FARTHEST).cpu().double()
+            shift = likelier_shifts(found, self._scatter(now)).clamp(-_FARTHEST, _FARTHEST)
             now = self._moved(now, now.positions + shift)
         if free.flux:
             flux = found.flux if now.flux is None else now.flux * found.flux
@@ -210,6 +209,12 @@ class JointSolver:
             now = replace(now, background=background.clamp_min(0))
         self.instrument = now
 
+    def _scatter(self, now: Instrument) -> Tensor:
+        """How far each position is from home, but for what all of them did together."""
+        home = self._home.positions
+        change = now.positions - home
+        return change - change.mean(0) - _together(home, change)
+
     def _moved(self, now: Instrument, positions: Tensor) -> Instrument:
         """Other positions: none far from where it started, their mean where it was."""
         home = self._home.positions
@@ -217,28 +222,39 @@ class JointSolver:
         change -= change.mean(0)
         if self.freedom.probe:
             # the spread of the scan, which a free probe nearly makes up for, would drift with it
-            away = home - home.mean(0)
-            change -= away @ torch.linalg.lstsq(away, change).solution
+            change -= _together(home, change)
         limit = self.freedom.max_shift
         return replace(now, positions=home + change.clamp(-limit, limit))
 
-    def _respread(self, pace: "_Pace") -> Tensor:
-        """Magnify, turn and shear positions and object together, as patterns ask for it."""
+    def _respread(self, pace: "_Pace", iteration: int) -> None:
+        """Magnify, turn and shear positions and object together, as patterns ask for it.
+
+        That is about half of what is wrong, the object having taken up the rest.
+        """
         obj, probe = pace.result
         now = replace(self.instrument, probe=probe)
-        some = self._fitted[:: max(len(self._fitted) // _SPREAD_PATTERNS, 1)]
+        every = max(len(self._fitted) // _SPREAD_PATTERNS, 1)
+        some = self._fitted[iteration % every :: every]
         experiment = now.experiment(_BINS).of(some)
         at_once = self.recipe.batch_size
         excess = magnification(experiment, obj, self.amplitude[some], at_once)
         nothing = torch.eye(2, dtype=torch.float64)
-        mapping = torch.linalg.inv(nothing + _SPREAD_GAIN * excess)
+        mapping = torch.linalg.inv(nothing + excess)
         centre = now.positions.mean(0)
         wanted = (now.positions - centre) @ (mapping - nothing).T
         self.instrument = self._moved(now, now.positions + wanted)
         # positions that must not go so far take the object no farther
         went = self.instrument.positions - now.positions
         share = (went * wanted).sum() / wanted.square().sum().clamp_min(1e-30)
-        return transformed(obj, nothing + share * (mapping - nothing), centre)
+        pace.carry(nothing + share * (mapping - nothing), centre)
+
+
+def _together(home: Tensor, change: Tensor) -> Tensor:
+    """The part of a change ``(n, 2)`` that stretches, turns or shears all positions alike."""
+    away = home - home.mean(0)
+    # by SVD: the usual driver pivots by memory nobody has written, other bits each time
+    matrix = torch.linalg.lstsq(away, change - change.mean(0), driver="gelsd").solution
+    return away @ matrix
 
 
 def _settled(obj: Tensor, instrument: Instrument, home: Tensor) -> tuple[Tensor, Instrument]:
@@ -261,10 +277,11 @@ class _Pace:
         self.ahead = tuple(map(torch.lerp, self.result, stepped, (beyond, beyond)))  # type: ignore[assignment]
         self.result, self.misfits[number] = stepped, misfit
 
-    def restart(self, obj: Tensor) -> None:
-        """Go on from another object, at rest."""
-        self.result = self.ahead = (obj, self.result[1])
-        self._momentum = 0
+    def carry(self, mapping: Tensor, centre: Tensor) -> None:
+        """Go on with objects that were stretched, see :func:`transformed`."""
+        (obj, probe), (ahead, beam) = self.result, self.ahead
+        self.result = transformed(obj, mapping, centre), probe
+        self.ahead = transformed(ahead, mapping, centre), beam
         self.misfits = [math.inf] * len(self.misfits)
 
 

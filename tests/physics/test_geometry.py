@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ptycho.data.simulate import simulate
-from ptycho.physics.geometry import gradient, inquire, magnification
+from ptycho.physics.geometry import gradient, inquire, likelier_shifts, magnification
 from ptycho.physics.instrument import Instrument
 from ptycho.physics.joint import transformed
 from ptycho.physics.mask import hide
@@ -34,17 +34,39 @@ def test_patterns_say_where_they_were_taken(scan):
     torch.manual_seed(0)
     shift = torch.randint(-4, 5, (100, 2)).double() / 16
     found = inquire(moved(known, -shift).experiment(), truth, amplitudes(known, truth))
-    assert found.shift.shape == (100, 2)
+    asked = likelier_shifts(found, torch.zeros(100, 2).double())
+    assert asked.shape == (100, 2)
     # one step of Fisher scoring, damped by a tenth
-    left = (found.shift - shift).norm(dim=1)
+    left = (asked - shift).norm(dim=1)
     assert left.median() < 0.35 * shift.norm(dim=1).median()
 
 
 def test_a_pattern_over_an_even_area_stays(scan):
     known, truth = scan
     found = inquire(known.experiment(), torch.ones_like(truth), amplitudes(known, truth))
-    assert torch.isfinite(found.shift).all()
-    assert found.shift.abs().max() < 1e-3
+    asked = likelier_shifts(found, torch.zeros(100, 2).double())
+    assert torch.isfinite(asked).all()
+    assert asked.abs().max() < 1e-3
+    # it knows nothing against what was said
+    away = torch.linspace(-1, 1, 200).reshape(100, 2).double()
+    torch.testing.assert_close(likelier_shifts(found, away), -away, rtol=0, atol=1e-3)
+
+
+def test_noise_moves_no_pattern_where_none_was_wrong(scan):
+    known, truth = scan
+    torch.manual_seed(0)
+    dim = Instrument(known.probe / 30, known.positions)  # 1e3 photons
+    counted = torch.poisson(amplitudes(dim, truth).square()).sqrt()
+    found = inquire(dim.experiment(), truth, counted)
+    alone = torch.linalg.solve(found.information.double(), found.score.double())
+    asked = likelier_shifts(found, torch.zeros(100, 2).double())
+    assert alone.norm(dim=1).median() > 0.1
+    assert asked.norm(dim=1).median() < 0.2 * alone.norm(dim=1).median()
+    # where they scatter by more than the noise, they still find back
+    off = torch.randn(100, 2).double()
+    found = inquire(moved(dim, off).experiment(), truth, counted)
+    left = off + likelier_shifts(found, off)
+    assert left.norm(dim=1).median() < 0.6 * off.norm(dim=1).median()
 
 
 def test_flux_is_found_at_once(scan):
