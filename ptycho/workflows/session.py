@@ -129,7 +129,9 @@ class Session:
         if problem.home is None or not problem.freedom.any:
             return
         home = problem.home
-        came = replace(found, probe=home.probe.cpu().numpy(), positions=home.positions.numpy())
+        came = replace(found, positions=home.positions.numpy())
+        if problem.freedom.probe:  # else a network may have learnt its brightness, no more
+            came = replace(came, probe=home.probe.cpu().numpy())
         figures = instrument_figures(came, found)
         self.metrics[f"{prefix}instrument"] = figures
         said = describe(figures)

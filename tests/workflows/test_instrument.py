@@ -124,6 +124,13 @@ def test_lift_and_training_together_keep_to_max_shift(scan: Scan, tmp_path: Path
     assert "probe_agreement" not in told
 
 
+def test_a_brightness_that_is_learnt_is_no_new_probe(tmp_path: Path) -> None:
+    free = {"instrument.flux_trainable": True, "trainer.intensity_scale_trainable": True}
+    folder = launched(tmp_path / "run", **free)
+    told = json.loads((folder / "metrics.json").read_text())["instrument"]
+    assert set(told) == {"flux_std"}
+
+
 def test_positions_get_room_to_move() -> None:
     scan = tiny_scan()
     near = pose(scan, CPU)
