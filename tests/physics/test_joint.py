@@ -12,6 +12,7 @@ from ptycho.physics.forward import Experiment
 from ptycho.physics.instrument import Freedom, Instrument, add_modes, settle
 from ptycho.physics.joint import JointSolver, coarse_joint_solution, transformed
 from ptycho.physics.likelihood import amplitude_misfit, poisson_misfit
+from ptycho.physics.probe import centre_of_light
 from ptycho.physics.solver import Recipe, fine_cutoff
 from ptycho.physics.sweep import sweep, sweep_both
 from tests.operators import complex_noise
@@ -126,11 +127,24 @@ def test_a_wrong_scale_of_the_positions_is_found(scan):
     assert spread.abs().max() < 0.005
 
 
-def test_no_position_goes_farther_than_allowed(scan):
+def test_a_free_probe_leaves_the_spread_of_the_scan(scan):
+    """It nearly makes up for a wrong one, which would drift otherwise."""
+    known, truth, amplitude = scan
+    away = known.positions - known.positions.mean(0)
+    start = replace(known, positions=known.positions + 0.01 * away)
+    _, found = solve(start, amplitude, truth.shape, Freedom(probe=True, positions=True), (6, 6, 0))
+    change = found.positions - start.positions
+    assert change.abs().max() > 0.05
+    spread = torch.linalg.lstsq(away, change).solution
+    assert spread.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("full", [0, 6])
+def test_no_position_goes_farther_than_allowed(scan, full):
     known, truth, amplitude = scan
     start = replace(known, positions=known.positions + 2 * torch.randn(256, 2).double())
     freedom = Freedom(positions=True, max_shift=0.5)
-    _, found = solve(start, amplitude, truth.shape, freedom, (6, 6, 0))
+    _, found = solve(start, amplitude, truth.shape, freedom, (6, full, 0))
     moved = (found.positions - start.positions).abs().max()
     assert 0.25 < moved <= 0.5 + 1e-9
 
@@ -197,6 +211,25 @@ def test_a_second_mode_is_found(scan):
     likenesses = [likeness(obj, truth, known) for obj in found]
     assert likenesses[1] > likenesses[0] + 0.003
     assert likenesses[1] > 0.99
+
+
+def test_a_run_ends_with_what_no_pattern_tells_pinned(scan):
+    known, truth, amplitude = scan
+    start = replace(wrong_probe(known), probe=add_modes(wrong_probe(known).probe, 2))
+    freedom = Freedom(probe=True)
+    solver = JointSolver(start, amplitude, truth.shape, Recipe(), freedom, 0.05)
+    obj, found = solver.run(truth, 10), solver.instrument
+    torch.testing.assert_close(
+        centre_of_light(found.probe), centre_of_light(start.probe), rtol=0, atol=5e-3
+    )
+    light = found.experiment().illumination(truth.shape)
+    for axis, n in enumerate(truth.shape):
+        later, sooner = (obj.narrow(axis, first, n - 1) for first in (1, 0))
+        rise = later * sooner.conj() * light.narrow(axis, 0, n - 1)
+        assert abs(float(rise.sum().angle())) < 1e-3
+    flat = found.probe.flatten(1)
+    products = (flat.conj() @ flat.T).abs()
+    assert products[0, 1] < 1e-4 * products[1, 1] < products[0, 0]
 
 
 def test_patterns_held_out_only_say_where_they_were_taken(scan):
