@@ -218,7 +218,8 @@ class JointSolver:
         if self.freedom.probe:
             # the spread of the scan, which a free probe nearly makes up for, would drift with it
             away = home - home.mean(0)
-            change -= away @ torch.linalg.lstsq(away, change).solution
+            # by SVD: the usual driver pivots by memory nobody has written, other bits each time
+            change -= away @ torch.linalg.lstsq(away, change, driver="gelsd").solution
         limit = self.freedom.max_shift
         return replace(now, positions=home + change.clamp(-limit, limit))
 
