@@ -71,8 +71,11 @@ def test_what_is_found_at_half_resolution_comes_back():
     back = known.with_coarse(coarse)
     for name in ("probe", "positions", "flux", "background"):
         torch.testing.assert_close(getattr(back, name), getattr(known, name))
-    other = replace(coarse, probe=2 * coarse.probe, background=3 * coarse.background)
+    other = replace(
+        coarse, probe=2 * coarse.probe, flux=2 * coarse.flux, background=3 * coarse.background
+    )
     found = known.with_coarse(other).halved()
+    torch.testing.assert_close(found.flux, other.flux)
     torch.testing.assert_close(found.probe, other.probe)
     torch.testing.assert_close(found.background, other.background)
 

@@ -139,6 +139,26 @@ def test_a_free_probe_leaves_the_spread_of_the_scan(scan):
     assert spread.abs().max() < 1e-9
 
 
+@pytest.mark.parametrize("filled", [False, True])
+def test_the_same_shifts_lead_to_the_same_bits(scan, monkeypatch, filled):
+    """Whatever was in the memory before."""
+    known, truth, amplitude = scan
+    freedom = Freedom(probe=True, positions=True)
+    # around zero, no last bit is lost in the sum of position and shift
+    near = 1e-6 * (known.positions - known.positions.mean(0)) * torch.tensor([1.0, 2.0]).double()
+    home = replace(known, positions=near)
+    solver = JointSolver(known, amplitude, truth.shape, Recipe(), freedom, 0.05, home=home)
+    moved = near + 0.3 * torch.randn(256, 2, generator=torch.Generator().manual_seed(0)).double()
+    first = solver._moved(home, moved).positions
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", filled)
+    torch.use_deterministic_algorithms(True)
+    try:
+        again = [solver._moved(home, moved).positions for _ in range(20)]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(one, first) for one in again)
+
+
 @pytest.mark.parametrize("full", [0, 6])
 def test_no_position_goes_farther_than_allowed(scan, full):
     known, truth, amplitude = scan

@@ -111,6 +111,16 @@ def test_the_same_seed_finds_the_same(scan: Scan, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, found[1][key], err_msg=key)
 
 
+def test_a_training_moves_the_instrument_by_itself(wrong: Path, tmp_path: Path) -> None:
+    free = {"instrument.probe_trainable": True, "instrument.positions_trainable": True}
+    alone = {"refine.iterations": 0, "refine.poisson_iterations": 0}
+    run = from_file(wrong, **free, **alone, trainer__nepochs=4, model__lift_coarse_iterations=0)
+    folder = launched(tmp_path / "run", **run)
+    told = json.loads((folder / "metrics.json").read_text())["instrument"]
+    assert told["probe_agreement"] < 0.999
+    assert told["shift_median_px"] > 0.01
+
+
 def test_lift_and_training_together_keep_to_max_shift(scan: Scan, tmp_path: Path) -> None:
     off = 2 * np.random.default_rng(0).normal(size=scan.positions.shape)
     path = tmp_path / "scan.npz"
