@@ -71,7 +71,7 @@ def transfer(result: ComplexImage, members: Sequence[ComplexImage]) -> Transfer:
         product = (_spectrum(detail(member)[0]) * np.conj(was)).real
         found += np.bincount(ring.ravel(), product.ravel(), _RINGS) / len(members)
     known = energy > _TINY
-    strength = np.interp(np.arange(_RINGS), np.flatnonzero(known), (found / energy)[known])
+    strength = np.interp(np.arange(_RINGS), np.flatnonzero(known), found[known] / energy[known])
     return Transfer(strength.clip(0, 1))
 
 

@@ -76,3 +76,12 @@ def test_a_dark_patch_spoils_nothing(windows, corners):
 def test_the_mean_phase_is_zero(windows, corners):
     found = synchronised_phases(1j * windows, WEIGHTS, corners, SHAPE)
     assert float(found.sum().angle()) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_patch_that_hardly_overlaps_finds_its_phase_as_well():
+    """It agrees with itself most of all, which says nothing."""
+    corners = torch.tensor([[0, 0], [3, 3], [6, 0], [9, 3], [3, 8], [6, 16], [9, 24]])
+    wrong = phases_of(len(corners), 3.14)
+    windows = wrong[:, None, None].repeat(1, SIZE, SIZE)
+    found = synchronised_phases(windows, torch.ones_like(WEIGHTS), corners, (40, 60))
+    assert away(found, wrong.conj()) < 0.01

@@ -150,6 +150,38 @@ def test_same_settings_same_bits(run: Path, trained: Path, tmp_path: Path) -> No
         assert np.array_equal(mine["object"], its["object"])
 
 
+def test_a_learned_scale_goes_on(trained: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(trained / "wts.h5.zip")
+    brighter = replace(bundle, params=bundle.params | {"intensity_gain": 1.5})
+    (tmp_path / "brighter").mkdir()
+    save_bundle(tmp_path / "brighter" / "wts.h5.zip", brighter)
+    same, learnt = (
+        adapted(tmp_path / name, tmp_path / "brighter", adapt__epochs=2, **changes)
+        for name, changes in {
+            "same": {},
+            "learnt": {
+                "trainer__intensity_scale_trainable": True,
+                "data__holdout_fraction": 0.0,
+            },
+        }.items()
+    )
+    gains = [load_bundle(one / "wts.h5.zip").params["intensity_gain"] for one in (same, learnt)]
+    assert gains[0] == 1.5
+    assert gains[1] != 1.5
+    assert gains[1] == pytest.approx(1.5, rel=0.2)
+    for name, folder in {"again": same, "learnt_again": learnt}.items():
+        with_new = launched(
+            tmp_path / name, task="reconstruct", bundle=str(folder / "wts.h5.zip"), **UNSEEN,
+            data__holdout_fraction=0.0 if folder is learnt else 0.05,
+            model__lift_coarse_iterations=6,
+        )  # fmt: skip
+        with (
+            np.load(folder / "reconstruction.npz") as mine,
+            np.load(with_new / "reconstruction.npz") as its,
+        ):
+            np.testing.assert_allclose(mine["probe"], its["probe"], rtol=1e-5)
+
+
 def test_new_bundle_remembers_the_first_scan(run: Path, trained: Path) -> None:
     mine, before = (load_bundle(folder / "wts.h5.zip").params for folder in (run, trained))
     assert mine["data_sha256"] != before["data_sha256"]

@@ -15,7 +15,7 @@ from ptycho.data.npz import write_npz
 from ptycho.nn.object_net import ObjectNet
 from ptycho.physics.agreement import absolute_difference, squared_difference
 from ptycho.training.module import ObjectTraining
-from ptycho.workflows import build, lessons, session, stages
+from ptycho.workflows import build, lessons, patch_train, session, stages
 from ptycho.workflows.lessons import tiles
 from tests.runs import launched, lifted, quiet, session_of, tiny_problem, tiny_run, tiny_scan
 
@@ -140,3 +140,30 @@ def test_global_phase_of_the_label_changes_nothing(angle: float) -> None:
         module._trainer = type("T", (), {"world_size": 1})()
         found.append(float(module.training_step(batch, 0).detach()))
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["object_pinn", "supervised"])
+def test_the_solver_makes_labels_without_what_is_held_out(
+    tmp_path: Path, architecture: str
+) -> None:
+    scan, found = tiny_scan(), []
+    weights = {"nll_weight": 0.0, "tv_weight": 0.0, "realspace_weight": 1.0}
+    run = tiny_run(
+        model__architecture=architecture, data__labels="solver",
+        **{f"trainer__{name}": value for name, value in weights.items()},
+    )  # fmt: skip
+    for name in ("as it is", "spoilt"):
+        with session_of(run, tmp_path / name) as opened:
+            problem = opened.pose(scan)
+            if architecture == "object_pinn":
+                found.append(lessons.label(opened, problem))
+            else:
+                labels = patch_train.batches_of(opened, problem).labels
+                assert labels is not None
+                found.append(labels.source)
+        assert len(problem.held_out)
+        amplitude = scan.amplitude.copy()
+        amplitude[problem.held_out] = amplitude[problem.held_out].mean()
+        scan = replace(scan, amplitude=amplitude)
+    assert found[0] is not None
+    assert torch.equal(found[0], found[1])

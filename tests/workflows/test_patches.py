@@ -17,6 +17,7 @@ from ptycho.data.scan import Scan
 from ptycho.physics.patches import extract_patches, split_positions
 from ptycho.report.bundle import BundleError, load_bundle, save_bundle
 from ptycho.training.callbacks import CollapseError
+from ptycho.training.objective import Objective
 from ptycho.training.patch_module import PatchTraining
 from ptycho.workflows import build, patch_train, patches, session
 from ptycho.workflows.problem import with_masked_probe
@@ -137,7 +138,10 @@ def test_a_learned_scale_is_kept(tmp_path: Path) -> None:
         tmp_path / "a", trainer__intensity_scale_trainable=True, trainer__learning_rate=5e-3,
         **PINN, **UNREFINED,
     )  # fmt: skip
-    assert load_bundle(folder / "wts.h5.zip").params["intensity_gain"] != 1
+    bundle = load_bundle(folder / "wts.h5.zip")
+    assert bundle.params["intensity_gain"] != 1
+    probe = torch.view_as_complex(bundle.physics["probe"]).numpy()
+    np.testing.assert_array_equal(probe, arrays(folder / "reconstruction.npz")["probe"])
     again = launched(
         tmp_path / "b", task="reconstruct", bundle=str(folder / "wts.h5.zip"), **UNREFINED
     )
@@ -171,6 +175,22 @@ def test_labels_are_learnt(tmp_path: Path, source: str) -> None:
     found = losses(folder)
     assert found[-1] < 0.9 * found[0]
     assert stages(folder)["network"]["phase_psnr"] > stages(folder)["flat"]["phase_psnr"] + 3
+
+
+def test_the_absolute_difference_is_another_loss_than_the_squared(tmp_path: Path) -> None:
+    """Of patches that hardly change, which differ by a little: squares make that less."""
+    common = SUPERVISED | {
+        "trainer__nepochs": 1, "trainer__learning_rate": 1e-9, "trainer__tv_weight": 0.0
+    }  # fmt: skip
+    of_both = {"trainer__realspace_weight": 1.0, "trainer__realspace_mae_weight": 1.0}
+    squared, absolute, both = (
+        losses(launched(tmp_path / str(number), **common | of_both | left_out))[0]
+        for number, left_out in enumerate(
+            [{"trainer__realspace_mae_weight": 0}, {"trainer__realspace_weight": 0}, {}]
+        )
+    )
+    assert 3 * squared < absolute
+    assert both == pytest.approx(squared + absolute, rel=1e-4)
 
 
 def test_patches_of_the_file_are_learnt_whatever_their_phases(tmp_path: Path) -> None:
@@ -282,9 +302,12 @@ def test_training_puts_central_windows_where_they_were_cut(
         monkeypatch.setattr(PatchTraining, "log", lambda *_, **__: None)
         which = torch.arange(len(problem.scan))
         nowhere = torch.zeros(len(which), 2, dtype=torch.int64)
-        batch = PatchBatch(problem.amplitude, which, nowhere, problem.shape)
+        labels = extract_patches(first.obj, problem.experiment.corners, 34)
+        batch = PatchBatch(problem.amplitude, which, nowhere, problem.shape, labels)
         with torch.no_grad():
             module.training_step(batch, 0)
+            module.objective = Objective(judge=None, squared=1.0)
+            assert float(module.training_step(batch, 0)) == pytest.approx(0, abs=1e-6)
         assert module.last is not None
         canvas = module.last[1]
     known = canvas != 1
@@ -388,6 +411,13 @@ def test_groups_hold_fitted_patterns_alone(tmp_path: Path) -> None:
         groups = patch_train.batches_of(opened, problem).groups
     assert not set(groups.ravel()) & set(problem.held_out)
     assert set(groups.ravel()) == set(range(64)) - set(problem.held_out)
+
+
+def test_nothing_it_was_trained_on_judges_it(run: Path, tmp_path: Path) -> None:
+    bundle = {"task": "reconstruct", "bundle": str(run / "wts.h5.zip")}
+    folder = launched(tmp_path / "run", **bundle, data__holdout_fraction=0.3)
+    held_out = json.loads((folder / "env.json").read_text())["data"]["held_out"]
+    assert held_out == len(load_bundle(run / "wts.h5.zip").params["held_out"]) == 3
 
 
 def test_stitching_may_be_asked_for_anew_the_network_not(run: Path, tmp_path: Path) -> None:

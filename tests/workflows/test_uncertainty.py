@@ -11,7 +11,7 @@ import torch
 
 from ptycho.config.config import RunConfig, UserError
 from ptycho.data.npz import write_npz
-from ptycho.data.reconstruction import Reconstruction
+from ptycho.data.reconstruction import NETWORK, Reconstruction
 from ptycho.workflows import session as session_
 from ptycho.workflows import stages, uncertainty
 from ptycho.workflows.problem import Problem
@@ -85,6 +85,46 @@ class TestLaws:
 
             _, amplitude = uncertainty.estimate(opened, problem, found, noisy).variance
         assert np.sqrt(np.median(amplitude)) == pytest.approx(sigma, rel=0.1)
+
+    def test_the_mean_of_two_halves_is_surer_than_either(self, tmp_path: Path) -> None:
+        with session_of(tiny_run(uncertainty__method="halves"), tmp_path / "run") as opened:
+            problem = opened.pose(tiny_scan())
+            found, sigma = solve_alone(opened, problem), 0.03
+
+            def noisy(session: Session, problem: Problem) -> Reconstruction:
+                rng = np.random.default_rng(session.run.seed)
+                real, imaginary = sigma * rng.normal(size=(2, *found.obj.shape))
+                obj = torch.from_numpy(found.obj + (real + 1j * imaginary).astype(np.complex64))
+                return problem.reconstruction([stages.as_stage("solver", obj, 0.0)])
+
+            _, amplitude = uncertainty.estimate(opened, problem, found, noisy).variance
+        assert np.sqrt(np.median(amplitude)) == pytest.approx(sigma / np.sqrt(2), rel=0.1)
+
+    def test_a_network_alone_has_the_phase_that_held_out_patterns_tell(
+        self, tmp_path: Path
+    ) -> None:
+        run = tiny_run(uncertainty__method="bootstrap", data__holdout_fraction=0.2)
+        scan = tiny_scan(photons=1e6)
+        y, x = np.mgrid[-16:16, -16:16]
+        bent = scan.probe * np.exp(0.02j * (y**2 - x**2)).astype(np.complex64)
+        with session_of(run, tmp_path / "run") as opened:
+            problem = opened.pose(replace(scan, probe=bent))
+            found = solve_alone(opened, problem)
+            alone = replace(found, stages=(replace(found.stages[-1], name=NETWORK),))
+            refined, network = (
+                uncertainty.estimate(opened, problem, one, solve_alone) for one in (found, alone)
+            )
+        assert network.misfit == refined.misfit > 2
+        np.testing.assert_allclose(network.variance[0], refined.misfit**2 * refined.variance[0])
+        np.testing.assert_array_equal(network.variance[1], refined.variance[1])
+
+    def test_detail_that_is_missing_is_added(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(uncertainty, "missing_variance", lambda *_: 0.0)
+        without = variance("bootstrap", tmp_path / "a")
+        monkeypatch.setattr(uncertainty, "missing_variance", lambda *_: 7.0)
+        np.testing.assert_allclose(variance("bootstrap", tmp_path / "b"), without + 7)
 
     def test_bad_pixels_are_bad_in_scans_drawn_too(self, tmp_path: Path) -> None:
         scan = tiny_scan()
@@ -231,6 +271,17 @@ class TestRuns:
         losses = [(own / "members" / name / "metrics.csv").read_text() for name in "01"]
         assert losses[0] != losses[1]
         assert not np.array_equal(maps(shared), maps(own), equal_nan=True)
+
+    def test_members_learn_from_as_many_scans(self, tmp_path: Path) -> None:
+        folder = launched(
+            tmp_path / "run", trainer__nepochs=1, data__synthetic__n_objects=2,
+            uncertainty__method="bootstrap", uncertainty__members=1, uncertainty__retrain=True,
+        )  # fmt: skip
+        steps = [
+            (one / "metrics.csv").read_text().splitlines()[1].split(",")[1]
+            for one in (folder, folder / "members" / "0")
+        ]
+        assert steps == ["8", "8"]
 
     def test_a_shared_network_is_admitted(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
