@@ -253,7 +253,7 @@ def _together(home: Tensor, change: Tensor) -> Tensor:
     """The part of a change ``(n, 2)`` that stretches, turns or shears all positions alike."""
     away = home - home.mean(0)
     # by SVD: the usual driver pivots by memory nobody has written, other bits each time
-    matrix = torch.linalg.lstsq(away, change - change.mean(0), driver="gelsd").solution
+    matrix: Tensor = torch.linalg.lstsq(away, change - change.mean(0), driver="gelsd").solution
     return away @ matrix
 
 

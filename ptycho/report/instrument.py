@@ -13,6 +13,7 @@ from ptycho.data.reconstruction import Complex, Reconstruction
 from ptycho.report import panels
 from ptycho.report.figures import save_rows
 
+_AT_LIMIT = 0.999  # of the way
 _NOTHING = 1e-3  # per cent or degrees
 _LONGEST = 4.0  # arrows are drawn as long as so many typical ones at most
 _ONE_ROW = 4.5  # widths over heights that fit beside each other
@@ -20,17 +21,19 @@ _REACH = 0.7  # of the usual distance between neighbours, that a typical arrow i
 
 
 def instrument_figures(
-    before: Reconstruction, found: Reconstruction
+    before: Reconstruction, found: Reconstruction, max_shift: float = math.inf
 ) -> dict[str, float | list[float]]:
     """Numbers about what has moved, against the instrument that came with the scan.
 
     Args:
         before: probe and positions as they came, on the same canvas.
         found: the reconstruction.
+        max_shift: pixels that a position could move along an axis.
 
     Returns:
         ``probe_agreement`` (0 to 1: the light of the brightest mode that the old one explains)
         and ``mode_shares``; ``shift_median_px`` and ``shift_largest_px`` of the positions, with
+        how many went as far as they could, ``shifts_at_limit``, and
         what is common to all of them as ``spread_percent`` (along y, x) and ``rotation_deg``;
         ``flux_std`` and ``background_photons`` per pixel. What did not move is left out.
     """
@@ -44,6 +47,7 @@ def instrument_figures(
         length = np.hypot(*shift.T)
         figures["shift_median_px"] = float(np.median(length))
         figures["shift_largest_px"] = float(length.max())
+        figures["shifts_at_limit"] = int((np.abs(shift).max(1) > _AT_LIMIT * max_shift).sum())
         matrix = _common(before.positions, found.positions)
         figures["spread_percent"] = (100 * (np.diag(matrix) - 1)).tolist()
         figures["rotation_deg"] = float(np.degrees((matrix[0, 1] - matrix[1, 0]) / 2))
@@ -62,9 +66,11 @@ def describe(figures: dict[str, Any]) -> str:
         modes = "" if len(shares) == 1 else ", modes " + " ".join(f"{one:.0%}" for one in shares)
         said.append(f"probe {figures['probe_agreement']:.0%} as at the start{modes}")
     if "shift_median_px" in figures:
+        stopped = figures["shifts_at_limit"]
+        limit = f"; {stopped} of them as far as instrument.max_shift lets them" if stopped else ""
         said.append(
             f"positions moved by {figures['shift_median_px']:.2g} px (median), "
-            f"{figures['shift_largest_px']:.2g} at most{_together(figures)}"
+            f"{figures['shift_largest_px']:.2g} at most{limit}{_together(figures)}"
         )
     if "flux_std" in figures:
         said.append(f"flux ±{figures['flux_std']:.1%}")

@@ -132,7 +132,7 @@ class Session:
         came = replace(found, positions=home.positions.numpy())
         if problem.freedom.probe:  # else a network may have learnt its brightness, no more
             came = replace(came, probe=home.probe.cpu().numpy())
-        figures = instrument_figures(came, found)
+        figures = instrument_figures(came, found, problem.freedom.max_shift)
         self.metrics[f"{prefix}instrument"] = figures
         said = describe(figures)
         given = len(problem.scan.probe)

@@ -59,3 +59,13 @@ def test_the_picture_shows_everything_that_was_found(
         sizes.append(Image.open(tmp_path / f"{name}.png").size)
     assert sizes[0][0] == sizes[1][0] == 1400
     assert sizes[0][1] > sizes[1][1] + 200
+
+
+def test_positions_that_went_as_far_as_they_could_are_counted(before: Reconstruction) -> None:
+    shift = np.zeros_like(before.positions)
+    shift[:3] = (0.5, -0.2)
+    found = replace(before, positions=before.positions + shift)
+    figures = instrument_figures(before, found, max_shift=0.5)
+    assert figures["shifts_at_limit"] == 3
+    assert "3 of them as far as instrument.max_shift lets them" in describe(figures)
+    assert "max_shift" not in describe(instrument_figures(before, found, max_shift=2))
