@@ -112,13 +112,14 @@ def save_rows(
         titles: label and line.
         path: file to write.
         tallest: height of a row at most, each then being as high as it needs; None: all rows
-            share the height of a page.
+            share the height of a page, if they need it.
     """
     groups = [rows] if tallest is None else [[row] for row in rows]
     placed: list[tuple[panels.Panel, panels.Box]] = []
     deepest = 0.0
     for group in groups:
-        boxes = panels.arrange(group, width - 0.5, tallest or 12.0)
+        room = tallest or min(12.0, panels.height_of(group, width - 0.5))
+        boxes = panels.arrange(group, width - 0.5, room)
         placed += [(panel, (x, deepest + top, w, h)) for panel, (x, top, w, h) in boxes]
         deepest = max(top + h + panel.below for panel, (_, top, _, h) in placed) + 0.15
     height = deepest + 1.05
