@@ -21,6 +21,7 @@ from ptycho.report.metrics import FLAT, NOISE, Figures, phases, wrapped
 _WIDE = 1.4  # width over height from which an object has the page of :func:`_wide`
 STRIP = 15.0
 """Width over height of the flattest box for an image."""
+_STAGE = "stage"  # label of the axes that show one
 _BAR = 0.75  # room for a colour bar and its labels, in units of 100 pixels
 
 
@@ -45,12 +46,14 @@ def save_picture(
         _title(figure, reconstruction, figures)
         choices = _wide(reconstruction, figures, views, true_view, scale)
         panels.fill(figure, choices, (0.15, 1.0, 17.7, 9.95))
+        _fit_stage_titles(figure)
         return save_page(figure, path)
     figure = new_page(18, 11, top=0.905)
     _title(figure, reconstruction, figures)
     left, right = figure.subfigures(1, 2, wspace=0.02, squeeze=False)[0]
     _object(left, reconstruction, views[-1], true_view, scale)
     _evidence(right, reconstruction, figures, views, true_view, scale)
+    _fit_stage_titles(figure)
     save_page(figure, path)
 
 
@@ -109,13 +112,14 @@ def save_rows(
         titles: label and line.
         path: file to write.
         tallest: height of a row at most, each then being as high as it needs; None: all rows
-            share the height of a page.
+            share the height of a page, if they need it.
     """
     groups = [rows] if tallest is None else [[row] for row in rows]
     placed: list[tuple[panels.Panel, panels.Box]] = []
     deepest = 0.0
     for group in groups:
-        boxes = panels.arrange(group, width - 0.5, tallest or 12.0)
+        room = tallest or min(12.0, panels.height_of(group, width - 0.5))
+        boxes = panels.arrange(group, width - 0.5, room)
         placed += [(panel, (x, deepest + top, w, h)) for panel, (x, top, w, h) in boxes]
         deepest = max(top + h + panel.below for panel, (_, top, _, h) in placed) + 0.15
     height = deepest + 1.05
@@ -353,3 +357,24 @@ def _stage(axes: Axes, stage: Stage, view: panels.View, row: Figures, scale: pan
     elif "C" in row:
         title += f": C {row['C']:.3f}"
     scale.draw_phase(axes, view, title)
+    axes.set_label(_STAGE)
+
+
+def _fit_stage_titles(figure: Figure) -> None:
+    """Make the titles of the stages alike and none wider than its panel.
+
+    As large as they fit in a line; if they would get too small, in two.
+    """
+    some = [axes for axes in figure.axes if axes.get_label() == _STAGE]
+    engine = figure.get_layout_engine()
+    if some and engine is not None:
+        engine.execute(figure)
+    words = [axes.get_title(loc="left") for axes in some]
+    for size, gap in ((11, ": "), (10, ": "), (9, ": "), *((size, "\n") for size in (9, 8, 7, 6))):
+        fits = True
+        for axes, said in zip(some, words, strict=True):
+            axes.apply_aspect()
+            text = axes.set_title(said.replace(": ", gap), loc="left", fontsize=size)
+            fits &= text.get_window_extent().width <= 0.97 * axes.get_window_extent().width
+        if fits:
+            break

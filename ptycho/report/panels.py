@@ -32,6 +32,7 @@ INK = "#333333"
 COLOURS = ("#1f5fa8", "#d9622b", "#2c8a57", "#8a4fa3", "#7a6a58")
 _WRAPS = 1.8 * np.pi  # radians between the limits from which a phase is shown as a circle
 _TITLE = 0.34  # height of a title with the space above it
+_BAR_AT = 5.0  # width of an image, in units of the page, up to which its colour bar grows
 _NARROW = 3.0  # largest over smallest value up to which a curve is drawn on a linear axis
 
 
@@ -60,9 +61,7 @@ Box = tuple[float, float, float, float]
 
 def arrange(column: Column, width: float, height: float) -> list[tuple[Panel, Box]]:
     """Boxes for all panels: those of a row equally high, together as wide as the column."""
-    heights = [
-        (width - sum(p.left + p.right for p in row)) / sum(p.aspect for p in row) for row in column
-    ]
+    heights = _heights(column, width)
     room = height - sum(_TITLE + max(p.below for p in row) for row in column)
     loose = [len(row) == 1 and row[0].stretches for row in column]
     fixed = sum(h for h, free in zip(heights, loose, strict=True) if not free)
@@ -80,6 +79,18 @@ def arrange(column: Column, width: float, height: float) -> list[tuple[Panel, Bo
             start += panel.left + across + panel.right + (width - used) / max(len(row) - 1, 1)
         top += high + max(p.below for p in row) + between
     return boxes
+
+
+def height_of(column: Column, width: float) -> float:
+    """Height that a column needs for all its rows to be as wide as it is."""
+    titles = sum(_TITLE + max(p.below for p in row) for row in column)
+    return titles + sum(_heights(column, width))
+
+
+def _heights(column: Column, width: float) -> list[float]:
+    return [
+        (width - sum(p.left + p.right for p in row)) / sum(p.aspect for p in row) for row in column
+    ]
 
 
 def fill(
@@ -197,7 +208,9 @@ class _FewTicks(MaxNLocator):
 
 def colour_bar(axes: Axes, drawn: ScalarMappable) -> None:
     """A slim colour bar at the right of an image, exactly as high as the image."""
-    beside = axes.inset_axes((1.015, 0, 0.03, 1))
+    # beside a wide image no wider than beside others: its labels have only so much room
+    share = min(1.0, _BAR_AT / (axes.get_window_extent().width / axes.figure.dpi))
+    beside = axes.inset_axes((1 + 0.015 * share, 0, 0.03 * share, 1))
     bar = axes.figure.colorbar(drawn, cax=beside)
     bar.ax.tick_params(labelsize=9, length=2, color=INK, labelcolor=INK)
     bar.locator = _FewTicks()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ptycho.report.metrics import FLOORS, Figures
+from ptycho.report.metrics import FLAT, FLOORS, Figures
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,24 @@ _COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class _Judge:
+    """A figure by which stages are compared in words."""
+
+    key: str
+    name: str
+    digits: int
+    matters: float
+    """Differences up to this are not worth a word; at least one of the last digit printed."""
+
+    def text(self, value: float) -> str:
+        return f"{value:.{self.digits}f}"
+
+
+_JUDGES = (_Judge("phase_psnr", "phase PSNR", 1, 0.1), _Judge("C", "C", 3, 0.002))
+"""The truth first."""
+
+
 def stage_table(figures: Mapping[str, Figures]) -> Table:
     """Lay out the rows of :func:`ptycho.report.metrics.score`.
 
@@ -58,19 +76,43 @@ def stage_table(figures: Mapping[str, Figures]) -> Table:
     return table
 
 
+def doubts(figures: Mapping[str, Figures]) -> list[str]:
+    """Sentences on what the rows of :func:`ptycho.report.metrics.score` say against them."""
+    return [said for said in (worse_than_its_lift(figures), no_better_than_flat(figures)) if said]
+
+
 def worse_than_its_lift(figures: Mapping[str, Figures]) -> str | None:
     """A sentence when the network spoiled what it was given, judged by the truth or else by C."""
     lift, network = figures.get("lift"), figures.get("adapted", figures.get("network"))
     if lift is None or network is None:
         return None
-    key = "phase_psnr" if "phase_psnr" in lift else "C"
-    before, after = lift[key], network[key]
-    if not after < before:
+    for judge in _JUDGES:
+        before, after = (row.get(judge.key, math.nan) for row in (lift, network))
+        if not math.isfinite(before):
+            continue
+        if not after < before - judge.matters:
+            return None
+        return (
+            "the network ended below the lift it was given "
+            f"({judge.name} {judge.text(after)} < {judge.text(before)}): "
+            "for this scan trust the refined object or task=solve, or train longer"
+        )
+    return None
+
+
+def no_better_than_flat(figures: Mapping[str, Figures]) -> str | None:
+    """A sentence when stages are no better than an object without structure."""
+    told = []
+    for name, row in figures.items():
+        for judge in _JUDGES if name not in FLOORS else ():
+            value, flat = (r.get(judge.key, math.nan) for r in (row, figures.get(FLAT, {})))
+            if value <= flat + judge.matters:
+                told.append(f"{name}: {judge.name} {judge.text(value)}, flat {judge.text(flat)}")
+    if not told:
         return None
-    name = "phase PSNR" if key == "phase_psnr" else "C"
     return (
-        f"the network ended below the lift it was given ({name} {after:.3f} < {before:.3f}): "
-        "for this scan trust the refined object or task=solve, or train longer"
+        f"no better than a flat object ({'; '.join(told)}): look at the probe and the positions "
+        "(y, x, in object pixels), or let it work longer"
     )
 
 

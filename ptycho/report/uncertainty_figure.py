@@ -15,7 +15,7 @@ from ptycho.report.figures import STRIP, save_rows
 from ptycho.report.spread import errors
 
 _BAR = 0.75  # room for a colour bar and its labels, in units of 100 pixels
-_WIDE = 1.4  # width over height from which the curves have a row of their own
+_WIDE = 2.0  # width over height from which the curves have a row of their own
 _UNITS = {"phase": " (rad)", "amplitude": ""}
 
 
@@ -46,7 +46,10 @@ def save_uncertainty(
         sigma = getattr(found.uncertainty, name)[inside]
         shown = [sigma] if error is None else [sigma, error[index]]
         most = max(float(np.percentile(one, 98)) for one in shown)
-        titles = (f"{name}, standard deviation{_UNITS[name]}", f"{name}, size of the error")
+        titles = (
+            f"{name}, standard deviation{_UNITS[name]}",
+            f"{name}, size of the error{_UNITS[name]}",
+        )
         rows.append(
             [
                 image(partial(_map, picture=one, title=title, most=most))

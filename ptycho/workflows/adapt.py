@@ -80,7 +80,7 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     figures = session.report(problem, found)
     train.say_training(learning, history, "adapted")
     if best is not None:
-        _say_choice(session, best)
+        _say_choice(session, best, figures)
     return figures
 
 
@@ -127,19 +127,24 @@ def chooser(
     return KeepBest(losses)
 
 
-def _say_choice(session: Session, best: KeepBest) -> None:
-    """Record and print which epoch it ended with."""
+def _say_choice(session: Session, best: KeepBest, figures: dict[str, Figures]) -> None:
+    """Record and print which epoch it ended with, in the figures of the table."""
     session.metrics["training"] |= {"kept_epoch": best.epoch, "held_out_deviance": best.found}
-    before, after = best.found[0], best.found[best.epoch or int(np.argmin(best.found))]
-    session.terminal.print(
-        f"deviance of held-out patterns {before:.4g} before, {after:.4g} at best: "
-        + (
-            f"the weights after epoch {best.epoch} were kept"
-            if best.epoch
-            else f"not better by more than its uncertainty of {best.error:.2g}, so the network "
-            "stays as it was"
+    before, after = (figures[name]["deviance"] for name in ("network", "adapted"))
+    gain = best.found[0] - min(best.found[1:], default=np.inf)
+    if best.epoch:
+        said = (
+            f"the weights after epoch {best.epoch} were kept: "
+            f"held-out deviance {before:.3f} before, {after:.3f} after"
         )
-    )
+    else:
+        said = "nothing was kept, adapted is network (its seconds were spent in vain): " + (
+            f"the best epoch lowered the held-out deviance by {gain:.2g}, "
+            f"not by more than its uncertainty of {best.error:.2g}"
+            if gain > 0
+            else "no epoch lowered the held-out deviance"
+        )
+    session.terminal.print(said, markup=False)
 
 
 def _save(

@@ -30,7 +30,7 @@ from ptycho.report.files import plain, plain_config, write_json, write_reconstru
 from ptycho.report.instrument import describe, instrument_figures, save_instrument
 from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
-from ptycho.report.table import stage_table, worse_than_its_lift
+from ptycho.report.table import doubts, stage_table
 from ptycho.workflows.build import make_freedom
 from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
 
@@ -118,9 +118,8 @@ class Session:
         self.metrics[f"{prefix}stages"] = figures
         self.terminal.print(stage_table(figures))
         self._report_instrument(problem, reconstruction, prefix)
-        warning = worse_than_its_lift(figures)
-        if warning:
-            self.terminal.print(warning, style="yellow")
+        for doubt in doubts(figures):
+            self.terminal.print(doubt, style="yellow", markup=False)
         if self.dashboard is not None:
             self.dashboard.log_metrics(_flat_names(figures, prefix))
         return figures

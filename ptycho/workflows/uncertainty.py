@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from ptycho.config.choices import Task, UncertaintyMethod
-from ptycho.config.config import UncertaintyConfig, UserError
+from ptycho.config.config import RunConfig, UncertaintyConfig, UserError
 from ptycho.data.halves import split_halves
 from ptycho.data.reconstruction import NETWORK, Complex, Reconstruction, Uncertainty
 from ptycho.physics.detector import intensity
@@ -40,6 +40,7 @@ from ptycho.report.metrics import Figures
 from ptycho.report.spread import Maps, differences, errors, mean_square, photon_variance
 from ptycho.report.uncertainty_figure import save_uncertainty
 from ptycho.report.unresolved import missing_energy, missing_variance, transfer
+from ptycho.workflows.build import make_freedom
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.session import Session
 
@@ -250,11 +251,11 @@ def _tell(
     session.terminal.print(
         f"uncertainty ({known.method}, {seconds:.1f} s): {', '.join(said)}", markup=False
     )
-    if misfit > MISFIT and known.method == UncertaintyMethod.bootstrap:
+    if misfit > MISFIT:
         session.terminal.print(
             f"patterns held out are {misfit:.1f} times as far from the model as photon noise "
-            "explains: probe, positions or background are not as assumed, and the uncertainty "
-            "is too small; use uncertainty.method=combined",
+            "explains: probe, positions or background are not as assumed, "
+            + _whats_left(session.run),
             style="yellow", markup=False,
         )  # fmt: skip
     run = session.run
@@ -275,3 +276,16 @@ def _tell(
             if figure != "reliability"
         }
         session.dashboard.log_metrics(flat)
+
+
+def _whats_left(run: RunConfig) -> str:
+    """What an uncertainty misses of a wrong model, and what to do about it."""
+    if run.uncertainty.method == UncertaintyMethod.bootstrap:
+        return "and the uncertainty is too small; use uncertainty.method=combined"
+    told = "which halves tell in part only, and the uncertainty may be too small"
+    free = make_freedom(run.instrument)
+    if not (free.probe and free.positions):
+        return f"{told}; find the instrument: instrument=measured"
+    if not (free.flux and free.background):
+        return f"{told}; find more of the instrument: instrument=all"
+    return told

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ptycho.data.reconstruction import Reconstruction, Stage
 from ptycho.data.simulate import simulate
-from ptycho.report import panels
+from ptycho.report import figures, panels
 from ptycho.report.figures import key_figures, save_object_png, save_picture
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -108,6 +108,26 @@ def test_wide_scans_fill_the_page(reconstruction, rows, tmp_path):
     # something in every ninth of the page
     for part in (p for rows in np.array_split(page, 3) for p in np.array_split(rows, 3, axis=1)):
         assert (part.min(2) < 250).mean() > 0.15
+
+
+@pytest.mark.parametrize("names", [("lift", "refined"), ("lift", "network", "adapted", "refined")])
+@pytest.mark.parametrize("rows", [12, 24, 99])
+def test_titles_of_stages_stay_above_their_panels(
+    reconstruction, rows, names, tmp_path, monkeypatch
+):
+    pages = []
+    monkeypatch.setattr(figures, "save_page", lambda page, path: pages.append(page))
+    stages = tuple(Stage(name, reconstruction.obj, 1234.5) for name in names)
+    one = wide(replace(reconstruction, stages=stages), rows)
+    save_picture(one, {name: {"C": 0.875} for name in names}, tmp_path / "p.png")
+    pages[0].draw_without_rendering()
+    shown = [axes for axes in pages[0].axes if "1234.5 s" in axes.get_title(loc="left")]
+    assert len(shown) == len(names)
+    for axes, name in zip(shown, names, strict=True):
+        said = axes.get_title(loc="left")
+        assert said.replace("\n", ": ") == f"{name}, 1234.5 s: C 0.875"
+        title = axes.findobj(lambda artist, said=said: getattr(artist, "_text", "") == said)[0]
+        assert title.get_window_extent().x1 <= axes.get_window_extent().x1
 
 
 def test_the_small_picture_shows_the_object(reconstruction, tmp_path):

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from ptycho.report.table import stage_table, worse_than_its_lift
+from ptycho.report.table import doubts, no_better_than_flat, stage_table, worse_than_its_lift
 
 ROWS = {
     "lift": {"seconds": 0.12, "phase_psnr": 18.61, "R": 0.089, "C": 0.918},
@@ -91,3 +91,29 @@ def test_a_network_that_spoils_its_lift_is_named():
 def test_a_truth_is_asked_before_the_frames():
     lift, network = {"C": 0.9, "phase_psnr": 20.0}, {"C": 0.8, "phase_psnr": 21.0}
     assert worse_than_its_lift({"lift": lift, "network": network}) is None
+
+
+def test_a_difference_that_nobody_sees_is_not_announced():
+    lift = {"C": 0.8644, "phase_psnr": 20.0}
+    for key, worse, much_worse in (("C", 0.8636, 0.861), ("phase_psnr", 19.93, 19.8)):
+        before, after, spoilt = ({key: value} for value in (lift[key], worse, much_worse))
+        assert worse_than_its_lift({"lift": before, "network": after}) is None
+        said = worse_than_its_lift({"lift": before, "network": spoilt})
+        assert said is not None
+        low, high = said.partition("(")[2].partition(")")[0].split(" < ")
+        assert low.split()[-1] != high
+    # a truth of constant phase has no PSNR
+    nan = {"phase_psnr": float("nan")}
+    assert worse_than_its_lift({"lift": nan | {"C": 0.9}, "network": nan | {"C": 0.8}}) is not None
+
+
+def test_what_is_no_better_than_nothing_is_named():
+    said = doubts(ROWS | {"refined": {"phase_psnr": 13.03, "C": 0.2}})
+    assert len(said) == 1
+    assert "(refined: phase PSNR 13.0, flat 13.0)" in said[0]
+    flat = {"C": 0.0}
+    said = no_better_than_flat({"network": {"C": -0.01}, "refined": {"C": 0.001}, "flat": flat})
+    assert said is not None
+    assert "(network: C -0.010, flat 0.000; refined: C 0.001, flat 0.000)" in said
+    assert doubts(ROWS) == []
+    assert no_better_than_flat({"solver": {"C": 0.003}, "flat": flat}) is None

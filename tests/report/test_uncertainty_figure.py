@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ptycho.data.reconstruction import Reconstruction, Stage, Uncertainty
+from ptycho.report import figures
 from ptycho.report.calibration import calibrate
 from ptycho.report.figures import save_picture
 from ptycho.report.uncertainty_figure import save_uncertainty
@@ -65,3 +67,32 @@ def test_the_picture_of_a_result_shows_its_uncertainty(tmp_path: Path, columns: 
     pictures = [Image.open(tmp_path / name) for name in ("with.png", "without.png")]
     assert pictures[0].size == pictures[1].size
     assert not np.array_equal(*(np.asarray(one) for one in pictures))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(60, 60), (60, 100), (24, 160)])
+def test_panels_leave_each_other_room_and_fill_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, columns: int
+) -> None:
+    pages: list[Figure] = []
+    monkeypatch.setattr(figures, "save_page", lambda page, path: pages.append(page))
+    one = found(rows, columns, True)
+    error = np.angle(one.obj * np.conj(one.truth))[one.scanned]
+    sigma = one.uncertainty.phase[one.scanned]
+    calibrations = {name: calibrate(error, sigma) for name in ("phase", "amplitude")}
+    save_uncertainty(one, calibrations, tmp_path / "u.png")
+    page = pages[0]
+    page.draw_without_rendering()
+    assert [axes.get_title(loc="left") for axes in page.axes].count(
+        "phase, size of the error (rad)"
+    )
+    covered = 0.0
+    for axes in page.axes:
+        box, labelled = axes.get_window_extent(), axes.get_tightbbox()
+        covered += box.width * box.height
+        beside = [
+            other
+            for other in (another.get_window_extent() for another in page.axes)
+            if other.x0 > box.x1 and other.y0 < box.y1 and other.y1 > box.y0
+        ]
+        assert all(labelled.x1 < other.x0 for other in beside)
+    assert covered > 0.55 * page.bbox.width * (page.bbox.height - 100)

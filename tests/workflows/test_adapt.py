@@ -99,9 +99,27 @@ def test_the_patterns_fit_better_afterwards(run: Path) -> None:
     assert found[kept] == pytest.approx(stages["adapted"]["deviance"], rel=0.05)
 
 
-def test_what_does_not_help_is_not_kept(trained: Path, tmp_path: Path) -> None:
+def test_what_was_kept_is_told_in_the_figures_of_the_table(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = adapted(tmp_path / "run", trained)
+    stages, epoch = metrics(folder)["stages"], metrics(folder)["training"]["kept_epoch"]
+    assert epoch > 0
+    before, after = (f"{stages[name]['deviance']:.3f}" for name in ("network", "adapted"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"the weights after epoch {epoch} were kept: "
+        f"held-out deviance {before} before, {after} after" in said
+    )
+
+
+def test_what_does_not_help_is_not_kept(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = adapted(tmp_path / "run", trained, adapt__epochs=1, adapt__learning_rate=1e-6)
     content = metrics(folder)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "nothing was kept, adapted is network" in said
     assert content["training"]["kept_epoch"] == 0
     before, after = (content["stages"][name] | {"seconds": 0} for name in ("network", "adapted"))
     assert before == after

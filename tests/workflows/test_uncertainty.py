@@ -259,7 +259,24 @@ class TestRuns:
         assert told(alone)["misfit"] > 5
         both = solved(tmp_path / "b", uncertainty__method="combined", **common)
         assert told(both)["phase"]["rms_sigma"] > 2 * told(alone)["phase"]["rms_sigma"]
-        assert "use uncertainty.method=combined" not in capsys.readouterr().out
+        said = " ".join(capsys.readouterr().out.split())
+        assert "times as far from the model as photon noise explains" in said
+        assert said.count("halves tell in part only") == 1
+        assert "find the instrument: instrument=measured" in said
+        assert "use uncertainty.method=combined" not in said
+
+    def test_what_is_found_already_is_not_recommended(self) -> None:
+        free: dict[str, Any] = {"uncertainty__method": "combined"}
+        ends = []
+        for more in ("probe", "positions", "flux", "background"):
+            free |= {f"instrument__{more}_trainable": True}
+            ends.append(uncertainty._whats_left(tiny_run(**free)).partition("; ")[2])
+        assert ends == [
+            "find the instrument: instrument=measured",
+            "find more of the instrument: instrument=all",
+            "find more of the instrument: instrument=all",
+            "",
+        ]
 
     def test_networks_are_trained_again_when_asked(self, tmp_path: Path) -> None:
         changes: dict[str, Any] = {"trainer__nepochs": 1, **UNREFINED}
