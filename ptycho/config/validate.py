@@ -25,6 +25,7 @@ from ptycho.config.choices import (
     Values,
 )
 from ptycho.config.config import (
+    AdaptConfig,
     ConfigError,
     InstrumentConfig,
     PyTorchExecutionConfig,
@@ -150,6 +151,21 @@ def _task_faults(run: RunConfig) -> Iterator[str]:
         )
     if run.task == Task.adapt:
         yield from _learning_faults(run)
+    else:
+        yield from _adapting_faults(run)
+
+
+def _adapting_faults(run: RunConfig) -> Iterator[str]:
+    """Settings of an adaptation where nothing is adapted."""
+    instead = {"epochs": "trainer.nepochs", "learning_rate": "trainer.learning_rate"}
+    for item in fields(usual := AdaptConfig()):
+        value = getattr(run.adapt, item.name)
+        if value != getattr(usual, item.name):
+            other = instead.get(item.name) if run.task == Task.train else None
+            yield (
+                f"adapt.{item.name}={value:g} is for task=adapt, and this is task={run.task}; "
+                + (f"leave it out, or type {other}={value:g}." if other else "leave it out.")
+            )
 
 
 def _learning_faults(run: RunConfig) -> Iterator[str]:

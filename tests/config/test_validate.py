@@ -123,6 +123,18 @@ CROSS: list[tuple[dict[str, Any], str]] = [
         r"^adapt\.stay_weight holds .* to a label, .*; type adapt\.stay_weight=0 to learn",
     ),
     (
+        {"adapt.epochs": 3},
+        r"^adapt\.epochs=3 is for task=adapt, and this is task=train;.*type trainer\.nepochs=3\.$",
+    ),
+    (
+        {"adapt.learning_rate": 1e-3, "task": Task.solve},
+        r"^adapt\.learning_rate=0\.001 is for task=adapt, and this is task=solve; leave it out\.$",
+    ),
+    (
+        {"adapt.stay_weight": 0.0, "task": Task.reconstruct, "bundle": "b.zip"},
+        r"^adapt\.stay_weight=0 is for task=adapt, and this is task=reconstruct; leave it out\.$",
+    ),
+    (
         {"bundle": "b.zip"},
         r"^bundle is read by task=reconstruct and task=adapt only, .*=train\.$",
     ),
