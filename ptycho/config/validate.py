@@ -219,7 +219,7 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
                 "a measured scan carries its own counts. Leave it out."
             )
         if data.synthetic != SyntheticConfig():
-            yield "data.synthetic.* describes a simulated scan; data.source=npz reads one instead."
+            yield _simulated_fault(run)
     several = data.synthetic.n_objects
     if several > 1 and run.task != Task.train:
         yield (
@@ -233,6 +233,25 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
         )
     if data.test_data_file and run.task != Task.train:
         yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
+
+
+def _simulated_fault(run: RunConfig) -> str:
+    """What to do where a file is to be read and a simulation was described, perhaps by a preset."""
+    usual = {name: value for name, value, *_ in leaves(SyntheticConfig())}
+    differing = ", ".join(
+        f"data.synthetic.{name}={value}"
+        for name, value, *_ in leaves(run.data.synthetic)
+        if value != usual[name]
+    )
+    said = f"{differing}: this describes a simulated scan, and data.source=npz reads one instead. "
+    if run.data.labels != Labels.solver or run.data.synthetic.n_objects == 1:
+        return f"{said}Leave it out, or use data=synthetic."
+    return (
+        f"{said}experiment=distill learns from simulated scans: run it without data=npz, then type "
+        "task=reconstruct bundle=RUN_FOLDER data=npz data.train_data_file=FILE. Or leave "
+        "experiment=distill out and let the solver teach on this scan alone: data.labels=solver "
+        "trainer.realspace_weight=1."
+    )
 
 
 def _loss_faults(run: RunConfig) -> Iterator[str]:

@@ -347,6 +347,17 @@ def test_what_is_typed_and_read_is_allowed(typed: list[str]):
     assert check_command_line(typed)
 
 
+def test_distilling_a_file_is_told_what_to_do():
+    (said,) = complaints("experiment=distill", "data=npz", "data.train_data_file=a.npz")
+    assert said == (
+        "data.synthetic.object=mixed, data.synthetic.n_objects=6: this describes a simulated scan, "
+        "and data.source=npz reads one instead. experiment=distill learns from simulated scans: "
+        "run it without data=npz, then type task=reconstruct bundle=RUN_FOLDER data=npz "
+        "data.train_data_file=FILE. Or leave experiment=distill out and let the solver teach on "
+        "this scan alone: data.labels=solver trainer.realspace_weight=1."
+    )
+
+
 def test_a_sweep_over_files_or_groups_is_allowed():
     runs = check_command_line(["-m", "data=npz", "data.train_data_file=a.npz,b.npz"])
     assert [run.data.train_data_file for run in runs] == ["a.npz", "b.npz"]

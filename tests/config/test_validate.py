@@ -161,7 +161,7 @@ CROSS: list[tuple[dict[str, Any], str]] = [
             "data.nphotons": None,
             "data.synthetic.seed": 1,
         },
-        r"^data\.synthetic\.\* describes a simulated scan; data\.source=npz reads one instead\.$",
+        r"^data\.synthetic\.seed=1: this describes a simulated scan, and .*Leave it out, or use",
     ),
     (
         {"solver.cutoff": 0.1, "solver.precondition": False},
