@@ -249,7 +249,10 @@ def _status(session: Session) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "status.json").exists():
         state = json.loads((folder / "status.json").read_text()).get("state")
-        raise UserError(f"{folder} already holds a run ({state}); choose another hydra.run.dir.")
+        raise UserError(
+            f"{folder} already holds a run ({state}). Folders are named after the second they "
+            "begin in: start it again, or name a folder with hydra.run.dir=FOLDER."
+        )
 
     def write(state: str, **more: Any) -> None:
         seconds = round(time.time() - began, 3)
