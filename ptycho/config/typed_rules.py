@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from ptycho.config.choices import WITH_BUNDLE, Labels, Task
 from ptycho.config.config import LearningConfig, OptimiserConfig, RunConfig
+from ptycho.config.patch_rules import teaches
 
 _LEARNING = tuple(
     f"trainer.{item.name}" for one in (LearningConfig, OptimiserConfig) for item in fields(one)
@@ -22,14 +23,10 @@ def _refines(run: RunConfig) -> bool:
     return run.task != Task.solve
 
 
-def _learns(run: RunConfig) -> bool:
-    return run.task in (Task.train, Task.adapt)
-
-
 def _solves(run: RunConfig) -> bool:
     """Whether the solver works alone, for its own sake or to make labels."""
     labelled = run.trainer.realspace_weight or run.trainer.realspace_mae_weight
-    makes_labels = _learns(run) and run.data.labels == Labels.solver and bool(labelled)
+    makes_labels = teaches(run) and run.data.labels == Labels.solver and bool(labelled)
     return run.task == Task.solve or makes_labels
 
 
@@ -49,7 +46,7 @@ def idle_faults(typed: Sequence[str], runs: Sequence[RunConfig]) -> Iterator[str
                 f"{name} says how the physics finishes what a network began, and task={task} has "
                 f"none; leave it out, or type solver.{name.partition('.')[2]}."
             )
-        elif name in _LEARNING and not _any(_learns, runs):
+        elif name in _LEARNING and not _any(teaches, runs):
             yield (
                 f"{name} is for learning, and task={task} learns nothing; leave it out, or use "
                 f"{'task=adapt' if task in WITH_BUNDLE else 'task=train'}."

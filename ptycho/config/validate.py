@@ -34,7 +34,7 @@ from ptycho.config.config import (
     TrainerConfig,
     UncertaintyConfig,
 )
-from ptycho.config.patch_rules import patch_faults
+from ptycho.config.patch_rules import patch_faults, teaches
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "at_least": ("at least", operator.ge),
@@ -263,7 +263,7 @@ def _loss_faults(run: RunConfig) -> Iterator[str]:
     if run.model.architecture.predicts_patches:
         if run.model.architecture == Architecture.supervised:
             return  # it has no patterns to compare with
-    elif labels != Labels.auto and not labelled:
+    elif labels != Labels.auto and not labelled and teaches(run):
         yield (
             f"data.labels={labels} says what trainer.realspace_weight and "
             "trainer.realspace_mae_weight compare with, and both are 0; give one of them a weight "

@@ -122,6 +122,20 @@ CROSS: list[tuple[dict[str, Any], str]] = [
         {"task": Task.adapt, "bundle": "b.zip", "trainer.realspace_weight": 1.0},
         r"^adapt\.stay_weight holds .* to a label, .*; type adapt\.stay_weight=0 to learn",
     ),
+    *(
+        (
+            {"task": "reconstruct", "bundle": "b.zip", f"data.{name}": value} | more,
+            rf"^data\.{name}={str(value).lower()} is for networks that learn, and .*=reconstruct",
+        )
+        for name, value in (
+            ("n_groups", 30),
+            ("neighbor_count", 6),
+            ("enable_oversampling", True),
+            ("labels", "solver"),
+        )
+        for more in ({}, PINN)
+    ),
+    ({"task": "solve", "data.n_groups": 3}, r"^data\.n_groups=3 is for .* and task=solve teaches"),
     (
         {"adapt.epochs": 3},
         r"^adapt\.epochs=3 is for task=adapt, and this is task=train;.*type trainer\.nepochs=3\.$",
