@@ -19,7 +19,7 @@ or both. Every figure stands beside that of a flat object, which is worth nothin
 
 _EXAMPLES = """\
 examples:
-  ptycho evaluate outputs/runs/RUN/reconstruction.npz --data scan.npz
+  ptycho evaluate outputs/runs/RUN --data scan.npz         the reconstruction.npz of a run
   ptycho evaluate product.h5 --data scan.npz               a product of ptychodus or pty-chi
   ptycho evaluate theirs.npz --truth ours.npz              two reconstructions of one scan
   ptycho evaluate product.h5 --data scan.npz --split-halves
@@ -118,6 +118,8 @@ def _check(given: argparse.Namespace) -> None:
     Raises:
         UserError: with a sentence for everything that cannot be.
     """
+    for name in ("file", "truth"):
+        setattr(given, name, _result_in(getattr(given, name)))
     faults = [
         fault
         for name in ("file", "truth", "data")
@@ -167,10 +169,17 @@ def _same_file(a: Path, b: Path) -> bool:
     return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
 
 
+def _result_in(path: Path | None) -> Path | None:
+    """The reconstruction in the folder of a run; any other path as it is."""
+    inside = path and path / "reconstruction.npz"
+    return inside if inside and inside.is_file() else path
+
+
 def _file_fault(name: str, path: Path) -> str | None:
     option = "FILE" if name == "file" else f"--{name}"
     if path.is_dir():
-        return f"{option}: {path} is a folder; name the file in it."
+        none = " without a reconstruction.npz" if name != "data" else ""
+        return f"{option}: {path} is a folder{none}; name the file in it."
     if not path.is_file():
         return f"{option}: no such file: {path.absolute()}; check the path."
     return None

@@ -197,6 +197,15 @@ class TestAgainstThePatterns:
                 itself["flat"][name], abs=1e-4
             )
 
+    def test_the_folder_of_a_run_stands_for_its_result(self, quick: Path, scan: Scan):
+        (quick / "run").mkdir()
+        write_result(quick / "run" / "reconstruction.npz", scan)
+        judged = []
+        for file, truth in (("run", "run"), ("run/reconstruction.npz", "run/reconstruction.npz")):
+            main([file, "--truth", truth, "--data", "scan.npz"])
+            judged.append(Path("outputs/evaluations/run/evaluation.json").read_text())
+        assert judged[0] == judged[1]
+
     def test_a_perfect_model_is_at_the_noise_floor(self, quick: Path):
         found = evaluated("truth.npz", "--data", "scan.npz")["against_data"]
         # 64 patterns of 1,024 pixels: independent noise agrees to a few per cent
@@ -401,7 +410,7 @@ class TestRefusals:
         )  # fmt: skip
         assert said == [
             f"FILE: no such file: {folder}/no.npz; check the path.",
-            f"--truth: {folder} is a folder; name the file in it.",
+            f"--truth: {folder} is a folder without a reconstruction.npz; name the file in it.",
             "--split-halves needs the patterns: give the scan with --data FILE.",
             "--max-shift must be pixels, at least 0, got -1.",
             "--pixel-size-nm must be nanometres above 0, got 0.",

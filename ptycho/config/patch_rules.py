@@ -9,6 +9,7 @@ from dataclasses import fields
 from ptycho.config.choices import Activation, Architecture, Labels, Overlap, PatchOutput, Task
 from ptycho.config.config import GroupingConfig, PatchConfig, RunConfig
 
+_TAUGHT = ("n_groups", "neighbor_count", "enable_oversampling", "labels")
 _EVERYWHERE = ("n_subsample", "subsample_seed", "sequential_sampling", "labels")
 
 
@@ -23,16 +24,16 @@ def patch_faults(run: RunConfig) -> Iterator[str]:
         yield from _label_faults(run)
     elif run.task != Task.reconstruct:  # there, the bundle knows the architecture
         yield from object_faults(run)
+    yield from _teaching_faults(run)
     yield from _sampling_faults(run)
 
 
 def object_faults(run: RunConfig) -> Iterator[str]:
     """Settings that an object network would not read."""
     who = run.model.architecture
-    for group, config, usual in (
-        ("model", run.model, PatchConfig()),
-        ("data", run.data, GroupingConfig()),
-    ):
+    groups: list[tuple[str, PatchConfig | GroupingConfig, PatchConfig | GroupingConfig]]
+    groups = [("model", run.model, PatchConfig()), ("data", run.data, GroupingConfig())]
+    for group, config, usual in groups if teaches(run) else groups[:1]:
         for item in fields(usual):
             value = getattr(config, item.name)
             if item.name not in _EVERYWHERE and value != getattr(usual, item.name):
@@ -50,6 +51,23 @@ def object_faults(run: RunConfig) -> Iterator[str]:
             yield (
                 f"execution.{name} belongs to networks that predict patches; "
                 f"{who} predicts the whole object. Leave it out."
+            )
+
+
+def teaches(run: RunConfig) -> bool:
+    """Whether a network learns."""
+    return run.task in (Task.train, Task.adapt)
+
+
+def _teaching_faults(run: RunConfig) -> Iterator[str]:
+    """Groups and labels where nothing learns from them."""
+    usual = GroupingConfig()
+    for item in fields(usual) if not teaches(run) else ():
+        value = getattr(run.data, item.name)
+        if item.name in _TAUGHT and value != getattr(usual, item.name):
+            yield (
+                f"data.{item.name}={_plain(value)} is for networks that learn, and "
+                f"task={run.task} teaches none; leave it out."
             )
 
 
@@ -152,6 +170,8 @@ def _output_faults(run: RunConfig) -> Iterator[str]:
 
 
 def _grouping_faults(run: RunConfig) -> Iterator[str]:
+    if not teaches(run):
+        return  # refused as a whole
     data, members = run.data, run.model.gridsize**2
     if data.neighbor_count is None:
         if data.enable_oversampling:

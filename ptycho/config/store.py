@@ -23,6 +23,7 @@ from yaml import YAMLError
 
 from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.process import plain_sentence
+from ptycho.config.typed_rules import idle_faults
 from ptycho.config.validate import check, leaves, suggestion
 
 T = TypeVar("T")
@@ -104,8 +105,11 @@ def check_command_line(arguments: list[str]) -> list[RunConfig]:
     found += [fault for _, fault in judged if fault]
     runs: list[RunConfig] = []
     if not (options.cfg or options.info):
-        runs, more = _compose(options, _jobs([one for one, fault in judged if not fault]))
+        good = [one for one, fault in judged if not fault]
+        runs, more = _compose(options, _jobs(good))
         found += more
+        if not more and len(runs) < _JOBS_LOOKED_AT:  # else a later job may read it
+            found += idle_faults([*_typed_names(good)], runs)
     if found:
         raise ConfigError(*dict.fromkeys(found))
     return runs
@@ -152,6 +156,14 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
                 "'NAME=\"VALUE\"'."
             )
     return typed, found
+
+
+def _typed_names(typed: list[Override]) -> Iterator[str]:
+    """Full names of the single settings that were typed, those of ``group={NAME: VALUE}`` too."""
+    for one in typed:
+        value = None if one.is_sweep_override() or one.is_delete() else one.value()
+        below = value if isinstance(value, dict) else {}
+        yield from [f"{one.key_or_group}.{name}" for name in below] or [one.key_or_group]
 
 
 def _jobs(typed: list[Override]) -> list[list[str]]:

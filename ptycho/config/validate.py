@@ -25,6 +25,7 @@ from ptycho.config.choices import (
     Values,
 )
 from ptycho.config.config import (
+    AdaptConfig,
     ConfigError,
     InstrumentConfig,
     PyTorchExecutionConfig,
@@ -33,7 +34,7 @@ from ptycho.config.config import (
     TrainerConfig,
     UncertaintyConfig,
 )
-from ptycho.config.patch_rules import patch_faults
+from ptycho.config.patch_rules import patch_faults, teaches
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "at_least": ("at least", operator.ge),
@@ -150,6 +151,21 @@ def _task_faults(run: RunConfig) -> Iterator[str]:
         )
     if run.task == Task.adapt:
         yield from _learning_faults(run)
+    else:
+        yield from _adapting_faults(run)
+
+
+def _adapting_faults(run: RunConfig) -> Iterator[str]:
+    """Settings of an adaptation where nothing is adapted."""
+    instead = {"epochs": "trainer.nepochs", "learning_rate": "trainer.learning_rate"}
+    for item in fields(usual := AdaptConfig()):
+        value = getattr(run.adapt, item.name)
+        if value != getattr(usual, item.name):
+            other = instead.get(item.name) if run.task == Task.train else None
+            yield (
+                f"adapt.{item.name}={value:g} is for task=adapt, and this is task={run.task}; "
+                + (f"leave it out, or type {other}={value:g}." if other else "leave it out.")
+            )
 
 
 def _learning_faults(run: RunConfig) -> Iterator[str]:
@@ -203,7 +219,7 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
                 "a measured scan carries its own counts. Leave it out."
             )
         if data.synthetic != SyntheticConfig():
-            yield "data.synthetic.* describes a simulated scan; data.source=npz reads one instead."
+            yield _simulated_fault(run)
     several = data.synthetic.n_objects
     if several > 1 and run.task != Task.train:
         yield (
@@ -219,6 +235,25 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
         yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
 
 
+def _simulated_fault(run: RunConfig) -> str:
+    """What to do where a file is to be read and a simulation was described, perhaps by a preset."""
+    usual = {name: value for name, value, *_ in leaves(SyntheticConfig())}
+    differing = ", ".join(
+        f"data.synthetic.{name}={value}"
+        for name, value, *_ in leaves(run.data.synthetic)
+        if value != usual[name]
+    )
+    said = f"{differing}: this describes a simulated scan, and data.source=npz reads one instead. "
+    if run.data.labels != Labels.solver or run.data.synthetic.n_objects == 1:
+        return f"{said}Leave it out, or use data=synthetic."
+    return (
+        f"{said}experiment=distill learns from simulated scans: run it without data=npz, then type "
+        "task=reconstruct bundle=RUN_FOLDER data=npz data.train_data_file=FILE. Or leave "
+        "experiment=distill out and let the solver teach on this scan alone: data.labels=solver "
+        "trainer.realspace_weight=1."
+    )
+
+
 def _loss_faults(run: RunConfig) -> Iterator[str]:
     trainer = run.trainer
     labelled = [
@@ -228,7 +263,7 @@ def _loss_faults(run: RunConfig) -> Iterator[str]:
     if run.model.architecture.predicts_patches:
         if run.model.architecture == Architecture.supervised:
             return  # it has no patterns to compare with
-    elif labels != Labels.auto and not labelled:
+    elif labels != Labels.auto and not labelled and teaches(run):
         yield (
             f"data.labels={labels} says what trainer.realspace_weight and "
             "trainer.realspace_mae_weight compare with, and both are 0; give one of them a weight "

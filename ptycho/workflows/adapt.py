@@ -16,7 +16,7 @@ from ptycho.report.metrics import Figures
 from ptycho.training.choosing import KeepBest
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import build, stages, train
-from ptycho.workflows.lessons import label, tiles
+from ptycho.workflows.lessons import label, label_source, tiles
 from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.reconstruct import (
     finish,
@@ -42,7 +42,7 @@ def adapt(session: Session, bundle: Bundle) -> dict[str, Figures]:
     run, device = session.run, session.device
     problem = unseen(bundle, session.pose(build.make_scan(run.data, run.model.N or 0)))
     if session.first:
-        session.describe(problem)
+        session.describe(problem, None if run.adapt.stay_weight else label_source(run, problem))
     network = network_of(bundle, session)
     height, width = bundle.params["tile"]
     recipe = lift_recipe_of(bundle, run.solver)

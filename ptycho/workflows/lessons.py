@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptycho.config.choices import Labels
-from ptycho.config.config import UserError
+from ptycho.config.choices import DataSource, Labels
+from ptycho.config.config import RunConfig, UserError
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.forward import Experiment
@@ -64,6 +64,25 @@ def label(session: Session, problem: Problem, name: str = "label") -> Tensor | N
             "the scan, and there is none; type data.labels=solver, which makes a label itself."
         )
     return torch.from_numpy(known)
+
+
+def label_source(run: RunConfig, problem: Problem) -> str | None:
+    """Where the labels of a scan come from, in words; None: none are learnt, or none known."""
+    if not (run.trainer.realspace_weight or run.trainer.realspace_mae_weight):
+        return None
+    wanted, scan = run.data.labels, problem.scan
+    if wanted == Labels.solver:
+        return "the solver's own solution"
+    by_patches = run.model.architecture.predicts_patches
+    if by_patches and scan.patches is not None and wanted in (Labels.auto, Labels.Y):
+        return "Y of the file"
+    if scan.truth is None or wanted == Labels.Y:
+        return None
+    if run.data.source == DataSource.synthetic:
+        return "the true object of the simulation"
+    if scan.truth_is_known:
+        return "objectGuess of the file, the true object by its _metadata"
+    return "objectGuess of the file, which is an estimate"
 
 
 def further(session: Session, recipe: Recipe) -> list[Lesson]:

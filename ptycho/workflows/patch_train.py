@@ -15,6 +15,7 @@ from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import History
 from ptycho.training.patch_module import PatchTraining
 from ptycho.workflows import build, patches, stages, uncertainty
+from ptycho.workflows.lessons import label_source
 from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.recalibration import Recalibration
 from ptycho.workflows.reconstruct import network_on
@@ -40,7 +41,7 @@ def train(session: Session) -> dict[str, Figures]:
     test = test_problem(session)  # an unusable one is refused before the long work
     batches = batches_of(session, problem)  # and labels or groups that cannot be made
     if session.first:
-        session.describe(problem)
+        session.describe(problem, label_source(run, problem))
     recipe = build.make_recipe(run.solver)
     start = problem
     (problem, lifted), lift_seconds = stages.timed(

@@ -80,14 +80,19 @@ class Session:
         _refuse_to_halve(self.run.uncertainty.method, problem)
         return problem
 
-    def describe(self, problem: Problem) -> None:
-        """Record what the run works on and with, before the long work."""
+    def describe(self, problem: Problem, labels: str | None = None) -> None:
+        """Record what the run works on and with, before the long work.
+
+        Args:
+            problem: the scan.
+            labels: where the labels come from that are learnt; None: none are.
+        """
         scan, size = problem.scan, problem.scan.patch_size
         content = self.surroundings | {
             "data_sha256": scan.sha256,
             "data": {"label": scan.label, "patterns": len(scan), "N": scan.patch_size,
                      "modes": len(scan.probe), "photons": scan.photons,
-                     "held_out": len(problem.held_out), **scan.notes},
+                     "held_out": len(problem.held_out), "labels": labels, **scan.notes},
         }  # fmt: skip
         write_json(self.path("env.json"), content)
         if self.dashboard is not None:
@@ -99,6 +104,8 @@ class Session:
             f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
             markup=False,
         )
+        if labels:
+            self.terminal.print(f"labels: {labels}", markup=False)
 
     def _processes(self) -> str:
         count = self.execution.devices
@@ -248,7 +255,10 @@ def _status(session: Session) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "status.json").exists():
         state = json.loads((folder / "status.json").read_text()).get("state")
-        raise UserError(f"{folder} already holds a run ({state}); choose another hydra.run.dir.")
+        raise UserError(
+            f"{folder} already holds a run ({state}). Folders are named after the second they "
+            "begin in: start it again, or name a folder with hydra.run.dir=FOLDER."
+        )
 
     def write(state: str, **more: Any) -> None:
         seconds = round(time.time() - began, 3)

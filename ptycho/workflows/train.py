@@ -49,7 +49,7 @@ def train(session: Session) -> dict[str, Figures]:
     test = test_problem(session)  # an unusable one is refused before the long work
     legacy.set("intensity_scale", problem.scale)
     if session.first:
-        session.describe(problem)
+        session.describe(problem, lessons.label_source(run, problem))
     recipe = build.make_recipe(run.solver)
     start, bars = problem, session.bars
     (problem, lifted), lift_seconds = stages.timed(

@@ -291,6 +291,73 @@ def test_a_sweep_is_every_job():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (
+            ["task=solve", "refine.iterations=3"],
+            "refine.iterations says how the physics finishes what a network began, and task=solve "
+            "has none; leave it out, or type solver.iterations.",
+        ),
+        (
+            ["-m", "task=solve", "refine.poisson_iterations=3,4"],
+            "refine.poisson_iterations says how the physics finishes what a network began, and "
+            "task=solve has none; leave it out, or type solver.poisson_iterations.",
+        ),
+        (
+            ["task=solve", "trainer={nepochs: 3}"],
+            "trainer.nepochs is for learning, and task=solve learns nothing; leave it out, or use "
+            "task=train.",
+        ),
+        (
+            ["task=reconstruct", "bundle=b.zip", "trainer.tv_weight=0"],
+            "trainer.tv_weight is for learning, and task=reconstruct learns nothing; leave it out, "
+            "or use task=adapt.",
+        ),
+        (
+            ["solver.iterations=9"],
+            "solver.iterations is for task=solve and for the labels of data.labels=solver, and "
+            "this is task=train without; leave it out, or type refine.iterations.",
+        ),
+        (
+            ["task=adapt", "bundle=b.zip", "solver.coarse_iterations=9"],
+            "solver.coarse_iterations is for task=solve and for the labels of data.labels=solver, "
+            "and this is task=adapt without; leave it out, or type model.lift_coarse_iterations.",
+        ),
+    ],
+)
+def test_what_is_typed_and_read_by_no_job_is_refused(typed: list[str], words: str):
+    assert complaints(*typed) == [words]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["experiment=quick", "task=solve"],  # a preset is not typed
+        ["trainer=smoke", "task=solve", "trainer.precision=bf16-mixed"],
+        ["-m", "task=solve,train", "refine.iterations=3", "trainer.nepochs=3"],
+        ["experiment=distill", "solver.iterations=9", "trainer.nepochs=3"],
+        ["task=solve", "solver.iterations=9"],
+        ["task=reconstruct", "bundle=b.zip", "refine.iterations=3", "solver.cap=9"],
+        ["task=adapt", "bundle=b.zip", "trainer.tv_weight=0"],
+        ["-m", "task=solve,train", "seed=range(0,30)", "trainer.nepochs=3"],  # not all looked at
+    ],
+)
+def test_what_is_typed_and_read_is_allowed(typed: list[str]):
+    assert check_command_line(typed)
+
+
+def test_distilling_a_file_is_told_what_to_do():
+    (said,) = complaints("experiment=distill", "data=npz", "data.train_data_file=a.npz")
+    assert said == (
+        "data.synthetic.object=mixed, data.synthetic.n_objects=6: this describes a simulated scan, "
+        "and data.source=npz reads one instead. experiment=distill learns from simulated scans: "
+        "run it without data=npz, then type task=reconstruct bundle=RUN_FOLDER data=npz "
+        "data.train_data_file=FILE. Or leave experiment=distill out and let the solver teach on "
+        "this scan alone: data.labels=solver trainer.realspace_weight=1."
+    )
+
+
 def test_a_sweep_over_files_or_groups_is_allowed():
     runs = check_command_line(["-m", "data=npz", "data.train_data_file=a.npz,b.npz"])
     assert [run.data.train_data_file for run in runs] == ["a.npz", "b.npz"]

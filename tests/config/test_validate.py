@@ -122,6 +122,32 @@ CROSS: list[tuple[dict[str, Any], str]] = [
         {"task": Task.adapt, "bundle": "b.zip", "trainer.realspace_weight": 1.0},
         r"^adapt\.stay_weight holds .* to a label, .*; type adapt\.stay_weight=0 to learn",
     ),
+    *(
+        (
+            {"task": "reconstruct", "bundle": "b.zip", f"data.{name}": value} | more,
+            rf"^data\.{name}={str(value).lower()} is for networks that learn, and .*=reconstruct",
+        )
+        for name, value in (
+            ("n_groups", 30),
+            ("neighbor_count", 6),
+            ("enable_oversampling", True),
+            ("labels", "solver"),
+        )
+        for more in ({}, PINN)
+    ),
+    ({"task": "solve", "data.n_groups": 3}, r"^data\.n_groups=3 is for .* and task=solve teaches"),
+    (
+        {"adapt.epochs": 3},
+        r"^adapt\.epochs=3 is for task=adapt, and this is task=train;.*type trainer\.nepochs=3\.$",
+    ),
+    (
+        {"adapt.learning_rate": 1e-3, "task": Task.solve},
+        r"^adapt\.learning_rate=0\.001 is for task=adapt, and this is task=solve; leave it out\.$",
+    ),
+    (
+        {"adapt.stay_weight": 0.0, "task": Task.reconstruct, "bundle": "b.zip"},
+        r"^adapt\.stay_weight=0 is for task=adapt, and this is task=reconstruct; leave it out\.$",
+    ),
     (
         {"bundle": "b.zip"},
         r"^bundle is read by task=reconstruct and task=adapt only, .*=train\.$",
@@ -149,7 +175,7 @@ CROSS: list[tuple[dict[str, Any], str]] = [
             "data.nphotons": None,
             "data.synthetic.seed": 1,
         },
-        r"^data\.synthetic\.\* describes a simulated scan; data\.source=npz reads one instead\.$",
+        r"^data\.synthetic\.seed=1: this describes a simulated scan, and .*Leave it out, or use",
     ),
     (
         {"solver.cutoff": 0.1, "solver.precondition": False},

@@ -19,6 +19,7 @@ from ptycho.workflows import build, lessons, patch_train, session, stages
 from ptycho.workflows.lessons import tiles
 from tests.runs import launched, lifted, quiet, session_of, tiny_problem, tiny_run, tiny_scan
 
+PATCHES: dict[str, Any] = {"model__architecture": "supervised"}
 LABELLED = {"trainer__nll_weight": 0.0, "trainer__realspace_weight": 1.0}
 
 
@@ -123,6 +124,52 @@ def test_without_the_object_one_sentence_says_what_to_type(tmp_path: Path) -> No
     assert not (tmp_path / "run" / "wts.h5.zip").exists()
     folder = launched(tmp_path / "solver", **from_file, **LABELLED, data__labels="solver")
     assert (folder / "wts.h5.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "file", "words"),
+    [
+        ({}, None, "the true object of the simulation"),
+        ({"data__labels": "solver"}, None, "the solver's own solution"),
+        ({}, {"truth_is_known": False}, "objectGuess of the file, which is an estimate"),
+        ({}, {"truth_is_known": True}, "objectGuess of the file, the true object by its _metadata"),
+        (PATCHES, {}, "objectGuess of the file, the true object by its _metadata"),
+        (PATCHES, {"patches": True}, "Y of the file"),
+        (PATCHES | {"data__labels": "objectGuess"}, {"patches": True}, "objectGuess of the file"),
+        ({"trainer__realspace_weight": 0.0, "trainer__nll_weight": 1.0}, None, None),
+    ],
+)
+def test_where_labels_came_from_is_printed_and_kept(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    file: dict[str, Any] | None,
+    words: str | None,
+) -> None:
+    settings: dict[str, Any] = {"trainer__nepochs": 1}
+    if file is not None:
+        file = dict(file)
+        has_patches = file.pop("patches", False)
+        path = tmp_path / "scan.npz"
+        write_npz(path, replace(tiny_scan(), **file))
+        if has_patches:
+            arrays = dict(np.load(path, allow_pickle=False))
+            np.savez(path, **arrays, Y=np.ones((64, 32, 32), np.complex64))
+        settings |= {
+            "data__source": "npz", "data__train_data_file": str(path), "data__nphotons": None,
+            "data__synthetic__n_patterns": 1600, "data__synthetic__step": 6.0,
+            "data__synthetic__probe_radius": 12.0,
+        }  # fmt: skip
+    folder = launched(tmp_path / "run", **settings, **LABELLED | changes)
+    kept = json.loads((folder / "env.json").read_text())["data"]["labels"]
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("labels: ")]
+    if words is None:
+        assert kept is None
+        assert not printed
+    else:
+        assert kept.startswith(words)
+        assert len(printed) == 1
+        assert printed == [f"labels: {kept}"]
 
 
 @pytest.mark.parametrize("angle", [0.7, 3.0])
