@@ -445,9 +445,9 @@ TABLE: dict[str, Flip] = {
     "trainer.weight_decay": Flip(0.5, the_network),
     "trainer.scheduler": Flip("Exponential", the_network),
     "trainer.warmup_steps": Flip(3, the_network),
-    "trainer.gradient_clip_val": Flip(1e-3, the_network),
+    "trainer.gradient_clip_val": Flip(1e-4, the_network),
     "trainer.gradient_clip_algorithm": Flip(
-        "value", the_network, {"trainer.gradient_clip_val": 1e-3}
+        "value", the_network, {"trainer.gradient_clip_val": 1e-4}
     ),
     "trainer.accum_steps": Flip(2, the_network),
     "trainer.nepochs": Flip(3, the_epochs),

@@ -216,8 +216,9 @@ class OptimiserConfig:
     """How the learning rate moves over the run; ``Default`` keeps it constant."""
     warmup_steps: int = setting(20, at_least=0)
     """Steps of linear warm-up (``WarmupCosine`` only)."""
-    gradient_clip_val: float | None = setting(1.0, above=0)
-    """Largest gradient norm (or value); empty for no clipping."""
+    gradient_clip_val: float | None = setting(3e-3, above=0)
+    """Largest gradient norm (or value); empty for no clipping. Small: most steps then go by the
+    direction alone, and no rare large gradient throws a training off."""
     gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.norm
     """Clip the norm of all gradients or each value."""
     accum_steps: int = setting(1, at_least=1)

@@ -62,7 +62,8 @@ def test_several_scans_take_more_steps_an_epoch(subject: Subject) -> None:
 def test_training_goes_on_from_another(subject: Subject) -> None:
     run = settings(trainer__batch_size=16)
     first = learn(run, [subject], 0.3)
-    still = settings(trainer__batch_size=16, adapt__learning_rate=1e-12)
+    still = settings(trainer__batch_size=16)
+    still.adapt.learning_rate = 1e-12
     after = get_used_to(still, subject, 1e-6, first)
     torch.testing.assert_close(after.answer(subject), first.answer(subject), atol=1e-5, rtol=1e-4)
     moved = get_used_to(run, subject, 0.2, first)
@@ -73,9 +74,9 @@ def test_held_out_patterns_can_forbid_to_move() -> None:
     subject = Subject.of(tiny_scan(), 0.1)
     run = settings(trainer__batch_size=16)
     first = learn(run, [subject], 0.3)
-    after = get_used_to(
-        settings(trainer__batch_size=16, adapt__learning_rate=1e-9), subject, 0.1, first
-    )
+    still = settings(trainer__batch_size=16)
+    still.adapt.learning_rate = 1e-9
+    after = get_used_to(still, subject, 0.1, first)
     assert torch.equal(after.answer(subject), first.answer(subject))
 
 

@@ -24,7 +24,7 @@ DEFAULTS = {
     "devices": "auto",
     "deterministic": True,
     "precision": "32-true",
-    "gradient_clip_val": 1.0,
+    "gradient_clip_val": 3e-3,
     "gradient_clip_algorithm": "norm",
     "accum_steps": 1,
     "num_workers": 0,
