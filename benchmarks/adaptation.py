@@ -252,8 +252,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 _DEFAULTS = (
     "What a training makes of its own input on the scans that everything is measured on, by the "
-    "defaults and by the former ones, `trainer.learning_rate=1e-3 trainer.tv_weight=0`; now they "
-    "are 2e-3 and 0.02. Patterns per second are those of the training."
+    "defaults and by the former ones, `trainer.learning_rate=1e-3 trainer.tv_weight=0 "
+    "trainer.gradient_clip_val=1`; now they are 2e-3, 0.02 and 3e-3. Patterns "
+    "per second are those of the training."
 )
 _GENERALISING = (
     "A network is trained on the first scan and answers for it and for a second one of the same "

@@ -18,7 +18,7 @@ from ptycho.report.metrics import phases
 
 _TITLES = {
     "solver": "our solver",
-    "measured": "our solver, probe, modes and positions found",
+    "measured": "our solver, instrument found",
     "one_mode": "our solver, one mode found",
     "two_modes": "our solver, two modes found",
     methods.NETWORK: "our network",
@@ -99,20 +99,21 @@ def _curves(axes: Axes, here: Sequence[Curve], threshold: float) -> dict[str, ob
 
 def save_pictures(found: Sequence[Curve], path: Path) -> None:
     """Phases at the end of every method, a row per scan, the truth first."""
-    names = list(dict.fromkeys(curve.scan for curve in found))
-    shown = list(dict.fromkeys(curve.method for curve in found))
-    figure = _page(2.45 * (len(shown) + 1), 2.8 * len(names))
-    grid = figure.subplots(len(names), len(shown) + 1, squeeze=False)
+    scans: dict[str, list[Curve]] = {}
+    for curve in found:
+        scans.setdefault(curve.scan, []).append(curve)
+    columns = 1 + max(map(len, scans.values()))
+    figure = _page(2.45 * columns, 2.8 * len(scans))
+    grid = figure.subplots(len(scans), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for row, name in zip(grid, names, strict=True):
-        here = {curve.method: curve for curve in found if curve.scan == name}
-        _row(row, name, [here.get(method) for method in shown])
+    for row, (name, here) in zip(grid, scans.items(), strict=True):
+        _row(row, name, here)
     figure.savefig(path)
 
 
-def _row(row: NDArray[np.object_], name: str, curves: Sequence[Curve | None]) -> None:
-    drawn = [(axes, curve) for axes, curve in zip(row[1:], curves, strict=True) if curve]
+def _row(row: NDArray[np.object_], name: str, curves: Sequence[Curve]) -> None:
+    drawn = [*zip(row[1:], curves, strict=False)]  # other scans may have more
     truth = next((curve.truth for _, curve in drawn if curve.truth is not None), None)
     images = {id(curve): _phase(curve, truth) for _, curve in drawn if curve.picture is not None}
     if truth is not None:
