@@ -261,7 +261,7 @@ def draw_probe(axes: Axes, probe: ComplexImage) -> None:
     if len(probe) > 1:
         energy = np.square(np.abs(probe)).sum((1, 2))
         shares = ", ".join(f"{share:.0%}" for share in (energy / energy.sum())[:3])
-        title = f"probe, {len(probe)} modes ({shares} of the photons)"
+        title = f"probe, {len(probe)} modes ({shares})"
     bare(axes, title)
     axis = np.linspace(-1, 1, 65)
     wheel = axis[None, :] + 1j * axis[:, None]
