@@ -42,6 +42,7 @@ _STYLES = {
 }
 _OTHER = ("#555555", "x", 1.6)
 _INK, _COLUMNS = "#333333", 3
+_SMALL = 88  # dots per inch: many pictures in a file that the repository keeps
 _JUDGED_BY = {"phase_psnr": "phase PSNR, dB", "C": "C"}
 
 
@@ -109,7 +110,7 @@ def save_pictures(found: Sequence[Curve], path: Path) -> None:
         axes.set_axis_off()
     for row, (name, here) in zip(grid, scans.items(), strict=True):
         _row(row, name, here)
-    figure.savefig(path)
+    figure.savefig(path, dpi=_SMALL)
 
 
 def _row(row: NDArray[np.object_], name: str, curves: Sequence[Curve]) -> None:

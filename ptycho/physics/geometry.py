@@ -80,7 +80,7 @@ def likelier_shifts(found: Findings, away: Tensor) -> Tensor:
 
     Positions are taken to scatter normally about those that came with the scan. How widely, all
     patterns tell together: the variance is that which makes them likeliest (MacKay 1992,
-    doi:10.1162/neco.1992.4.3.415, eq. 4.9). Who knows little of its place, over an even area or
+    doi:10.1162/neco.1992.4.3.415). Who knows little of its place, over an even area or
     with few photons, stays with what was said; where nothing was wrong, nearly all do.
 
     Args:

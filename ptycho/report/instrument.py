@@ -89,7 +89,11 @@ def _together(figures: dict[str, Any]) -> str:
 
 
 def save_instrument(
-    before: Reconstruction, found: Reconstruction, said: str, path: str | Path, given: int = 16
+    before: Reconstruction,
+    found: Reconstruction,
+    said: str,
+    path: str | Path,
+    given: int | None = None,
 ) -> None:
     """Write a picture of what was found, beside what came with the scan, a PNG.
 
@@ -98,7 +102,7 @@ def save_instrument(
         found: the reconstruction.
         said: a line for its head.
         path: file to write.
-        given: modes of the probe that came with the scan; others were added.
+        given: modes of the probe that came with the scan, others were added; None: all.
     """
     came = before.probe[:given]
     probes = (came, "at the start"), (_like(found.probe, came), "found")

@@ -58,6 +58,18 @@ def variance(method: str, folder: Path, again: Any = solve_alone, **scan: Any) -
         return uncertainty.estimate(opened, problem, found, again).variance
 
 
+def noisy(found: Reconstruction, sigma: float) -> Any:
+    """A method that answers, whatever is drawn, the same result with noise of known size."""
+
+    def again(session: Session, problem: Problem) -> Reconstruction:
+        rng = np.random.default_rng(session.run.seed)
+        real, imaginary = sigma * rng.normal(size=(2, *found.obj.shape))
+        obj = torch.from_numpy(found.obj + (real + 1j * imaginary).astype(np.complex64))
+        return problem.reconstruction([stages.as_stage("solver", obj, 0.0)])
+
+    return again
+
+
 class TestLaws:
     @pytest.mark.parametrize("method", ["fisher", "bootstrap", "halves"])
     def test_a_hundred_times_the_photons_a_tenth_of_the_uncertainty(
@@ -75,29 +87,16 @@ class TestLaws:
         with session_of(run, tmp_path / "run") as opened:
             problem = opened.pose(tiny_scan(photons=1e9))
             found, sigma = solve_alone(opened, problem), 0.03
-
-            def noisy(session: Session, problem: Problem) -> Reconstruction:
-                """Whatever is drawn: the result with noise of known size."""
-                rng = np.random.default_rng(session.run.seed)
-                real, imaginary = sigma * rng.normal(size=(2, *found.obj.shape))
-                obj = torch.from_numpy(found.obj + (real + 1j * imaginary).astype(np.complex64))
-                return problem.reconstruction([stages.as_stage("solver", obj, 0.0)])
-
-            _, amplitude = uncertainty.estimate(opened, problem, found, noisy).variance
+            made = uncertainty.estimate(opened, problem, found, noisy(found, sigma))
+        _, amplitude = made.variance
         assert np.sqrt(np.median(amplitude)) == pytest.approx(sigma, rel=0.1)
 
     def test_the_mean_of_two_halves_is_surer_than_either(self, tmp_path: Path) -> None:
         with session_of(tiny_run(uncertainty__method="halves"), tmp_path / "run") as opened:
             problem = opened.pose(tiny_scan())
             found, sigma = solve_alone(opened, problem), 0.03
-
-            def noisy(session: Session, problem: Problem) -> Reconstruction:
-                rng = np.random.default_rng(session.run.seed)
-                real, imaginary = sigma * rng.normal(size=(2, *found.obj.shape))
-                obj = torch.from_numpy(found.obj + (real + 1j * imaginary).astype(np.complex64))
-                return problem.reconstruction([stages.as_stage("solver", obj, 0.0)])
-
-            _, amplitude = uncertainty.estimate(opened, problem, found, noisy).variance
+            made = uncertainty.estimate(opened, problem, found, noisy(found, sigma))
+        _, amplitude = made.variance
         assert np.sqrt(np.median(amplitude)) == pytest.approx(sigma / np.sqrt(2), rel=0.1)
 
     def test_a_network_alone_has_the_phase_that_held_out_patterns_tell(
