@@ -168,6 +168,30 @@ class Direction(StrEnum):
     max = "max"
 
 
+class Resume(StrEnum):
+    """Whether a run goes on where an interrupted one stopped."""
+
+    never = "never"
+    auto = "auto"
+
+
+class SweepSampler(StrEnum):
+    """What chooses the settings of the next trial of a sweep."""
+
+    grid = "grid"
+    random = "random"
+    tpe = "tpe"
+    nsga2 = "nsga2"
+
+
+class Pruner(StrEnum):
+    """What gives up trials of a sweep that fall behind."""
+
+    none = "none"
+    median = "median"
+    hyperband = "hyperband"
+
+
 class LoggerBackend(StrEnum):
     """Where metrics are logged besides the run folder."""
 

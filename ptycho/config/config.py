@@ -7,7 +7,6 @@ a configuration must not load torch. Nothing is validated on construction (clien
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ptycho.config.choices import (
     Accelerator,
@@ -23,32 +22,17 @@ from ptycho.config.choices import (
     PatchInput,
     PatchOutput,
     PatchWeighting,
+    Resume,
     Scheduler,
     SyntheticObject,
     Task,
     UncertaintyMethod,
     Values,
 )
-
-
-def setting(default: Any, **limits: Any) -> Any:
-    """A field with its limits: ``at_least``, ``above``, ``at_most`` or ``choices``.
-
-    They are checked by :func:`ptycho.config.validate.faults`.
-    """
-    return field(default=default, metadata=limits)
-
-
-class UserError(ValueError):
-    """Something the user can mend; ``faults`` holds a sentence for each."""
-
-    def __init__(self, *faults: str) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
-
-
-class ConfigError(UserError):
-    """One or more settings are impossible."""
+from ptycho.config.fields import ConfigError as ConfigError
+from ptycho.config.fields import UserError as UserError
+from ptycho.config.fields import setting as setting
+from ptycho.config.sweep_config import SweepConfig as SweepConfig
 
 
 @dataclass(kw_only=True)
@@ -275,6 +259,8 @@ class ExecutionConfig:
     """Show progress with loss and patterns per second."""
     enable_checkpointing: bool = True
     """Write ``last.ckpt`` and the best checkpoints."""
+    resume: Resume = Resume.never
+    """``auto``: go on with an interrupted run of the same settings, if there is one."""
     checkpoint_save_top_k: int = setting(1, at_least=-1)
     """How many of the best checkpoints to keep: -1 all, 0 none."""
     checkpoint_monitor_metric: str = setting(
@@ -395,6 +381,8 @@ class LoggerConfig:
     """Name of the run in the dashboard; made from task, scan and time when empty."""
     tracking_uri: str | None = None
     """MLflow server or database; empty: SQLite under ``paths.outputs``."""
+    register_model: str | None = None
+    """Name under which the bundle becomes a new version in MLflow's model registry."""
 
 
 @dataclass(kw_only=True)
@@ -428,6 +416,7 @@ class RunConfig:
     uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

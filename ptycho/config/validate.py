@@ -88,6 +88,9 @@ def type_faults(config: Any, prefix: str = "") -> Iterator[str]:
     hints = typing.get_type_hints(type(config))
     for item in fields(config):
         name, value, hint = f"{prefix}{item.name}", getattr(config, item.name), hints[item.name]
+        if typing.get_origin(hint) is list and isinstance(value, list):
+            (kind,) = typing.get_args(hint)
+            setattr(config, item.name, value := [_as_member(one, kind) or one for one in value])
         member = _as_member(value, hint)
         if is_dataclass(value):
             yield from type_faults(value, f"{name}.")
@@ -437,6 +440,14 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if typing.get_origin(kind) is list:
+        (inner,) = typing.get_args(kind)
+        return isinstance(value, list) and all(_fits(one, inner) for one in value)
+    if typing.get_origin(kind) is dict:
+        names, values = typing.get_args(kind)
+        return isinstance(value, dict) and all(
+            _fits(name, names) and _fits(one, values) for name, one in value.items()
+        )
     return isinstance(value, kind)
 
 
@@ -448,6 +459,8 @@ def _describe(allowed: tuple[Any, ...]) -> str:
             parts.append("empty (null)")
         elif isinstance(kind, type) and issubclass(kind, Enum):
             parts.append("one of " + ", ".join(kind.__members__))
+        elif typing.get_origin(kind) is list:
+            parts.append(f"a list [...], each {_describe(typing.get_args(kind))}")
         else:
             parts.append(words.get(kind, str(kind)))
     return " or ".join(parts)

@@ -1,0 +1,24 @@
+"""How a setting is written down, and what is raised when one cannot be."""
+
+from dataclasses import field
+from typing import Any
+
+
+def setting(default: Any, **limits: Any) -> Any:
+    """A field with its limits: ``at_least``, ``above``, ``at_most`` or ``choices``.
+
+    They are checked by :func:`ptycho.config.validate.faults`.
+    """
+    return field(default=default, metadata=limits)
+
+
+class UserError(ValueError):
+    """Something the user can mend; ``faults`` holds a sentence for each."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class ConfigError(UserError):
+    """One or more settings are impossible."""
