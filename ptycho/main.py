@@ -1,14 +1,20 @@
-"""``ptycho``: evaluates a reconstruction, or hands over to ``ptycho.run``."""
+"""``ptycho``: runs by default, or one of the commands that look at what runs left behind."""
 
 import sys
+from importlib import import_module
+
+COMMANDS = {
+    "evaluate": "ptycho.evaluate",
+}
+"""Word -> module whose ``main`` takes the other words."""
 
 
 def main() -> None:
     """Run the command that was typed; each loads what it needs and nothing else."""
-    if sys.argv[1:2] == ["evaluate"]:
-        from ptycho.evaluate import main as evaluate
-
-        return evaluate(sys.argv[2:])
+    module = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if module:
+        import_module(module).main(sys.argv[2:])
+        return
     from ptycho.run import main as run
 
     run()
