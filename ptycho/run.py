@@ -9,12 +9,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ptycho.config.config import UserError
+from ptycho.config.choices import Resume
+from ptycho.config.config import RunConfig, UserError
 from ptycho.config.process import exit_codes, gentle_threads, refuse
 from ptycho.config.store import (
     MENDABLE,
     check_command_line,
     conf_dir,
+    is_multirun,
     register,
     sentence,
     to_run_config,
@@ -22,7 +24,7 @@ from ptycho.config.store import (
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
-def _job(cfg: DictConfig) -> float | None:
+def _job(cfg: DictConfig) -> float | tuple[float, ...] | None:
     run = to_run_config(cfg)
     from ptycho.workflows.launch import launch  # heavy: torch, lightning
 
@@ -49,7 +51,24 @@ def main() -> None:
             from ptycho.workflows.preflight import check_surroundings
 
             check_surroundings(*runs)
+            sys.argv += _going_on(runs, sys.argv[1:])
         _job()
+
+
+def _going_on(runs: list[RunConfig], arguments: list[str]) -> list[str]:
+    """Where the run that was typed stopped before, as an override; nothing when it is new."""
+    if runs[0].execution.resume == Resume.never or len(runs) > 1 or is_multirun(arguments):
+        return []
+    if any(one.startswith("hydra.run.dir=") for one in arguments):
+        return []
+    from ptycho.workflows.status import unfinished
+
+    folder = unfinished(runs[0], Path(runs[0].paths.outputs) / "runs")
+    if folder is None:
+        return []
+    print(f"going on with {folder}")
+    quoted = str(folder).replace("'", "\\'")
+    return [f"hydra.run.dir='{quoted}'"]
 
 
 if __name__ == "__main__":

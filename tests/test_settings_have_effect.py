@@ -23,6 +23,7 @@ from ptycho.data.npz import write_npz
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
+from ptycho.report.folder import State
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import (
     build,
@@ -32,6 +33,7 @@ from ptycho.workflows import (
     reconstruct,
     session,
     stages,
+    status,
     uncertainty,
 )
 from ptycho.workflows import train as train_
@@ -227,6 +229,16 @@ def the_run_folder(run: RunConfig, folder: Path) -> Any:
             patch.setattr(module, name, lambda _, __, path: path.write_bytes(b"png"))
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
+
+
+def the_second_start(run: RunConfig, folder: Path) -> Any:
+    """What happens to a run in the folder of an interrupted one of the same settings."""
+    with status.claimed(run, folder) as before:
+        before.write(State.interrupted)
+    try:
+        return the_run_folder(run, folder)
+    except UserError as error:
+        return str(error).replace(str(folder), "FOLDER")
 
 
 def the_bundle(run: RunConfig, folder: Path) -> Any:
@@ -467,6 +479,7 @@ TABLE: dict[str, Flip] = {
     "execution.prefetch_factor": Flip(5, the_loader, LOADED),
     "execution.enable_progress_bar": Flip(True, the_callbacks),
     "execution.enable_checkpointing": Flip(False, the_files),
+    "execution.resume": Flip("auto", the_second_start, SOLVED),
     "execution.checkpoint_save_top_k": Flip(-1, the_files),
     "execution.checkpoint_monitor_metric": Flip("train/patterns_per_s", the_callbacks),
     "execution.checkpoint_mode": Flip("max", the_callbacks),

@@ -22,3 +22,7 @@ class UserError(ValueError):
 
 class ConfigError(UserError):
     """One or more settings are impossible."""
+
+
+class PrunedError(UserError):
+    """A sweep gave this run up: others were better at the same epoch."""

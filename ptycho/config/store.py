@@ -115,6 +115,11 @@ def check_command_line(arguments: list[str]) -> list[RunConfig]:
     return runs
 
 
+def is_multirun(arguments: list[str]) -> bool:
+    """Whether several runs were asked for (``-m``)."""
+    return bool(get_args_parser().parse_known_args(arguments)[0].multirun)
+
+
 def sentence(error: Exception) -> str:
     """One clear line for an error of Hydra, OmegaConf, the YAML reader or the system."""
     if isinstance(error, OSError) and error.strerror:

@@ -19,6 +19,7 @@ class ScanModule(lightning.LightningDataModule):
         tiles: the scan cut into tiles, or into batches of patches.
         seed: the run's seed.
         further: more scans to train on.
+        epoch: the first one, where a training goes on.
         **workers: ``num_workers``, ``pin_memory``, ``persistent_workers``,
             ``prefetch_factor`` of :class:`torch.utils.data.DataLoader`.
     """
@@ -28,9 +29,11 @@ class ScanModule(lightning.LightningDataModule):
         tiles: TileDataset | PatchDataset,
         seed: int,
         further: Sequence[TileDataset] = (),
+        epoch: int = 0,
         **workers: Any,
     ) -> None:
         super().__init__()
+        self.epoch = epoch
         self.tiles, self.further, self.seed, self.workers = tiles, further, seed, workers
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -43,6 +46,8 @@ class ScanModule(lightning.LightningDataModule):
             tiles, sampler = MixedTiles(scans), MixedSampler(scans, self.seed, rank, world)
         else:
             sampler = tiles.sampler(tiles.places, tiles.n_patterns, self.seed, rank, world)
+        # Lightning draws the first batches before it says which epoch it is
+        sampler.set_epoch(max(self.epoch, self.trainer.current_epoch if self.trainer else 0))
         # a generator of its own: the loader must not draw from the global one
         generator = torch.Generator().manual_seed(self.seed)
         return DataLoader(

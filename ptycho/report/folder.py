@@ -61,6 +61,11 @@ class RunFolder:
         return locked(self.path / LOCK)
 
 
+def read_status(path: Path) -> RunFolder:
+    """How the run of a folder stands, and nothing else of it."""
+    return RunFolder(path, status=_json(path / STATUS))
+
+
 def read_run(path: Path) -> RunFolder:
     """What a folder holds of a run."""
     typed = path / "overrides.txt"

@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
@@ -28,12 +29,19 @@ class History(Callback):
         gain: what the training found the predicted photons should be multiplied by.
         instrument: as it was known in the end; None where nothing of it was free.
 
+    What an interrupted training knew is kept in its checkpoints.
+
     Args:
         tell: called with every row and its epoch.
+        keep: called with all rows after every epoch.
     """
 
-    def __init__(self, tell: Callable[[dict[str, float], int], None] | None = None) -> None:
-        self.tell = tell
+    def __init__(
+        self,
+        tell: Callable[[dict[str, float], int], None] | None = None,
+        keep: Callable[[list[dict[str, float]]], None] | None = None,
+    ) -> None:
+        self.tell, self.keep = tell, keep
         self.rows: list[dict[str, float]] = []
         self.gain = 1.0
         self.instrument: Instrument | None = None
@@ -41,8 +49,16 @@ class History(Callback):
         self._patterns = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._began = time.perf_counter()
+        """Start the clock, or let it go on."""
+        self._began = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows, for a checkpoint."""
+        return {"rows": [dict(row) for row in self.rows]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The rows of the epochs before the interruption."""
+        self.rows = state_dict["rows"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
@@ -72,6 +88,8 @@ class History(Callback):
                 "train/patterns_per_s": rate,
             }
         )
+        if self.keep is not None and trainer.is_global_zero:
+            self.keep(self.rows)
         if self.tell is not None:
             self.tell(self.rows[-1], trainer.current_epoch)
 
@@ -100,6 +118,14 @@ class CollapseGuard(Callback):
 
     def __init__(self, setting: str = "trainer.learning_rate") -> None:
         self.setting, self.first = setting, math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """The first loss, for a checkpoint."""
+        return {"first": self.first}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The first loss of a training that goes on."""
+        self.first = state_dict["first"]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -170,22 +196,91 @@ class PictureEvery(Callback):
             self.save(epoch)
 
 
+class Moving(Protocol):
+    """An instrument that is found while the training lasts."""
+
+    every: int
+    """Epochs."""
+
+    @property
+    def found(self) -> Instrument:
+        """As it is known by now."""
+
+    def __call__(self) -> Experiment:
+        """Move it; the experiment from then on."""
+
+    def take(self, found: Instrument) -> Experiment:
+        """Go on from what was found before."""
+
+
 class Recalibrate(Callback):
-    """Has the instrument moved every so many epochs; on every process alike.
+    """Has the instrument moved every so many epochs, not after the last; on every process alike.
 
     Args:
-        every: epochs.
-        recalibrate: the experiment from then on; called after an epoch, not the last one.
+        moving: the instrument.
     """
 
-    def __init__(self, every: int, recalibrate: Callable[[], Experiment]) -> None:
-        self.every, self.recalibrate = every, recalibrate
+    def __init__(self, moving: Moving) -> None:
+        self.moving = moving
+        self._before: Instrument | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was found, for a checkpoint."""
+        return dict(vars(self.moving.found))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What had been found when the training was interrupted."""
+        self._before = Instrument(**state_dict)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on from there."""
+        if self._before is not None:
+            cast(Any, pl_module).use(self.moving.take(self._before))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Move it when it is time."""
         epoch = trainer.current_epoch + 1
-        if epoch % self.every == 0 and epoch != trainer.max_epochs:
-            cast(Any, pl_module).use(self.recalibrate())
+        if epoch % self.moving.every == 0 and epoch != trainer.max_epochs:
+            cast(Any, pl_module).use(self.moving())
+
+
+class SameSettings(Callback):
+    """Refuses to train when the processes were told to do different things.
+
+    Args:
+        settings: a digest of what this process was told.
+    """
+
+    def __init__(self, settings: str) -> None:
+        self.settings = settings
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare with the first process; all of them stop together."""
+        first = trainer.strategy.broadcast(self.settings)
+        if trainer.strategy.reduce_boolean_decision(first != self.settings, all=False):
+            raise UserError(
+                "the processes of this training were started with different settings, and would "
+                "have trained different networks; start them all with the same command line."
+            )
+
+
+class SeedEpochs(Callback):
+    """Sets the generators that belong to nobody anew for every epoch.
+
+    A training that goes on after an interruption then draws what it would have drawn.
+
+    Args:
+        seed: the run's.
+        sow: sets the generators.
+    """
+
+    def __init__(self, seed: int, sow: Callable[[int], None]) -> None:
+        self.seed, self.sow = seed, sow
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sow."""
+        drawn = np.random.SeedSequence((self.seed, trainer.current_epoch, trainer.global_rank))
+        self.sow(int(drawn.generate_state(1)[0]))
 
 
 class RunProgress(ProgressBar):
@@ -210,8 +305,9 @@ class RunProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
-        total = float(trainer.num_training_batches) * (trainer.max_epochs or 1)
-        self._bar = self.progress.add_task("train", total=total, note="")
+        batches = float(trainer.num_training_batches)
+        total, done = batches * (trainer.max_epochs or 1), batches * trainer.current_epoch
+        self._bar = self.progress.add_task("train", total=total, completed=int(done), note="")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

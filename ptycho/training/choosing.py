@@ -1,6 +1,7 @@
 """The epoch to end with, chosen by patterns that are not learnt from."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
@@ -34,8 +35,22 @@ class KeepBest(Callback):
         self.error, self.epoch = 0.0, 0
         self._weights: dict[str, Tensor] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was judged and kept, for a checkpoint."""
+        return {
+            "found": list(self.found), "error": self.error, "epoch": self.epoch,
+            "weights": self._weights,
+        }  # fmt: skip
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What had been kept when the training was interrupted."""
+        self.found, self.error = state_dict["found"], state_dict["error"]
+        self.epoch, self._weights = state_dict["epoch"], state_dict["weights"]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge what it was before."""
+        """Judge what it was before, unless an interrupted training did."""
+        if self.found:
+            return
         losses = self.judge(pl_module, 0)
         self.error = float(losses.std(ddof=1) / np.sqrt(len(losses)))
         self.found.append(float(losses.mean()))

@@ -1,5 +1,6 @@
 """Payloads: everything a backend needs, made from overrides; ``params.cfg`` filled first."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,34 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
     legacy.set("intensity_scale", bundle.params["intensity_scale"])
     legacy.update_legacy_dict(legacy.cfg, inference)
     return InferencePayload(run, inference, execution, bundle, audit(run))
+
+
+def run_from(settings: dict[str, Any]) -> RunConfig:
+    """The settings of a run as its ``config.resolved.yaml`` holds them.
+
+    Raises:
+        ConfigError: for names that this version does not know, and impossible values.
+    """
+    run = RunConfig()
+    unknown = [*_fill(run, settings, "")]
+    if unknown:
+        known = [name for name, *_ in leaves(run)]
+        raise ConfigError(
+            *(f"there is no setting {name}.{suggestion(name, known)}" for name in unknown)
+        )
+    return check(run)
+
+
+def _fill(config: Any, values: dict[str, Any], prefix: str) -> Iterator[str]:
+    """Set fields from nested dictionaries; yields the names that there are not."""
+    for name, value in values.items():
+        here = getattr(config, name, None)
+        if name not in {item.name for item in fields(config)}:
+            yield f"{prefix}{name}"
+        elif is_dataclass(here) and isinstance(value, dict):
+            yield from _fill(here, value, f"{prefix}{name}.")
+        else:
+            setattr(config, name, value)
 
 
 def execution_config(run: RunConfig) -> PyTorchExecutionConfig:

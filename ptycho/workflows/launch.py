@@ -7,38 +7,59 @@ from pathlib import Path
 from ptycho.config.choices import WITH_BUNDLE, Task
 from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
-from ptycho.report.metrics import FLOORS, Figures
+from ptycho.report.metrics import Figures
 from ptycho.workflows.factory import (
     InferencePayload,
     TrainingPayload,
     inference_payload,
     training_payload,
 )
+from ptycho.workflows.judged import Judgement, as_returned
 from ptycho.workflows.preflight import check_surroundings
+from ptycho.workflows.ranks import global_rank
 from ptycho.workflows.session import Session, open_session
+from ptycho.workflows.status import Status, claimed
 
 
-def launch(run: RunConfig, folder: Path, overrides: list[str]) -> float | None:
+def launch(
+    run: RunConfig, folder: Path, overrides: list[str], settings: str | None = None
+) -> Judgement:
     """Do what ``run.task`` says.
 
     Args:
         run: settings.
         folder: where this run writes.
         overrides: what was typed, for the record.
+        settings: what :func:`ptycho.workflows.status.digest` said of the settings when they were
+            typed, where they come from a record.
 
     Returns:
-        The last stage's C (higher is better); None on processes other than the first.
+        The figures that ``sweep.metric`` names: a number, or one for each of several names; None
+        where one is missing, and on processes other than the first.
     """
     _quieten()
     check_surroundings(run)
+    if global_rank(run.trainer) != 0:
+        _do(run, folder, overrides)
+        return None
+    with claimed(run, folder, settings) as status:
+        if status.over:
+            print(f"{folder}: nothing to do, this run is {status.past.state} already.")
+            return as_returned(status.past.status.get("metric"))
+        return as_returned(_do(run, folder, overrides, status))
+
+
+def _do(
+    run: RunConfig, folder: Path, overrides: list[str], status: Status | None = None
+) -> dict[str, float] | None:
     with legacy_params():
         make = inference_payload if run.task in WITH_BUNDLE else training_payload
         payload = make(run, folder)
-        with open_session(payload.run, payload.execution, folder, overrides) as session:
-            figures = _work(session, payload)
+        with open_session(payload.run, payload.execution, folder, overrides, status) as session:
+            _work(session, payload)
             if session.first:
                 session.finish()
-    return _judgement(figures)
+    return status.more.get("metric") if status is not None else None
 
 
 def _work(session: Session, payload: TrainingPayload | InferencePayload) -> dict[str, Figures]:
@@ -67,11 +88,6 @@ def _work(session: Session, payload: TrainingPayload | InferencePayload) -> dict
     from ptycho.workflows.solve import solve
 
     return solve(session)
-
-
-def _judgement(figures: dict[str, Figures]) -> float | None:
-    stages = [row for name, row in figures.items() if name not in FLOORS]
-    return stages[-1]["C"] if stages else None
 
 
 def _quieten() -> None:

@@ -64,6 +64,22 @@ class Recalibration:
         """What the network's patterns should be predicted with from now on."""
         self._solver.calibrate(self._predict(), _STEPS)
         self._solver.instrument = self._within(self._solver.instrument)
+        return self.take(self._solver.instrument)
+
+    @property
+    def found(self) -> Instrument:
+        """The instrument as it is known by now."""
+        return self._solver.instrument
+
+    def take(self, found: Instrument) -> Experiment:
+        """Go on from an instrument that was found before; the experiment with it."""
+        on, flux, background = self.problem.device, found.flux, found.background
+        self._solver.instrument = Instrument(
+            found.probe.to(on),
+            found.positions.cpu(),
+            None if flux is None else flux.to(on),
+            None if background is None else background.to(on),
+        )
         self.problem = self.problem.knowing(self._solver.instrument)
         return self.problem.experiment
 

@@ -1,11 +1,9 @@
 """One run while it lasts: its folder, its terminal, its device, its dashboard."""
 
 import contextlib
-import json
+import math
 import os
 import random
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,8 +16,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from ptycho.config.choices import UncertaintyMethod
+from ptycho.config.choices import Resume, UncertaintyMethod
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
+from ptycho.config.fields import PrunedError
 from ptycho.config.validate import leaves
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.scan import Scan
@@ -27,15 +26,19 @@ from ptycho.report.console import console, progress, put_away
 from ptycho.report.environment import environment
 from ptycho.report.figures import save_picture
 from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
+from ptycho.report.folder import State
 from ptycho.report.instrument import describe, instrument_figures, save_instrument
 from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
 from ptycho.report.table import doubts, stage_table
 from ptycho.workflows.build import make_freedom
+from ptycho.workflows.judged import figures_of, judged
 from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
+from ptycho.workflows.ranks import global_rank, other_ranks
+from ptycho.workflows.status import Status, claimed, orderly_end, recorded
 
-TERMINATED = 143
-"""Exit code after SIGTERM."""
+LAST = Path("checkpoints") / "last.ckpt"
+"""Where a training stands, below the folder of its run."""
 
 _FEWEST = 16  # patterns of which two halves can be made
 
@@ -52,10 +55,16 @@ class Session:
     device: torch.device
     terminal: Console
     bars: Progress
+    status: Status | None = None
+    """What the folder says of the run; None on processes other than the first."""
+    checkpoint: Path | None = None
+    """Where an earlier process left the training; None: it begins."""
     dashboard: Dashboard | None = None
     surroundings: dict[str, Any] = field(default_factory=dict)
     """Code, packages and machine, asked for once."""
     began: float = field(default_factory=time.perf_counter)
+    photons: float = math.nan
+    """Of a pattern of the scan."""
     metrics: dict[str, Any] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
 
@@ -88,12 +97,14 @@ class Session:
             labels: where the labels come from that are learnt; None: none are.
         """
         scan, size = problem.scan, problem.scan.patch_size
+        self.photons = scan.photons
         content = self.surroundings | {
             "data_sha256": scan.sha256,
             "data": {"label": scan.label, "patterns": len(scan), "N": scan.patch_size,
                      "modes": len(scan.probe), "photons": scan.photons,
                      "held_out": len(problem.held_out), "labels": labels, **scan.notes},
         }  # fmt: skip
+        self._refuse_other_data(content["data_sha256"])
         write_json(self.path("env.json"), content)
         if self.dashboard is not None:
             self.dashboard.tag({"ptycho.data_sha256": content["data_sha256"]})
@@ -106,6 +117,14 @@ class Session:
         )
         if labels:
             self.terminal.print(f"labels: {labels}", markup=False)
+
+    def _refuse_other_data(self, sha256: str) -> None:
+        before = self.status.past.environment.get("data_sha256") if self.status else None
+        if self.checkpoint is not None and before not in (None, sha256):
+            raise UserError(
+                f"{self.folder} was begun on other data than {self.run.data.label} holds now, and "
+                "a training cannot go on with them; start a new run without execution.resume=auto."
+            )
 
     def _processes(self) -> str:
         count = self.execution.devices
@@ -148,6 +167,9 @@ class Session:
     def finish(self) -> None:
         """Write the last files and say where everything is."""
         write_json(self.path("metrics.json"), self.metrics)
+        if self.status is not None:
+            figures = figures_of(self.metrics, self.status.seconds, self.photons)
+            self.status.more["metric"] = judged(self.run.sweep.metric, figures)
         if self.dashboard is not None:
             for file in self.files:
                 self.dashboard.log_file(file)
@@ -155,6 +177,12 @@ class Session:
         for file in self.files:
             if file.suffix in (".png", ".npz", ".zip"):
                 self.terminal.print(f"  {file}", markup=False)
+
+
+def sow(seed: int) -> None:
+    """Set every generator that belongs to nobody."""
+    for one in (random.seed, np.random.seed, torch.manual_seed):
+        one(seed)
 
 
 def _refuse_to_halve(method: UncertaintyMethod, problem: Problem) -> None:
@@ -197,13 +225,47 @@ def _flat_names(figures: dict[str, Figures], prefix: str) -> dict[str, float]:
 
 @contextlib.contextmanager
 def open_session(
-    run: RunConfig, execution: PyTorchExecutionConfig, folder: Path, overrides: list[str]
+    run: RunConfig,
+    execution: PyTorchExecutionConfig,
+    folder: Path,
+    overrides: list[str],
+    status: Status | None = None,
 ) -> Iterator[Session]:
     """Set the process up as the settings say, and put it back afterwards.
 
     The run folder records the settings at once and ``status.json`` always says how it
-    stands: running, finished, failed or interrupted.
+    stands: running, finished, failed, interrupted or pruned.
+
+    Args:
+        run: settings.
+        execution: how to run.
+        folder: where the run writes.
+        overrides: what was typed, for the record.
+        status: of the folder, where that was claimed before.
     """
+    first = global_rank(execution) == 0
+    terminal = console(quiet=not first)
+    bars = progress(execution.enable_progress_bar and first, terminal)
+    session = Session(run, execution, folder, first, _device(run), terminal, bars)
+    if execution.resume == Resume.auto and (folder / LAST).is_file():
+        session.checkpoint = folder / LAST
+    with contextlib.ExitStack() as stack:
+        stack.callback(bars.stop)
+        stack.enter_context(_as_the_settings_say(run, execution))
+        if first:
+            session.status = status or stack.enter_context(claimed(run, folder))
+        stack.enter_context(orderly_end())
+        stack.enter_context(_dashboard_closed(session))
+        if session.status is not None:
+            stack.enter_context(recorded(session.status))
+            _record_settings(session, overrides)
+        stack.enter_context(other_ranks(execution, folder))
+        yield session
+
+
+@contextlib.contextmanager
+def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> Iterator[None]:
+    """Threads, determinism and seeds of this process, put back afterwards."""
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(execution.threads or threads)
@@ -212,76 +274,37 @@ def open_session(
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
     memory.fill_uninitialized_memory = False
-    for sow in (random.seed, np.random.seed, torch.manual_seed):
-        sow(run.seed)
-    first = _rank(execution) == 0
-    terminal = console(quiet=not first)
-    bars = progress(execution.enable_progress_bar and first, terminal)
-    session = Session(run, execution, folder, first, _device(run), terminal, bars)
+    sow(run.seed)
     try:
-        with _orderly_end(), _status(session) if first else contextlib.nullcontext():
-            if first:
-                _record_settings(session, overrides)
-            yield session
+        yield
     finally:
-        bars.stop()
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
         memory.fill_uninitialized_memory = filled
 
 
 @contextlib.contextmanager
-def _orderly_end() -> Iterator[None]:
-    """Let SIGTERM, as batch systems send it, unwind the run instead of killing it at once."""
+def _dashboard_closed(session: Session) -> Iterator[None]:
+    """Close the run in the dashboard however the block ends, after its files tell it."""
 
-    def end(*_: Any) -> None:
-        raise SystemExit(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may watch signals
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _status(session: Session) -> Iterator[None]:
-    began = time.time()
-    folder = session.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "status.json").exists():
-        state = json.loads((folder / "status.json").read_text()).get("state")
-        raise UserError(
-            f"{folder} already holds a run ({state}). Folders are named after the second they "
-            "begin in: start it again, or name a folder with hydra.run.dir=FOLDER."
-        )
-
-    def write(state: str, **more: Any) -> None:
-        seconds = round(time.time() - began, 3)
-        write_json(folder / "status.json", {"state": state, "seconds": seconds, **more})
-
-    def close(state: str, dashboard_status: str, **more: Any) -> None:
-        write(state, **more)
+    def close(status: str, **tags: str) -> None:
         if session.dashboard is not None:
-            session.dashboard.finish(dashboard_status)
+            if tags:
+                session.dashboard.tag(tags)
+            session.dashboard.finish(status)
 
-    write("running")
     try:
         yield
-    except KeyboardInterrupt:
-        close("interrupted", "KILLED")
+    except PrunedError:
+        close("KILLED", **{"ptycho.state": "pruned"})
         raise
-    except SystemExit as error:
-        close("interrupted", "KILLED", exit=error.code)
+    except (KeyboardInterrupt, SystemExit):
+        close("KILLED")
         raise
-    except BaseException as error:
-        close("failed", "FAILED", error=f"{type(error).__name__}: {error}")
+    except BaseException:
+        close("FAILED")
         raise
-    close("finished", "FINISHED")
+    close("FINISHED")
 
 
 def _record_settings(session: Session, overrides: list[str]) -> None:
@@ -300,6 +323,11 @@ def _record_settings(session: Session, overrides: list[str]) -> None:
         run.logger.run_name or _run_name(session.folder),
         _tags(session),
     )
+    if session.status is not None:
+        session.status.more |= {
+            "mlflow_run_id": session.dashboard.run_id, "tracking_uri": session.dashboard.uri
+        }  # fmt: skip
+        session.status.write(State.running)
     session.dashboard.log_params({name: plain(value) for name, value, *_ in leaves(run)})
 
 
@@ -318,12 +346,6 @@ def _tags(session: Session) -> dict[str, str]:
         "mlflow.source.git.commit": str(git.get("sha")),
         "ptycho.git_dirty": str(git.get("dirty")),
     }
-
-
-def _rank(execution: PyTorchExecutionConfig) -> int:
-    """0 in the process that writes; a stray variable means nothing to a run of one process."""
-    ranks = (os.environ.get("LOCAL_RANK", "0"), os.environ.get("NODE_RANK", "0"))
-    return sum(int(rank) for rank in ranks) if execution.strategy == "ddp" else 0
 
 
 def _device(run: RunConfig) -> torch.device:

@@ -22,7 +22,16 @@ from ptycho.report.bundle import NAME, Bundle, save_bundle
 from ptycho.report.figures import save_object_png
 from ptycho.report.files import plain_config, write_csv
 from ptycho.report.metrics import Figures
-from ptycho.training.callbacks import CollapseGuard, History, PictureEvery, Recalibrate, RunProgress
+from ptycho.training.callbacks import (
+    CollapseGuard,
+    History,
+    PictureEvery,
+    Recalibrate,
+    RunProgress,
+    SameSettings,
+    SeedEpochs,
+)
+from ptycho.training.checkpoint import WholeCheckpoints, epochs_done
 from ptycho.training.choosing import KeepBest
 from ptycho.training.module import ObjectTraining
 from ptycho.training.patch_module import PatchTraining
@@ -33,7 +42,8 @@ from ptycho.workflows.loggers import make_loggers
 from ptycho.workflows.problem import Problem, with_curves
 from ptycho.workflows.recalibration import Recalibration
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
-from ptycho.workflows.session import TERMINATED, Session
+from ptycho.workflows.session import Session, sow
+from ptycho.workflows.status import digest
 
 LOSS = "train/loss"
 
@@ -167,6 +177,8 @@ def teach(
 ) -> History:
     """Let Lightning train; the module is left on the device with its best weights.
 
+    A training that was interrupted goes on after the last epoch that was saved.
+
     Args:
         session: settings and progress.
         problem: the scan that is reconstructed.
@@ -179,7 +191,7 @@ def teach(
     """
     run, execution = session.run, session.execution
     board = session.dashboard
-    history = History(board.log_metrics if board is not None else None)
+    history = History(board.log_metrics if board is not None else None, _table(session))
     checkpoints = _checkpoints(session)
     watchers = _callbacks(session, _picture(session, problem, predict), again)
     loggers = make_loggers(session) if session.first else []
@@ -194,17 +206,21 @@ def teach(
         use_distributed_sampler=False,  # the tiles share themselves out
         log_every_n_steps=1,
         profiler=_profiler(session),
+        plugins=[WholeCheckpoints()],
     )  # fmt: skip
-    data = ScanModule(batches, run.seed, more, **build.loader_arguments(execution))
+    before = session.checkpoint if checkpoints else None
+    done = epochs_done(before)
+    if done:
+        said = f"the training goes on after {done} of {run.trainer.nepochs} epochs"
+        session.terminal.print(said, markup=False)
+    data = ScanModule(batches, run.seed, more, epoch=done, **build.loader_arguments(execution))
     try:
-        trainer.fit(module, data)
+        trainer.fit(module, data, ckpt_path=before, weights_only=True)
     except SystemExit as error:
-        if error.code == TERMINATED:
+        if error.code not in (None, 0, 1):
             raise
         raise KeyboardInterrupt from None  # which Lightning turned into an exit
-    finally:
-        if session.first and history.rows:
-            write_csv(session.path("metrics.csv"), history.rows)
+    sow(run.seed)  # whether it was interrupted or not
     if best is not None:
         best.restore(module)
     elif checkpoints and checkpoints[0].best_model_path:
@@ -212,6 +228,14 @@ def teach(
     module.to(session.device)  # Lightning hands it back on the CPU
     history.instrument = None if again is None else again.problem.instrument
     return history
+
+
+def _table(session: Session) -> Callable[[list[dict[str, float]]], None] | None:
+    """What writes the figures of all epochs, in the process that writes."""
+    if not session.first:
+        return None
+    path = session.path("metrics.csv")
+    return lambda rows: write_csv(path, rows)
 
 
 def curve(history: History) -> dict[str, list[tuple[float, float]]]:
@@ -241,7 +265,9 @@ def _callbacks(
     session: Session, save: Callable[[int], None], again: Recalibration | None
 ) -> list[Callback]:
     execution = session.execution
-    chosen: list[Callback] = []
+    chosen: list[Callback] = [
+        SameSettings(digest(session.run)), SeedEpochs(session.run.seed, sow)
+    ]  # fmt: skip
     if execution.enable_progress_bar:
         chosen.append(RunProgress(session.bars))
     if execution.collapse_guard:
@@ -252,7 +278,7 @@ def _callbacks(
     if execution.recon_log_every_n_epochs is not None:
         chosen.append(PictureEvery(execution.recon_log_every_n_epochs, save))
     if again is not None:
-        chosen.append(Recalibrate(again.every, again))
+        chosen.append(Recalibrate(again))
     return chosen
 
 
@@ -265,6 +291,7 @@ def _checkpoints(session: Session) -> list[ModelCheckpoint]:
     common: dict[str, Any] = {
         "dirpath": session.folder / "checkpoints",
         "save_on_train_epoch_end": True,
+        "enable_version_counter": False,  # an epoch that is trained again takes its own place
     }
     best = ModelCheckpoint(
         filename="best-{epoch:03d}",
@@ -273,7 +300,7 @@ def _checkpoints(session: Session) -> list[ModelCheckpoint]:
         save_top_k=execution.checkpoint_save_top_k,
         **common,
     )
-    last = ModelCheckpoint(filename="last", enable_version_counter=False, **common)
+    last = ModelCheckpoint(filename="last", **common)
     return [best, last]
 
 

@@ -194,7 +194,7 @@ def test_progress_shows_loss_and_rate() -> None:
     bars = progress(True, terminal)
     bar = RunProgress(bars)
     trainer: Any = SimpleNamespace(
-        num_training_batches=4, max_epochs=3,
+        num_training_batches=4, max_epochs=3, current_epoch=0,
         callback_metrics={"train/loss": torch.tensor(0.0123), "train/patterns_per_s": 4567.8},
     )  # fmt: skip
     module: Any = None

@@ -1,0 +1,191 @@
+"""How a run stands: its lock, its ``status.json``, and what of it an earlier process left."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ptycho.config.choices import Resume
+from ptycho.config.config import RunConfig, UserError
+from ptycho.config.fields import PrunedError
+from ptycho.config.process import INTERRUPTED
+from ptycho.report.files import plain_config, write_json
+from ptycho.report.folder import LOCK, STATUS, RunFolder, State, read_run, read_status
+
+TERMINATED = 143
+"""Exit code after SIGTERM."""
+
+_ENDING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What batch systems send before they take a machine away."""
+
+_ELSEWHERE = ("logger", "sweep", "paths")
+_ON_THE_WAY = ("resume", "enable_progress_bar")
+
+
+def digest(run: RunConfig) -> str:
+    """Hash of all settings that say what is computed, as they were given."""
+    plain = {name: one for name, one in plain_config(run).items() if name not in _ELSEWHERE}
+    plain["execution"] = {
+        name: one for name, one in plain["execution"].items() if name not in _ON_THE_WAY
+    }
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class Status:
+    """The ``status.json`` of a run that this process works on."""
+
+    folder: Path
+    past: RunFolder
+    """What was there before."""
+    settings: str = ""
+    """:func:`digest` of the settings."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further entries, as they become known."""
+    began: float = field(default_factory=time.time)
+
+    @property
+    def over(self) -> bool:
+        """Whether an earlier process finished it, or a sweep gave it up."""
+        return self.past.state in (State.finished, State.pruned)
+
+    @property
+    def seconds(self) -> float:
+        """That processes have worked on it, those before this one included."""
+        return float(self.past.status.get("seconds", 0)) + time.time() - self.began
+
+    def write(self, state: State, **more: Any) -> None:
+        """Say how it stands now."""
+        self.more |= more
+        content = {
+            "state": state,
+            "seconds": round(self.seconds, 3),
+            "settings": self.settings,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "attempts": self.past.status.get("attempts", 0) + 1,
+        }
+        write_json(self.folder / STATUS, content | self.more)
+
+
+@contextlib.contextmanager
+def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterator[Status]:
+    """Take a folder for a run, as its only process.
+
+    Args:
+        run: what is to be done there.
+        folder: made if it is not there.
+        settings: their :func:`digest`, where that is known already.
+
+    Raises:
+        UserError: it holds another run, or another process works on it right now.
+    """
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"{folder}: another process works on this run right now; wait for it, or name another "
+            "folder with hydra.run.dir=FOLDER."
+        ) from None
+    try:
+        status = Status(folder, read_run(folder), settings or digest(run))
+        _refuse_another(run, status)
+        yield status
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+        if new and not any(folder.iterdir()):
+            folder.rmdir()  # refused before anything was written
+
+
+def _refuse_another(run: RunConfig, status: Status) -> None:
+    past, folder = status.past, status.folder
+    if past.state is None:
+        return
+    if run.execution.resume == Resume.never:
+        on = "" if past.state.over else "go on with it by execution.resume=auto, "
+        raise UserError(
+            f"{folder} already holds a run ({past.state}). Folders are named after the second they "
+            f"begin in: start it again, {on}or name a folder with hydra.run.dir=FOLDER."
+        )
+    if past.status.get("settings", status.settings) != status.settings:
+        raise UserError(
+            f"{folder} holds a run ({past.state}) of other settings, and execution.resume=auto "
+            f"goes on with the same only. Type `ptycho resume {folder}`, or name another folder "
+            "with hydra.run.dir=FOLDER."
+        )
+
+
+def unfinished(run: RunConfig, folder: Path) -> Path | None:
+    """The latest run below a folder that has the same settings, did not finish and rests.
+
+    Args:
+        run: settings.
+        folder: holds the folders of runs.
+    """
+    if not folder.is_dir():
+        return None
+    wanted = digest(run)
+    for one in sorted(folder.iterdir(), reverse=True):
+        found = read_status(one)
+        going_on = found.state in (State.running, State.interrupted)
+        if going_on and found.status.get("settings") == wanted and not found.alive:
+            return one
+    return None
+
+
+@contextlib.contextmanager
+def recorded(status: Status) -> Iterator[None]:
+    """Keep ``status.json`` true however the block ends."""
+    status.write(State.running)
+    try:
+        yield
+    except PrunedError as error:
+        status.write(State.pruned, error=str(error))
+        raise
+    except KeyboardInterrupt:
+        status.write(State.interrupted, exit=INTERRUPTED)
+        raise
+    except SystemExit as error:
+        status.write(State.interrupted, exit=error.code)
+        raise
+    except BaseException as error:
+        status.write(State.failed, error=f"{type(error).__name__}: {error}")
+        raise
+    status.write(State.finished)
+
+
+@contextlib.contextmanager
+def orderly_end() -> Iterator[None]:
+    """Let the signals of batch systems unwind the run instead of killing it at once.
+
+    Those for which somebody else has a handler, such as submitit, are left to them.
+    """
+
+    def end(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may watch signals
+        return
+    free = [one for one in _ENDING if signal.getsignal(one) == signal.SIG_DFL]
+    for one in free:
+        signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one in free:
+            signal.signal(one, signal.SIG_DFL)
