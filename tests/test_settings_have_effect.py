@@ -261,7 +261,7 @@ def the_trainer(run: RunConfig, folder: Path) -> lightning.Trainer:
     """The real Trainer, as it was about to fit."""
     seen: list[Any] = []
 
-    def stop(trainer: Any, module: Any, data: Any) -> None:
+    def stop(trainer: Any, module: Any, data: Any, **_: Any) -> None:
         seen.extend((trainer, data))
         raise _EnoughError
 

@@ -1,7 +1,9 @@
 """How a command begins and ends: kind to its neighbours, sentences instead of tracebacks."""
 
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -22,6 +24,13 @@ def gentle_threads() -> None:
     Threads that spin long for each other crawl on a machine that others use, too.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def quieten() -> None:
+    """Keep Lightning from advertising; what it warns of about loaders and loggers is by design."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
 
 
 def plain_sentence(error: Exception) -> str:

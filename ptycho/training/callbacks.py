@@ -1,6 +1,8 @@
 """What watches a training: history, a guard against collapse, pictures, a progress bar."""
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -262,6 +264,22 @@ class SameSettings(Callback):
                 "the processes of this training were started with different settings, and would "
                 "have trained different networks; start them all with the same command line."
             )
+
+
+class OwnSignals(Callback):
+    """Leaves the signals to those who had them before Lightning took them.
+
+    Its handler of SIGTERM talks to the other processes from within, and waits for ever for one
+    that is busy. To be made before the trainer runs.
+    """
+
+    def __init__(self) -> None:
+        self.before = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the handler back."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.before)
 
 
 class SeedEpochs(Callback):

@@ -1,12 +1,11 @@
 """From validated settings to a finished run folder."""
 
-import logging
-import warnings
 from pathlib import Path
 
 from ptycho.config.choices import WITH_BUNDLE, Task
 from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
+from ptycho.config.process import quieten
 from ptycho.report.metrics import Figures
 from ptycho.workflows.factory import (
     InferencePayload,
@@ -37,7 +36,7 @@ def launch(
         The figures that ``sweep.metric`` names: a number, or one for each of several names; None
         where one is missing, and on processes other than the first.
     """
-    _quieten()
+    quieten()
     check_surroundings(run)
     if global_rank(run.trainer) != 0:
         _do(run, folder, overrides)
@@ -88,10 +87,3 @@ def _work(session: Session, payload: TrainingPayload | InferencePayload) -> dict
     from ptycho.workflows.solve import solve
 
     return solve(session)
-
-
-def _quieten() -> None:
-    # Lightning advertises; its warnings about loaders and loggers are answered by design
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")

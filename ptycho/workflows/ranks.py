@@ -20,6 +20,7 @@ import yaml
 
 from ptycho.config.config import HardwareConfig, UserError
 from ptycho.config.process import exit_codes, gentle_threads
+from ptycho.workflows.status import interruption
 
 _PATIENCE = 20.0
 """Seconds that the first process is given to end by itself when another one died."""
@@ -70,6 +71,14 @@ def other_ranks(hardware: HardwareConfig, folder: Path) -> Iterator[None]:
     try:
         yield
         _wait(others)
+    except RuntimeError as error:
+        dead = [one.poll() for one in others if one.poll()]
+        if dead and interruption(error) is None:
+            raise UserError(
+                f"another process of this training ended with exit code {dead[0]}; what it said "
+                "stands above."
+            ) from error
+        raise
     finally:
         over.set()
         _end(others)
@@ -144,7 +153,12 @@ def main() -> None:
         from ptycho.workflows.launch import launch
 
         settings = yaml.safe_load((folder / "config.resolved.yaml").read_text("utf-8"))
-        launch(run_from(settings), folder, [])
+        try:
+            launch(run_from(settings), folder, [])
+        except RuntimeError as error:
+            if "onnection" not in str(error):
+                raise
+            sys.exit(1)  # the first process is gone, and says itself why
 
 
 if __name__ == "__main__":

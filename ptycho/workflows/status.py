@@ -103,6 +103,8 @@ def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterat
     try:
         status = Status(folder, read_run(folder), settings or digest(run))
         _refuse_another(run, status)
+        for part in folder.rglob(".*.part*"):
+            part.unlink()  # what a process that was killed was writing
         yield status
     finally:
         (folder / LOCK).unlink(missing_ok=True)
@@ -156,16 +158,30 @@ def recorded(status: Status) -> Iterator[None]:
     except PrunedError as error:
         status.write(State.pruned, error=str(error))
         raise
-    except KeyboardInterrupt:
-        status.write(State.interrupted, exit=INTERRUPTED)
-        raise
-    except SystemExit as error:
-        status.write(State.interrupted, exit=error.code)
-        raise
     except BaseException as error:
-        status.write(State.failed, error=f"{type(error).__name__}: {error}")
-        raise
+        asked = interruption(error)
+        if asked is None:
+            status.write(State.failed, error=f"{type(error).__name__}: {error}")
+            raise
+        code = asked.code if isinstance(asked, SystemExit) else INTERRUPTED
+        status.write(State.interrupted, exit=code)
+        raise asked from None
     status.write(State.finished)
+
+
+def interruption(error: BaseException | None) -> BaseException | None:
+    """The wish to end that an error goes back to; None when it is an error of its own.
+
+    A signal may come while a library writes a file, which then complains about that instead.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+        error = error.__context__
+    return error
+
+
+def end_orderly(number: int, _: Any) -> None:
+    """What is done at a signal of a batch system."""
+    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager
@@ -174,16 +190,12 @@ def orderly_end() -> Iterator[None]:
 
     Those for which somebody else has a handler, such as submitit, are left to them.
     """
-
-    def end(number: int, _: Any) -> None:
-        raise SystemExit(128 + number)
-
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may watch signals
         return
     free = [one for one in _ENDING if signal.getsignal(one) == signal.SIG_DFL]
     for one in free:
-        signal.signal(one, end)
+        signal.signal(one, end_orderly)
     try:
         yield
     finally:

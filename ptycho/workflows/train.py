@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ptycho.config import legacy
 from ptycho.config.choices import LoggerBackend, Task
 from ptycho.config.config import LoggerConfig
+from ptycho.config.process import quieten
 from ptycho.data.module import ScanModule
 from ptycho.data.patch_batches import PatchDataset
 from ptycho.data.reconstruction import Reconstruction
@@ -25,6 +26,7 @@ from ptycho.report.metrics import Figures
 from ptycho.training.callbacks import (
     CollapseGuard,
     History,
+    OwnSignals,
     PictureEvery,
     Recalibrate,
     RunProgress,
@@ -209,6 +211,7 @@ def teach(
         plugins=[WholeCheckpoints()],
     )  # fmt: skip
     before = session.checkpoint if checkpoints else None
+    quieten()  # it sets its loggers up anew when it is loaded
     done = epochs_done(before)
     if done:
         said = f"the training goes on after {done} of {run.trainer.nepochs} epochs"
@@ -266,7 +269,7 @@ def _callbacks(
 ) -> list[Callback]:
     execution = session.execution
     chosen: list[Callback] = [
-        SameSettings(digest(session.run)), SeedEpochs(session.run.seed, sow)
+        OwnSignals(), SameSettings(digest(session.run)), SeedEpochs(session.run.seed, sow)
     ]  # fmt: skip
     if execution.enable_progress_bar:
         chosen.append(RunProgress(session.bars))
