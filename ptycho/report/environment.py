@@ -31,6 +31,7 @@ def environment(device: torch.device, seed: int) -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "seed": seed,
         "command": sys.argv,
+        "cwd": str(Path.cwd()),
     }
 
 
