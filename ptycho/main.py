@@ -5,6 +5,7 @@ from importlib import import_module
 
 COMMANDS = {
     "evaluate": "ptycho.evaluate",
+    "sync": "ptycho.sync",
 }
 """Word -> module whose ``main`` takes the other words."""
 

@@ -30,6 +30,7 @@ from ptycho.report.files import plain, plain_config, write_json, write_reconstru
 from ptycho.report.instrument import describe, instrument_figures, save_instrument
 from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
+from ptycho.report.mlflow_files import keep_files, register_bundle
 from ptycho.report.table import doubts, stage_table
 from ptycho.workflows.build import make_freedom
 from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
@@ -149,8 +150,10 @@ class Session:
         """Write the last files and say where everything is."""
         write_json(self.path("metrics.json"), self.metrics)
         if self.dashboard is not None:
-            for file in self.files:
-                self.dashboard.log_file(file)
+            keep_files(self.dashboard, self.folder, self.files)
+            if name := self.run.logger.register_model:
+                said = register_bundle(self.dashboard, name, self.folder, self.run, self.metrics)
+                self.terminal.print(said, markup=False)
         self.terminal.print(f"finished in {time.perf_counter() - self.began:.0f} s:")
         for file in self.files:
             if file.suffix in (".png", ".npz", ".zip"):
@@ -294,11 +297,12 @@ def _record_settings(session: Session, overrides: list[str]) -> None:
         return
     outputs = Path(run.paths.outputs)
     session.dashboard = Dashboard(
-        store_uri(outputs, run.logger.tracking_uri),
+        store_uri(outputs, run.logger.tracking_uri, session.folder),
         outputs,
         run.logger.experiment,
         run.logger.run_name or _run_name(session.folder),
         _tags(session),
+        folder=session.folder,
     )
     session.dashboard.log_params({name: plain(value) for name, value, *_ in leaves(run)})
 
