@@ -98,6 +98,14 @@ class Dashboard:
         """MLflow's name of the run; None while the server has not answered yet."""
         return self._sender.run_id
 
+    @property
+    def address(self) -> str | None:
+        """Where a browser shows the run; None for a database and for a server that is away."""
+        if not self.uri.startswith("http") or self.run_id is None:
+            return None
+        place = f"experiments/{self._sender.experiment_id}/runs/{self.run_id}"
+        return f"{self.uri.rstrip('/')}/#/{place}"
+
     def _begin(self, call: Call) -> bool:
         try:
             self._sender(call)

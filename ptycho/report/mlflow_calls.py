@@ -35,6 +35,7 @@ class Sender:
 
     def __init__(self, uri: str, run_id: str | None, base: Path) -> None:
         self.uri, self.run_id, self.base = uri, run_id, base
+        self.experiment_id: str | None = None
         self.versions: list[str] = []
         """``models:/NAME/VERSION`` of what was registered."""
         self._client: Any = None
@@ -66,7 +67,7 @@ class Sender:
         if self.run_id is not None:
             return  # it was opened, and the answer got lost
         with _one_at_a_time(self.uri):
-            place = self._experiment(experiment, artifacts)
+            place = self.experiment_id = self._experiment(experiment, artifacts)
             if run_id is not None and self._goes_on(run_id, tags):
                 self.run_id = run_id
                 return
@@ -192,13 +193,18 @@ def make_client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # we try again ourselves
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow import MlflowClient
 
-    for noisy in ("alembic", "mlflow", "urllib3"):  # after the import, which sets them up
+    _quieten()  # once more: the import set some of them up
+    return MlflowClient(uri)
+
+
+def _quieten() -> None:
+    for noisy in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     # a locked database is tried again and nobody's business
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    return MlflowClient(uri)
 
 
 @contextmanager
@@ -210,6 +216,7 @@ def translated(uri: str) -> Iterator[None]:
         ClosedError: for what somebody has to mend at the server, or in its address.
         RefusedError: for what will never be taken.
     """
+    _quieten()
     from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import OperationalError, SQLAlchemyError

@@ -158,6 +158,8 @@ class Session:
         for file in self.files:
             if file.suffix in (".png", ".npz", ".zip"):
                 self.terminal.print(f"  {file}", markup=False)
+        if self.dashboard is not None and self.dashboard.address:
+            self.terminal.print(f"  {self.dashboard.address}", markup=False)
 
 
 def _refuse_to_halve(method: UncertaintyMethod, problem: Problem) -> None:
