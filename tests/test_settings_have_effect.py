@@ -219,6 +219,15 @@ def the_epochs(run: RunConfig, folder: Path) -> Any:
     return len(fit(run, folder).rows)
 
 
+def the_registry(run: RunConfig, folder: Path) -> Any:
+    from mlflow import MlflowClient
+
+    run.paths.outputs = str(folder)
+    the_run_folder(run, folder / "run")
+    client = MlflowClient(f"sqlite:///{folder.absolute()}/mlflow/mlflow.db")
+    return {one.name for one in client.search_registered_models()}
+
+
 def the_files(run: RunConfig, folder: Path) -> Any:
     return {file.name for file in fit(run, folder).folder.rglob("*")}
 
@@ -337,7 +346,9 @@ def the_dashboard(run: RunConfig, folder: Path) -> Any:
     told: list[Any] = []
 
     class Board:
-        def __init__(self, uri: str, outputs: Path, experiment: str, name: str, _: Any) -> None:
+        def __init__(
+            self, uri: str, outputs: Path, experiment: str, name: str, *_: Any, **__: Any
+        ) -> None:
             told.extend((uri, outputs, experiment, name))
 
         def log_params(self, params: Any) -> None:
@@ -526,6 +537,7 @@ TABLE: dict[str, Flip] = {
     "logger.experiment": Flip("mine", the_dashboard, LOGGED),
     "logger.run_name": Flip("mine", the_dashboard, LOGGED),
     "logger.tracking_uri": Flip("http://127.0.0.1:1", the_dashboard, LOGGED),
+    "logger.register_model": Flip("mine", the_registry, LOGGED | {"trainer.nepochs": 1}),
     "paths.outputs": Flip("elsewhere", the_dashboard, LOGGED),
     "paths.data": Flip("elsewhere", the_composition),
 }

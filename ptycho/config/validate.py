@@ -6,6 +6,7 @@ Standard library only. Nothing here looks at files or devices; see
 
 import math
 import operator
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -380,9 +381,20 @@ def _path_faults(run: RunConfig) -> Iterator[str]:
 
 
 def _logger_faults(run: RunConfig) -> Iterator[str]:
+    model = run.logger.register_model
+    if model is not None and not re.fullmatch(r"[\w .-]*\w[\w .-]*", model):
+        yield (
+            "logger.register_model must be a name of letters, digits, spaces and _ . -, "
+            f"got {_show(model)}."
+        )
+    if model is not None and run.task not in (Task.train, Task.adapt):
+        yield (
+            "logger.register_model registers the bundle that task=train or task=adapt makes, "
+            f"and task={run.task} makes none; leave it out."
+        )
     if run.logger.backend.uses_mlflow:
         return
-    for name in ("run_name", "tracking_uri"):
+    for name in ("run_name", "tracking_uri", "register_model"):
         if getattr(run.logger, name) is not None:
             yield (
                 f"logger.{name} is for MLflow (logger=mlflow or many), "

@@ -1,38 +1,63 @@
-"""A run in the MLflow dashboard. MLflow is imported here and only when it is used."""
+"""A run in the MLflow dashboard. MLflow is imported only when it is used."""
 
 import logging
+import math
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from ptycho.config.config import UserError
+from ptycho.report.files import write_json
+from ptycho.report.folder import STATUS, read_run, read_sweep
+from ptycho.report.mlflow_calls import SQLITE, Sender
+from ptycho.report.outbox import (
+    LITTLE_PATIENCE,
+    PATIENCE,
+    UNSENT,
+    AwayError,
+    Call,
+    ClosedError,
+    Kept,
+    Outbox,
+    RefusedError,
+    read_unsent,
+)
 
 log = logging.getLogger(__name__)
 
+PARENT = "mlflow.parentRunId"
+JOB = "ptycho.job"
 _LONGEST = 6000  # characters MLflow keeps of a parameter
-_PER_CALL = 100  # parameters MLflow takes at once
-_SQLITE = "sqlite:///"
+_LONGEST_TAG = 5000
 
 
 class DashboardError(UserError):
     """The dashboard cannot be opened; nothing has been computed yet."""
 
 
-def store_uri(outputs: Path, tracking_uri: str | None) -> str:
-    """Where runs are kept: the setting, else ``MLFLOW_TRACKING_URI``, else SQLite in outputs."""
-    wanted = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return wanted or f"{_SQLITE}{(outputs / 'mlflow' / 'mlflow.db').absolute()}"
+def store_uri(outputs: Path, tracking_uri: str | None, folder: Path | None = None) -> str:
+    """Where runs are kept.
+
+    Args:
+        outputs: folder of all results.
+        tracking_uri: the setting.
+        folder: of the run; a job of a sweep stands where its parent does.
+
+    Returns:
+        The place of the parent, else the setting, else ``MLFLOW_TRACKING_URI``, else SQLite in
+        ``outputs``.
+    """
+    parent = _parent_of(folder).get("tracking_uri") if folder is not None else None
+    wanted = parent or tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return wanted or f"{SQLITE}{(outputs / 'mlflow' / 'mlflow.db').absolute()}"
 
 
 class Dashboard:
-    """One MLflow run, opened on construction.
+    """One MLflow run, opened on construction; all else is sent in the background.
 
-    A dashboard that fails later is given up with a warning: it must not cost the run.
+    A server that is slow, away or gone costs the run nothing: what is unsent is tried again,
+    and in the end kept in the folder of the run.
 
     Args:
         uri: tracking server or database.
@@ -40,125 +65,191 @@ class Dashboard:
         experiment: under which the run is listed.
         name: of the run.
         tags: plain texts.
+        folder: of the run, which keeps what is unsent; ``outputs`` when there is none.
+        run_id: of a run that goes on.
 
     Raises:
-        DashboardError: when it cannot be opened.
+        DashboardError: when the address holds no such server or database.
     """
 
     def __init__(
-        self, uri: str, outputs: Path, experiment: str, name: str, tags: dict[str, str]
-    ) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # a server that is not there is told within half a minute, not after five
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        self.uri, self._alive = uri, True
+        self, uri: str, outputs: Path, experiment: str, name: str, tags: dict[str, str],
+        folder: Path | None = None, run_id: str | None = None,
+    ) -> None:  # fmt: skip
+        self.uri = uri
+        self.folder = (folder or outputs).absolute()
+        self._sender = Sender(uri, None, self.folder)
+        file = self.folder / UNSENT
+        kept = read_unsent(file)  # of an earlier attempt at this run
+        begin = _beginning(kept) or {
+            "do": "open", "experiment": experiment, "artifacts": _artifacts(uri, outputs),
+            "name": name, "time": _now(), "run_id": run_id or kept.head.get("run_id"),
+        }  # fmt: skip
+        begin["tags"] = _tags(tags | parent_tags(self.folder))
+        earlier = [one for one in kept.calls if one["do"] not in ("open", "end")]
+        away = self._begin(begin)
+        calls = [begin, *earlier] if away else earlier
+        if kept.calls and not away:
+            file.unlink(missing_ok=True)
+        self._outbox = Outbox(self._sender, self._head, file, uri, calls, away)
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's name of the run; None while the server has not answered yet."""
+        return self._sender.run_id
+
+    @property
+    def address(self) -> str | None:
+        """Where a browser shows the run; None for a database and for a server that is away."""
+        if not self.uri.startswith("http") or self.run_id is None:
+            return None
+        place = f"experiments/{self._sender.experiment_id}/runs/{self.run_id}"
+        return f"{self.uri.rstrip('/')}/#/{place}"
+
+    def _begin(self, call: Call) -> bool:
         try:
-            self._open(uri, outputs, experiment, name, tags)
-        except _errors() as error:
+            self._sender(call)
+        except (ClosedError, RefusedError) as error:
             raise DashboardError(
-                f"logger=mlflow cannot open {uri}: {_first_line(error)}. Mend "
+                f"logger=mlflow cannot open {self.uri}: {error}. Mend "
                 "logger.tracking_uri or MLFLOW_TRACKING_URI, or choose logger=csv or logger=none."
             ) from error
+        except AwayError as error:
+            log.warning(
+                "the MLflow dashboard at %s does not answer (%s); the run goes on without it, "
+                "and what it logs is sent as soon as it answers", self.uri, error,
+            )  # fmt: skip
+            return True
+        return False
 
-    def _open(
-        self, uri: str, outputs: Path, experiment: str, name: str, tags: dict[str, str]
-    ) -> None:
-        from mlflow import MlflowClient
-
-        for noisy in ("alembic", "mlflow", "urllib3"):  # after the import, which sets them up
-            logging.getLogger(noisy).setLevel(logging.ERROR)
-        with _one_at_a_time(uri):
-            self._client: Any = MlflowClient(uri)
-            self.experiment_id = self._experiment(experiment, uri, outputs)
-            run = self._client.create_run(self.experiment_id, run_name=name, tags=tags)
-        self.run_id: str = run.info.run_id
-
-    def _experiment(self, name: str, uri: str, outputs: Path) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        ours = uri.startswith(_SQLITE)
-        artifacts = (outputs / "mlflow" / "artifacts").absolute().as_uri() if ours else None
-        return str(self._client.create_experiment(name, artifact_location=artifacts))
+    def _head(self) -> dict[str, Any]:
+        return {"uri": self.uri, "run_id": self.run_id}
 
     def log_params(self, params: dict[str, Any]) -> None:
         """Record settings by full name."""
-        with self._given_up_on_failure():
-            from mlflow.entities import Param
-
-            every = [Param(name, str(value)[:_LONGEST]) for name, value in params.items()]
-            for first in range(0, len(every), _PER_CALL):
-                self._client.log_batch(self.run_id, params=every[first : first + _PER_CALL])
+        every = {name: str(value)[:_LONGEST] for name, value in params.items()}
+        self._outbox.put({"do": "params", "params": every})
 
     def log_metrics(self, metrics: dict[str, float], step: int = 0) -> None:
         """Record figures; those that are not numbers are left out."""
-        with self._given_up_on_failure():
-            from mlflow.entities import Metric
-
-            now = int(time.time() * 1000)
-            every = [
-                Metric(name, value, now, step) for name, value in metrics.items() if value == value
-            ]
-            if every:
-                self._client.log_batch(self.run_id, metrics=every)
+        now = _now()
+        every = [
+            (name, float(value), now, int(step))
+            for name, value in metrics.items()
+            if math.isfinite(value)
+        ]
+        if every:
+            self._outbox.put({"do": "metrics", "metrics": every})
 
     def tag(self, tags: dict[str, str]) -> None:
         """Add tags."""
-        with self._given_up_on_failure():
-            for name, value in tags.items():
-                self._client.set_tag(self.run_id, name, value)
+        self._outbox.put({"do": "tags", "tags": _tags(tags)})
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file with the run."""
-        with self._given_up_on_failure():
-            self._client.log_artifact(self.run_id, str(path), folder)
+        self._outbox.put({"do": "file", "path": self._inside(path), "folder": folder})
+
+    def log_picture(self, path: Path, key: str, step: int) -> None:
+        """Show a picture that changes from step to step, under one slider for each key."""
+        call = {"path": self._inside(path), "key": key, "step": step, "time": _now()}
+        self._outbox.put({"do": "picture", **call})
+
+    def register(self, name: str, bundle: Path, tags: dict[str, str]) -> str:
+        """Make a bundle a new version of a model in the registry.
+
+        Args:
+            name: of the model.
+            bundle: file.
+            tags: of the version.
+
+        Returns:
+            A sentence about it.
+        """
+        call = {"name": name, "path": self._inside(bundle), "tags": _tags(tags)}
+        self._outbox.put({"do": "register", **call})
+        self._outbox.wait(LITTLE_PATIENCE if self._outbox.away else PATIENCE)
+        if self._sender.versions:
+            return f"registered as {self._sender.versions[-1]}"
+        return f"not registered as {name} yet: {self.uri} has not answered"
 
     def finish(self, status: str) -> None:
         """Close the run as ``FINISHED``, ``FAILED`` or ``KILLED``."""
-        with self._given_up_on_failure():
-            self._client.set_terminated(self.run_id, status)
+        self._outbox.put({"do": "end", "status": status, "time": _now()})
+        self.leave(LITTLE_PATIENCE if status == "KILLED" else PATIENCE)
 
-    @contextmanager
-    def _given_up_on_failure(self) -> Iterator[None]:
-        if not self._alive:
-            self._client = _Nobody()
-        try:
-            yield
-        except _errors() as error:
-            self._alive = False
+    def leave(self, patience: float = PATIENCE) -> None:
+        """Log no more, but leave the run as it is.
+
+        Args:
+            patience: seconds that a server may keep us waiting.
+        """
+        left = self._outbox.close(patience, LITTLE_PATIENCE)
+        if left:
             log.warning(
-                "the MLflow dashboard at %s stopped answering (%s); the run goes on without it "
-                "and its files stay in the run folder", self.uri, _first_line(error),
+                "%d calls to the MLflow dashboard at %s could not be sent and are kept in %s; "
+                "send them later with: ptycho sync %s",
+                left, self.uri, self.folder / UNSENT, self.folder,
             )  # fmt: skip
 
-
-class _Nobody:
-    """Takes everything and does nothing: the client of a dashboard that was given up."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **kwargs: None
+    def _inside(self, path: Path) -> str:
+        # a folder may be moved before the rest is sent from it
+        path = path.absolute()
+        return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
 
 
-def _errors() -> tuple[type[Exception], ...]:
-    from alembic.util import CommandError
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+def send_unsent(folder: Path, uri: str | None = None) -> tuple[int, int]:
+    """Send what a run could not.
 
-    return MlflowException, SQLAlchemyError, CommandError, OSError  # requests' are OSErrors
+    Args:
+        folder: of the run.
+        uri: where the same server or database is now; None: where it was.
+
+    Returns:
+        How many calls were sent and how many are left.
+    """
+    kept = read_unsent(folder / UNSENT)
+    if not kept.calls:
+        return 0, 0
+    uri = uri or str(kept.head["uri"])
+    sender = Sender(uri, kept.head.get("run_id"), folder.absolute())
+    outbox = Outbox(
+        sender, lambda: {"uri": uri, "run_id": sender.run_id}, folder / UNSENT, uri,
+        kept.calls, away=True,
+    )  # fmt: skip
+    left = outbox.close(PATIENCE, PATIENCE / 3)
+    status = read_run(folder).status
+    if sender.run_id and status and not status.get("mlflow_run_id"):
+        told = {"mlflow_run_id": sender.run_id, "tracking_uri": uri}
+        write_json(folder / STATUS, status | told)
+    return len(kept.calls) - left, left
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")[:300]
+def parent_tags(folder: Path) -> dict[str, str]:
+    """What makes a run the child of its sweep; nothing for a run that is no job of one."""
+    parent = _parent_of(folder).get("parent_run_id")
+    if not folder.name.isdigit() or not read_sweep(folder.parent):
+        return {}
+    return {JOB: folder.name} | ({PARENT: str(parent)} if parent else {})
 
 
-@contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Let one process at a time make our database: MLflow's own migrations race."""
-    if not uri.startswith(_SQLITE):
-        yield
-        return
-    folder = Path(uri.removeprefix(_SQLITE)).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".opening.lock", timeout=120):
-        yield
+def _parent_of(folder: Path) -> dict[str, Any]:
+    sweep = read_sweep(folder.absolute().parent) if folder.name.isdigit() else {}
+    return {name: sweep.get(name) for name in ("parent_run_id", "tracking_uri")}
+
+
+def _beginning(kept: Kept) -> Call | None:
+    return next((dict(one) for one in kept.calls if one["do"] == "open"), None)
+
+
+def _artifacts(uri: str, outputs: Path) -> str | None:
+    ours = uri.startswith(SQLITE)
+    return (outputs / "mlflow" / "artifacts").absolute().as_uri() if ours else None
+
+
+def _tags(tags: dict[str, str]) -> dict[str, str]:
+    return {name: str(value)[:_LONGEST_TAG] for name, value in tags.items()}
+
+
+def _now() -> int:
+    """Milliseconds, as MLflow counts."""
+    return int(time.time() * 1000)

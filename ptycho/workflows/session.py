@@ -30,6 +30,7 @@ from ptycho.report.folder import State
 from ptycho.report.instrument import describe, instrument_figures, save_instrument
 from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
+from ptycho.report.mlflow_files import keep_files, register_bundle
 from ptycho.report.table import doubts, stage_table
 from ptycho.workflows.build import make_freedom
 from ptycho.workflows.judged import figures_of, judged
@@ -171,12 +172,16 @@ class Session:
             figures = figures_of(self.metrics, self.status.seconds, self.photons)
             self.status.more["metric"] = judged(self.run.sweep.metric, figures)
         if self.dashboard is not None:
-            for file in self.files:
-                self.dashboard.log_file(file)
+            keep_files(self.dashboard, self.folder, self.files)
+            if name := self.run.logger.register_model:
+                said = register_bundle(self.dashboard, name, self.folder, self.run, self.metrics)
+                self.terminal.print(said, markup=False)
         self.terminal.print(f"finished in {time.perf_counter() - self.began:.0f} s:")
         for file in self.files:
             if file.suffix in (".png", ".npz", ".zip"):
                 self.terminal.print(f"  {file}", markup=False)
+        if self.dashboard is not None and self.dashboard.address:
+            self.terminal.print(f"  {self.dashboard.address}", markup=False)
 
 
 def sow(seed: int) -> None:
@@ -317,17 +322,17 @@ def _record_settings(session: Session, overrides: list[str]) -> None:
         return
     outputs = Path(run.paths.outputs)
     session.dashboard = Dashboard(
-        store_uri(outputs, run.logger.tracking_uri),
+        store_uri(outputs, run.logger.tracking_uri, session.folder),
         outputs,
         run.logger.experiment,
         run.logger.run_name or _run_name(session.folder),
         _tags(session),
+        folder=session.folder,
+        run_id=session.status.more.get("mlflow_run_id") if session.status else None,
     )
     if session.status is not None:
-        session.status.more |= {
-            "mlflow_run_id": session.dashboard.run_id, "tracking_uri": session.dashboard.uri
-        }  # fmt: skip
-        session.status.write(State.running)
+        where = {"mlflow_run_id": session.dashboard.run_id, "tracking_uri": session.dashboard.uri}
+        session.status.write(State.running, **where)
     session.dashboard.log_params({name: plain(value) for name, value, *_ in leaves(run)})
 
 

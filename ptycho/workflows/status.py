@@ -28,6 +28,7 @@ TERMINATED = 143
 _ENDING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """What batch systems send before they take a machine away."""
 
+_KEPT = ("mlflow_run_id", "tracking_uri")
 _ELSEWHERE = ("logger", "sweep", "paths")
 _ON_THE_WAY = ("resume", "enable_progress_bar")
 
@@ -101,7 +102,9 @@ def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterat
             "folder with hydra.run.dir=FOLDER."
         ) from None
     try:
-        status = Status(folder, read_run(folder), settings or digest(run))
+        past = read_run(folder)
+        kept = {name: past.status[name] for name in _KEPT if name in past.status}
+        status = Status(folder, past, settings or digest(run), kept)
         _refuse_another(run, status)
         for part in folder.rglob(".*.part*"):
             part.unlink()  # what a process that was killed was writing

@@ -319,6 +319,8 @@ def _picture(
         inside = problem.reconstruction([]).scanned
         path = session.path(f"epochs/epoch_{epoch:04d}.png")
         save_object_png(predict().cpu().numpy()[inside], path)
+        if session.dashboard is not None:
+            session.dashboard.log_picture(path, "reconstruction", epoch)
 
     return save
 

@@ -9,14 +9,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ptycho.config.validate import leaves
+from ptycho.config.config import ConfigError
+from ptycho.config.validate import check, leaves
+from ptycho.report.bundle import load_bundle
 from ptycho.report.mlflow import Dashboard, DashboardError, store_uri
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import session
@@ -53,7 +54,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         launched(
             here / "runs" / "first", logger__backend="mlflow", paths__outputs=str(here),
-            trainer__nepochs=3,
+            trainer__nepochs=3, execution__recon_log_every_n_epochs=2,
+            logger__register_model="object net",
         )  # fmt: skip
         assert not list(elsewhere.iterdir())
     finally:
@@ -110,6 +112,53 @@ def test_files_are_kept(outputs: Path) -> None:
     assert wanted <= set(kept)
     folder = outputs / "runs" / "first"
     assert all(kept[name] == (folder / name).stat().st_size for name in wanted)
+
+
+def test_pictures_have_a_slider(outputs: Path) -> None:
+    (run,) = runs(outputs)
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+    names = [one.path for one in client(outputs).list_artifacts(run.info.run_id, "images")]
+    assert sorted(name.rsplit("+", 1)[0].split("+timestamp")[0] for name in names) == [
+        "images/reconstruction+step+2"] * 2  # fmt: skip
+    assert "epochs" not in artifacts(outputs, run), "they are not kept twice"
+
+
+def test_bundle_becomes_a_version_of_a_model(
+    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    import mlflow
+
+    (run,) = runs(outputs)
+    version = client(outputs).get_model_version("object net", "1")
+    assert version.run_id == run.info.run_id
+    assert version.tags["ptycho.data"] == "scan"
+    assert version.tags["ptycho.architecture"] == "object_pinn"
+    assert float(version.tags["ptycho.C"]) == pytest.approx(run.data.metrics["refined/C"], 1e-4)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_uri(outputs, None))
+    found = mlflow.artifacts.download_artifacts("models:/object net/1", dst_path=str(tmp_path))
+    bundle = load_bundle(Path(found) / "wts.h5.zip")
+    assert bundle.params["data_sha256"] == run.data.tags["ptycho.data_sha256"]
+    launched(
+        tmp_path / "run", logger__backend="mlflow", paths__outputs=str(outputs),
+        logger__experiment="registry", trainer__nepochs=1, logger__register_model="object net",
+    )  # fmt: skip
+    assert "registered as models:/object net/2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"task": "solve"}, "task=solve makes none"),
+        ({"logger__backend": "csv"}, "is for MLflow"),
+        ({"logger__register_model": "a/b"}, "must be a name of letters"),
+        ({"logger__register_model": "  "}, "must be a name of letters"),
+    ],
+)
+def test_a_model_that_cannot_be_registered_is_refused(changes: dict[str, Any], said: str) -> None:
+    run = tiny_run(**({"logger__backend": "mlflow", "logger__register_model": "ok"} | changes))
+    with pytest.raises(ConfigError, match=said):
+        check(run)
 
 
 def test_tags_tell_where_a_run_comes_from(outputs: Path) -> None:
@@ -217,23 +266,6 @@ def test_a_database_that_is_none_is_refused_before_the_work(tmp_path: Path) -> N
     (tmp_path / "mlflow.db").write_text("this is no database")
     with pytest.raises(DashboardError, match=r"logger=mlflow cannot open .*or choose logger=csv"):
         Dashboard(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "ptycho", "a run", {})
-
-
-def test_a_dashboard_that_dies_does_not_take_the_run_along(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    dashboard = Dashboard(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "ptycho", "a run", {})
-
-    def broken(*_: Any, **__: Any) -> None:
-        raise OSError("no answer")
-
-    dashboard._client = SimpleNamespace(log_batch=broken, set_tag=broken, set_terminated=broken)
-    dashboard.log_metrics({"loss": 1.0})
-    assert "stopped answering (no answer)" in caplog.text
-    caplog.clear()
-    dashboard.tag({"a": "b"})
-    dashboard.finish("FINISHED")
-    assert not caplog.text, "said once"
 
 
 def test_processes_that_start_together_share_a_new_database(tmp_path: Path) -> None:

@@ -335,3 +335,31 @@ def test_nothing_to_resume_is_a_sentence(
         resume.main([str(tmp_path / "run")])
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_dashboard_shows_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    changes = {
+        "trainer__nepochs": 3, "execution__resume": "auto", "logger__backend": "mlflow",
+        "paths__outputs": str(tmp_path),
+    }  # fmt: skip
+    with monkeypatch.context() as patch:
+        stop_in(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            launched(tmp_path / "run", **changes)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
+
+    def runs() -> list[Any]:
+        return list(client.search_runs([client.get_experiment_by_name("ptycho").experiment_id]))
+
+    (first,) = runs()
+    assert first.info.status == "KILLED"
+    assert state(tmp_path / "run")["mlflow_run_id"] == first.info.run_id
+    launched(tmp_path / "run", **changes)
+    (run,) = runs()
+    assert run.info.run_id == first.info.run_id
+    assert run.info.status == "FINISHED"
+    history = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [one.step for one in history] == [0, 1, 2]
