@@ -6,6 +6,7 @@ from importlib import import_module
 COMMANDS = {
     "evaluate": "ptycho.evaluate",
     "resume": "ptycho.resume",
+    "sweep-report": "ptycho.sweep_report",
 }
 """Word -> module whose ``main`` takes the other words."""
 
