@@ -5,6 +5,7 @@ from importlib import import_module
 
 COMMANDS = {
     "evaluate": "ptycho.evaluate",
+    "reproduce": "ptycho.reproduce",
     "resume": "ptycho.resume",
     "sweep-report": "ptycho.sweep_report",
 }
