@@ -108,7 +108,8 @@ def _packages(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Com
     names = sorted({*was, *is_}) if both else sorted(was)
     other = [name for name in names if was.get(name) != is_.get(name)]
     if not other:
-        yield Compared("packages", *(2 * [f"{len(names)} packages"]), True)
+        every = f"{len(names)} packages"
+        yield Compared("packages", every, every, True)
     for name in other:
         yield Compared(f"package {name}", was.get(name), is_.get(name), False)
 

@@ -21,13 +21,15 @@ def importance(sweep: Sweep, metric: Metric) -> dict[str, float] | str:
     jobs = [job for job in sweep.judged if all(name in job.settings for name in sweep.swept)]
     varied = [name for name in sweep.swept if len({_level(job, name) for job in jobs}) > 1]
     distinct = {tuple(_level(job, name) for name in varied) for job in jobs}
-    least = max(_FEWEST, len(varied) + 2)
+    least = max(_FEWEST, len(sweep.swept) + 2)
     if find_spec("optuna") is None:
         return "It needs the package optuna: pip install 'ptycho[sweep]'."
-    if len(varied) < 2:
+    if len(sweep.swept) < 2:
         return "Only where two or more settings were varied can they be weighed."
     if len(distinct) < least:
         return f"It needs {least} finished jobs with different settings; so far {len(distinct)}."
+    if len(varied) < 2:
+        return "Only one of the settings had several values among the finished jobs."
     values = [job.metrics[metric.name] for job in jobs]
     if max(values) - min(values) <= 1e-9 * max(map(abs, values)):
         return f"{metric.name} came out the same in all jobs."
@@ -59,9 +61,11 @@ def _evaluate(
 ) -> dict[str, float] | str:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     spaces = {name: _distribution([_level(job, name) for job in jobs]) for name in varied}
+    talkative = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")
+    optuna.logging.set_verbosity(talkative)
     for job, value in zip(jobs, values, strict=True):
         params = {name: spaces[name][1](_level(job, name)) for name in varied}
         study.add_trial(
@@ -82,7 +86,7 @@ def _evaluate(
         shares = kinds.get_param_importances(study, evaluator=judge)
     if not all(math.isfinite(share) for share in shares.values()):
         return "The jobs do not tell the settings apart."
-    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+    return {name: float(shares[name]) for name in sorted(shares, key=lambda name: -shares[name])}
 
 
 def _distribution(levels: list[Any]) -> Any:

@@ -82,6 +82,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
   body { padding: .5rem .8rem 2rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .4rem; }
+  .wide img { max-width: none; width: 720px; }
 }
 @media print {
   body { max-width: none; font-size: 10pt; }
@@ -282,4 +283,5 @@ def _picture(heading: str, what: Path | str) -> str:
     if isinstance(what, str):
         return f"{title}\n<p class='note'>{html.escape(what)}</p>"
     data = base64.b64encode(what.read_bytes()).decode("ascii")
-    return f'{title}\n<img alt="{html.escape(heading)}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{html.escape(heading)}" src="data:image/png;base64,{data}">'
+    return f'{title}\n<div class="wide">{image}</div>'

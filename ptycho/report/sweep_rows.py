@@ -280,14 +280,14 @@ def _settings(folder: RunFolder, swept: list[str]) -> dict[str, Any]:
 def _figures(folder: RunFolder, history: list[dict[str, float]]) -> dict[str, float]:
     last = _last_stage(folder.metrics)
     training = folder.metrics.get("training") or {}
-    row = history[-1] if history else {}
+    losses = [v for row in history if (v := number_or_none(row.get(LOSS))) is not None]
     rates = sorted(r for one in history if (r := number_or_none(one.get(RATE))) is not None)
     found = {
         "C": last.get("C"),
         "R": last.get("R"),
         "seconds": folder.status.get("seconds"),
         RATE: training.get("patterns_per_s", rates[len(rates) // 2] if rates else None),
-        LOSS: training.get("loss", row.get(LOSS)),
+        LOSS: training.get("loss", losses[-1] if losses else None),
         "photons": (folder.environment.get("data") or {}).get("photons"),
     }
     return {name: v for name, value in found.items() if (v := number_or_none(value)) is not None}
