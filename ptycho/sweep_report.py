@@ -43,13 +43,15 @@ def main(arguments: list[str] | None = None) -> None:
         from ptycho.report.sweep_page import best_command, lead
         from ptycho.report.sweep_report import PICTURES, TABLE, write_report_of
         from ptycho.report.sweep_rows import gather
-        from ptycho.report.sweep_table import sentences, terminal_table, unshown
+        from ptycho.report.sweep_table import STAR, sentences, terminal_table, unshown
 
         sweep = gather(given.folder)
         page = write_report_of(sweep)
         terminal = console()
         terminal.print(f"sweep {sweep.label}, {lead(sweep)}", markup=False)
         terminal.print(terminal_table(sweep))
+        if len(sweep.metrics) > 1 and sweep.front:
+            terminal.print(f"{STAR} Pareto front: none beats it in all metrics", markup=False)
         if more := unshown(sweep):
             terminal.print(f"and {more} more in {TABLE}", markup=False)
         for sentence in sentences(sweep):

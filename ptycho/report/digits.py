@@ -25,7 +25,7 @@ def single(value: Any, digits: int = 4) -> str:
     if value is None or (_is_number(value, finite=False) and not math.isfinite(value)):
         return MISSING
     if isinstance(value, float):
-        return f"{value:.{digits}g}" if not 10**digits <= abs(value) < 1e7 else f"{value:.0f}"
+        return f"{value:.0f}" if 10**digits <= abs(value) < 1e7 else f"{value:.{digits}g}"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)

@@ -72,13 +72,15 @@ class Levels:
     def ticks(self) -> list[tuple[Any, str]]:
         """Values worth a label, with it."""
         distinct: list[Any] = sorted(set(self.values)) if self.numeric else self.names
+        digits = 6
         if self.numeric and len(distinct) > _FEW:
-            distinct = self._round_values()
-        return [(value, short(single(value))) for value in distinct]
+            distinct, digits = self._round_values(), 3
+        return [(value, short(single(value, digits))) for value in distinct]
 
     def _round_values(self) -> list[float]:
         low, high = min(self.values), max(self.values)
-        locator = LogLocator(subs=(1, 3)) if self.wide else MaxNLocator(5)
+        steps = (1, 3) if self.wide and high < 999 * low else (1,)
+        locator = LogLocator(subs=steps) if self.wide else MaxNLocator(5)
         between = [float(v) for v in locator.tick_values(low, high) if low < v < high]
         return [low, *(v for v in between if _APART < self.share(v) < 1 - _APART), high]
 

@@ -8,6 +8,8 @@ from rich.table import Table
 from ptycho.report.digits import MISSING, column, single
 from ptycho.report.sweep_rows import LOSS, RATE, Job, Stand, Sweep
 
+STAR = "*"
+"""Marks jobs of the Pareto front in the terminal."""
 _MOST = 15  # jobs shown in the terminal
 _SENTENCE = 100  # characters of an error shown there
 
@@ -51,11 +53,12 @@ def _texts(name: str, values: list[float | None]) -> list[str]:
     return column(values)
 
 
-def setting_columns(sweep: Sweep) -> dict[str, list[str]]:
+def setting_columns(sweep: Sweep, digits: int = 4) -> dict[str, list[str]]:
     """Swept settings as texts, in the order of the jobs."""
     return {
         name: [
-            single(job.settings[name]) if name in job.settings else MISSING for job in sweep.jobs
+            single(job.settings[name], digits) if name in job.settings else MISSING
+            for job in sweep.jobs
         ]
         for name in sweep.swept
     }
@@ -66,12 +69,14 @@ def terminal_table(sweep: Sweep) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     figures = figure_columns(sweep)
     wanted = {*(metric.name for metric in sweep.metrics), "seconds"}
-    columns = setting_columns(sweep) | {n: figures[n] for n in figures if n in wanted}
+    columns = setting_columns(sweep, digits=3) | {n: figures[n] for n in figures if n in wanted}
     table.add_column("job", justify="right")
-    for name in columns:
+    for name, texts in columns.items():
         group, _, last = name.rpartition("." if name in sweep.swept else "/")
-        table.add_column(f"{group}\n{last}" if group else last, justify="right", overflow="fold")
-    table.add_column("state")
+        heading = f"{group}\n{last}" if group else last
+        widest = max(map(len, texts))
+        table.add_column(heading, justify="right", overflow="fold", min_width=widest)
+    table.add_column("state", no_wrap=True)
     best = sweep.judged[0] if sweep.judged else None
     for row, job in enumerate(sweep.jobs[:_MOST]):
         cells = [texts[row] for texts in columns.values()]
@@ -96,7 +101,7 @@ def sentences(sweep: Sweep) -> list[str]:
 
 def _state(job: Job, sweep: Sweep) -> str:
     marked = len(sweep.metrics) > 1 and job.number in sweep.front
-    return f"{job.stand} (Pareto)" if marked else job.stand.value
+    return f"{job.stand} {STAR}" if marked else job.stand.value
 
 
 def _cut(text: str) -> str:
