@@ -15,6 +15,7 @@ from ptycho.report.digits import column, duration, single
 from ptycho.report.sweep_rows import Job, Stand, Sweep
 from ptycho.report.sweep_table import figure_columns, setting_columns
 
+_RUN = ("python", "-m", "ptycho.run")
 _NOT_REPEATED = ("hydra", "sweep", "launcher", "execution.resume")
 """Settings of the sweep itself, which a single run does not need."""
 
@@ -130,7 +131,7 @@ def best_command(sweep: Sweep) -> str | None:
     best = sweep.judged[0]
     typed = [*best.folder.overrides] or [f"{n}={v}" for n, v in best.settings.items()]
     kept = [one for one in typed if not _of_sweep(one)]
-    return " ".join(["python -m ptycho.run", *(shlex.quote(one) for one in kept)])
+    return shlex.join([*_RUN, *kept])
 
 
 def _of_sweep(line: str) -> bool:
@@ -207,7 +208,9 @@ def _code(job: Job) -> str:
 def _command(sweep: Sweep) -> str:
     commands = [sweep.record, *(job.folder.environment for job in sweep.jobs)]
     recorded: Any = next((found for one in commands if (found := one.get("command"))), [])
-    return shlex.join(map(str, recorded)) if isinstance(recorded, list) else str(recorded)
+    words = [*map(str, recorded)] if isinstance(recorded, list) else [str(recorded)]
+    options = bool(words) and (words[0].startswith("-") or "=" in words[0])
+    return shlex.join([*_RUN, *words] if options else words) if any(words) else ""
 
 
 def _jobs(sweep: Sweep) -> str:
@@ -237,13 +240,13 @@ def _row(sweep: Sweep, job: Job, cells: list[str]) -> str:
     ]
     number = f'<a href="{job.number}/">{job.number}</a>'
     told = [f"<td>{number}</td>", *(f"<td>{html.escape(cell)}</td>" for cell in cells)]
-    state = f"{job.stand}, Pareto" if classes[1] else str(job.stand)
+    state = f"{job.said}, Pareto" if classes[1] else job.said
     told.append(f'<td class="text">{html.escape(state)}</td>')
     chosen = " ".join(filter(None, classes))
     row = f'<tr class="{chosen}">{"".join(told)}</tr>' if chosen else f"<tr>{''.join(told)}</tr>"
-    if not job.error:
+    if not job.fault:
         return row
-    sentence = f'<td class="error" colspan="{len(told) - 1}">{html.escape(job.error)}</td>'
+    sentence = f'<td class="error" colspan="{len(told) - 1}">{html.escape(job.fault)}</td>'
     return f'{row}\n<tr class="said"><td></td>{sentence}</tr>'
 
 

@@ -73,6 +73,18 @@ class Job:
         """Name of its folder."""
         return self.folder.number
 
+    @property
+    def said(self) -> str:
+        """How it stands, in words, with the epochs after which it stopped too early."""
+        if self.stand == Stand.finished or not self.history:
+            return self.stand.value
+        return f"{self.stand} after {len(self.history)} epoch{'s' * (len(self.history) > 1)}"
+
+    @property
+    def fault(self) -> str:
+        """The sentence it failed with; empty for a job that a sweep gave up, as it should."""
+        return "" if self.stand in (Stand.finished, Stand.pruned) else self.error
+
 
 @dataclass(frozen=True)
 class Sweep:

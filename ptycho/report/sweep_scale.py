@@ -72,10 +72,11 @@ class Levels:
     def ticks(self) -> list[tuple[Any, str]]:
         """Values worth a label, with it."""
         distinct: list[Any] = sorted(set(self.values)) if self.numeric else self.names
-        digits = 6
         if self.numeric and len(distinct) > _FEW:
-            distinct, digits = self._round_values(), 3
-        return [(value, short(single(value, digits))) for value in distinct]
+            distinct = self._round_values()
+        labels = [[single(value, digits) for value in distinct] for digits in (2, 3, 4, 6)]
+        told = next((one for one in labels if len({*one}) == len(distinct)), labels[-1])
+        return [(value, short(label)) for value, label in zip(distinct, told, strict=True)]
 
     def _round_values(self) -> list[float]:
         low, high = min(self.values), max(self.values)

@@ -92,11 +92,7 @@ def unshown(sweep: Sweep) -> int:
 
 def sentences(sweep: Sweep) -> list[str]:
     """What went wrong, a line a job."""
-    return [
-        f"job {job.number} {job.stand}: {_cut(job.error)}"
-        for job in sweep.jobs
-        if job.error and job.stand != Stand.finished
-    ]
+    return [f"job {job.number} {job.stand}: {_cut(job.fault)}" for job in sweep.jobs if job.fault]
 
 
 def _state(job: Job, sweep: Sweep) -> str:

@@ -60,6 +60,8 @@ def reproduce(wish: Wish, terminal: Console) -> Verdict:
         folder = wish.out or _new_folder(Path(run.paths.outputs))
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(f"--out: {folder} holds files already; name a new folder.")
+        if (folder.absolute().parent / SWEEP).is_file():
+            raise UserError(f"--out: {folder} lies in the folder of a sweep; name another place.")
         terminal.print(f"running {name} again in {folder}", markup=False)
         if new := unrecorded(recorded.settings):
             terminal.print(f"not recorded, at their defaults: {', '.join(new)}", markup=False)

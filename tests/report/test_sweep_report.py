@@ -239,6 +239,9 @@ def test_every_state_is_told(tmp_path: Path) -> None:
     }  # fmt: skip
     assert [*told][:2] == [1, 0]
     assert told[3]["loss"] == "2.0"
+    words = page_of(tmp_path).text
+    assert "pruned after 2 epochs" in words
+    assert "interrupted after 1 epoch " in words
     assert told[3]["C"] == ""
     page = page_of(tmp_path)
     assert "ValueError: <b>no</b> & $x_1$" in page.text

@@ -240,6 +240,9 @@ def test_sweep_and_full_folders_are_refused(
     assert "holds a sweep; name one of its jobs" in capsys.readouterr().err
     assert again(done, done) == 2
     assert "holds files already; name a new folder." in capsys.readouterr().err
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    assert again(done, tmp_path / "sweep" / "1") == 2
+    assert "lies in the folder of a sweep; name another place." in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore")
