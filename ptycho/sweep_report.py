@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise UserError(f"no such folder: {given.folder.absolute()}; check the path.")
         from ptycho.report.console import console  # heavy from here on: matplotlib
         from ptycho.report.sweep_page import best_command, lead
+        from ptycho.report.sweep_read import gather
         from ptycho.report.sweep_report import PICTURES, TABLE, write_report_of
-        from ptycho.report.sweep_rows import gather
         from ptycho.report.sweep_table import STAR, sentences, terminal_table, unshown
 
         sweep = gather(given.folder)

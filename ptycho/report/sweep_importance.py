@@ -2,11 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from ptycho.report.sweep_rows import Job, Metric, Sweep
+from ptycho.report.sweep_rows import Job, Metric, Sweep, are_numbers, span_sizes
 
 _FEWEST = 4
 """Trials that differ from which anything can be said."""
@@ -39,16 +38,6 @@ def importance(sweep: Sweep, metric: Metric) -> dict[str, float] | str:
 def method() -> str:
     """The method by which :func:`importance` weighs."""
     return "fANOVA" if find_spec("sklearn") else "PED-ANOVA"
-
-
-def is_wide(values: Sequence[float]) -> bool:
-    """Whether numbers span so many sizes that only their logarithm is any good."""
-    return min(values) > 0 and max(values) >= 20 * min(values)
-
-
-def is_numeric(values: Sequence[Any]) -> bool:
-    """Whether all are numbers, truths aside."""
-    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
 def _level(job: Job, name: str) -> Any:
@@ -93,8 +82,8 @@ def _distribution(levels: list[Any]) -> Any:
     """An Optuna distribution that holds the values, and what turns a value into one of it."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if is_numeric(levels):
+    if are_numbers(levels):
         low, high = min(levels), max(levels)
-        return FloatDistribution(low, high, log=is_wide(levels)), float
+        return FloatDistribution(low, high, log=span_sizes(levels)), float
     names = list(dict.fromkeys(map(str, levels)))
     return CategoricalDistribution(names), str

@@ -17,7 +17,8 @@ from ptycho.report.sweep_figures import (
 from ptycho.report.sweep_importance import importance, method
 from ptycho.report.sweep_page import page
 from ptycho.report.sweep_pair import save_pair
-from ptycho.report.sweep_rows import Sweep, gather
+from ptycho.report.sweep_read import gather
+from ptycho.report.sweep_rows import Sweep
 from ptycho.report.sweep_table import csv_rows
 
 PAGE, TABLE, PICTURES = "report.html", "report.csv", "report"

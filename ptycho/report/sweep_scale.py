@@ -21,7 +21,7 @@ from matplotlib.ticker import (
 
 from ptycho.report import panels
 from ptycho.report.digits import single
-from ptycho.report.sweep_rows import Metric
+from ptycho.report.sweep_rows import Metric, are_numbers, span_sizes
 
 BEST = "#d9622b"
 """Colour of what is best."""
@@ -44,13 +44,12 @@ class Levels:
     @property
     def numeric(self) -> bool:
         """Whether all are numbers."""
-        return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.values)
+        return are_numbers(self.values)
 
     @property
     def wide(self) -> bool:
         """Whether they span so many sizes that only a logarithm shows them apart."""
-        low, high = (min(self.values), max(self.values)) if self.numeric else (0, 0)
-        return low > 0 and high >= 9.99 * low
+        return self.numeric and span_sizes(self.values)
 
     @property
     def names(self) -> list[str]:
@@ -120,7 +119,7 @@ def colours(metric: Metric, values: Iterable[float]) -> ScalarMappable:
 def metric_axis(axes: Axes, values: Sequence[float], across: bool = False) -> None:
     """Plain numbers on the axis of a metric, a logarithm where values span many sizes."""
     axis = axes.xaxis if across else axes.yaxis
-    if values and min(values) > 0 and max(values) >= 20 * min(values):
+    if values and span_sizes(values):
         (axes.set_xscale if across else axes.set_yscale)("log")
         axis.set_minor_formatter(NullFormatter())
         return
