@@ -5,7 +5,9 @@ from importlib import import_module
 
 COMMANDS = {
     "evaluate": "ptycho.evaluate",
+    "reproduce": "ptycho.reproduce",
     "resume": "ptycho.resume",
+    "sweep-report": "ptycho.sweep_report",
     "sync": "ptycho.sync",
 }
 """Word -> module whose ``main`` takes the other words."""

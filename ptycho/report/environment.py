@@ -13,16 +13,19 @@ import torch
 from ptycho import __version__
 
 _PACKAGES = (
-    "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy",
-    "scikit-image", "h5py", "mlflow", "safetensors",
+    "torch", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "scipy",
+    "scikit-image", "h5py", "mlflow", "safetensors", "matplotlib", "optuna",
 )  # fmt: skip
+_HERE = Path(__file__).resolve().parent
+_LONGEST_DIFF = 1_000_000  # bytes; longer ones are data, not changes of code
 
 
 def environment(device: torch.device, seed: int) -> dict[str, Any]:
     """Everything needed to ask later whether two runs were the same experiment."""
     return {
-        "git": git_state(Path(__file__).resolve().parent),
+        "git": git_state(_HERE),
         "packages": {"ptycho": __version__, **{name: _version(name) for name in _PACKAGES}},
+        "installed": installed(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": str(device),
@@ -33,6 +36,18 @@ def environment(device: torch.device, seed: int) -> dict[str, Any]:
         "command": sys.argv,
         "cwd": str(Path.cwd()),
     }
+
+
+def installed() -> dict[str, str]:
+    """Version of every package that this Python finds, by name."""
+    found = {str(one.name): str(one.version) for one in metadata.distributions()}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def uncommitted(folder: Path = _HERE) -> str:
+    """What the code of a checkout differs from its commit by, as a patch; empty if too long."""
+    changes = _git(folder, "diff", "HEAD") or ""
+    return changes if len(changes.encode()) < _LONGEST_DIFF else ""
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -51,7 +66,11 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

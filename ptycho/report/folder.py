@@ -1,6 +1,8 @@
 """What lies in the folders of runs and sweeps, read back."""
 
+import csv
 import json
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +81,16 @@ def read_run(path: Path) -> RunFolder:
     )
 
 
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Figures of every epoch in a run's ``metrics.csv``; no row that is not whole yet."""
+    file = path / "metrics.csv"
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = [{n: _number(text) for n, text in row.items()} for row in csv.DictReader(lines)]
+    return [row for row in rows if math.isfinite(row.get("epoch", math.nan))]
+
+
 def read_jobs(sweep: Path) -> list[RunFolder]:
     """The runs of a sweep by number."""
     numbered = [one for one in sweep.iterdir() if one.is_dir() and one.name.isdigit()]
@@ -101,6 +113,13 @@ def locked(path: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ptycho.config.validate import leaves
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.scan import Scan
 from ptycho.report.console import console, progress, put_away
-from ptycho.report.environment import environment
+from ptycho.report.environment import environment, uncommitted
 from ptycho.report.figures import save_picture
 from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
 from ptycho.report.folder import State
@@ -318,6 +318,8 @@ def _record_settings(session: Session, overrides: list[str]) -> None:
     write_yaml(session.path("config.resolved.yaml"), plain_config(run))
     content = "".join(f"{line}\n" for line in overrides)
     session.path("overrides.txt").write_text(content, encoding="utf-8")
+    if changes := uncommitted():
+        session.path("changes.diff").write_text(changes, encoding="utf-8")
     if not run.logger.backend.uses_mlflow:
         return
     outputs = Path(run.paths.outputs)

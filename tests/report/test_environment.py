@@ -1,10 +1,12 @@
+import hashlib
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
-from ptycho.report.environment import environment, git_state
+from ptycho.report import environment as module
+from ptycho.report.environment import environment, git_state, uncommitted
 from tests.runs import CPU
 
 
@@ -14,6 +16,13 @@ def test_process_is_described() -> None:
     assert told["device"] == "cpu"
     assert told["packages"]["torch"] == torch.__version__
     assert told["packages"]["ptycho"]
+
+
+def test_every_package_is_told() -> None:
+    told = environment(CPU, 0)
+    assert len(told["installed"]) > len(told["packages"])
+    assert told["installed"]["torchmetrics"] == told["packages"]["torchmetrics"]
+    assert [*told["installed"]] == sorted(told["installed"], key=str.lower)
 
 
 def test_threads_and_determinism_are_told_as_they_are() -> None:
@@ -68,6 +77,22 @@ def test_each_change_has_its_own_hash(checkout: Path) -> None:
     state = git_state(checkout / "ptycho" / "report")
     assert state is not None
     assert state["dirty"] is False
+
+
+def test_changes_are_a_patch_unless_they_are_long(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkout / "ptycho" / "report"
+    assert uncommitted(folder) == ""
+    (checkout / "ptycho" / "run.py").write_bytes(b"two \xff\n")
+    patch = uncommitted(folder)
+    assert "-one" in patch
+    assert "+two" in patch
+    state = git_state(folder)
+    assert state is not None
+    assert state["diff_sha256"] == hashlib.sha256(patch.encode()).hexdigest()
+    monkeypatch.setattr(module, "_LONGEST_DIFF", len(patch) // 2)
+    assert uncommitted(folder) == ""
 
 
 def test_no_checkout_no_state(tmp_path: Path) -> None:
