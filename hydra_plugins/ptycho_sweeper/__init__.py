@@ -57,7 +57,7 @@ class PtychoSweeper(Sweeper):
                 self.folder,
                 run,
                 read_space(arguments, run.sweep, self.context.config_loader),
-                self._side_by_side(run),
+                *self._shape(run),
                 tuple(sys.argv[1:]),
             ),
             self._launch,
@@ -96,17 +96,24 @@ class PtychoSweeper(Sweeper):
             return error if isinstance(error, ConfigError) else ConfigError(sentence(error))
         return None
 
-    def _side_by_side(self, run: "RunConfig") -> int | None:
-        """Jobs to hand over together: one to Hydra's own launcher, to others what they take."""
-        from ptycho.workflows.helpers import threads_each
+    def _shape(self, run: "RunConfig") -> tuple[int | None, int]:
+        """Jobs to hand over together (None: all), and how many of them share this machine.
+
+        Hydra's own launcher is given one at a time, so that what fails is told at once. Trials
+        that are drawn go out in batches: the launcher returns when all of a batch are done.
+        """
+        from ptycho.config.choices import SweepSampler
+        from ptycho.workflows.helpers import cores
 
         settings = self.composed.hydra.launcher
-        target = str(settings._target_)
-        if target.endswith("BasicLauncher"):
-            return 1
-        parallel = OmegaConf.select(settings, "n_jobs") or OmegaConf.select(
-            settings, "array_parallelism"
-        )
-        cores = threads_each(1)
-        count = cores if parallel in (None, -1) else int(parallel)
-        return count
+        if str(settings._target_).endswith("BasicLauncher"):
+            return 1, 1
+        here = OmegaConf.select(settings, "n_jobs")
+        here = cores() if here == -1 else here
+        if not run.sweep.sampler.draws:
+            return None, here or 1
+        if here:
+            return here, here
+        away = OmegaConf.select(settings, "array_parallelism") or cores()
+        learns = run.sweep.sampler != SweepSampler.random
+        return min(away, run.sweep.startup_trials) if learns else away, 1

@@ -37,7 +37,8 @@ class Grid:
 
     def settle(self, job: Job, run: RunFolder) -> None:
         """A job is over; its folder says how."""
-        self.claims.drop(job.number)
+        with self.plan.lock:
+            self.claims.drop(job.number)
 
     def give_back(self) -> None:
         """Leave the jobs that were taken to others."""

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,7 @@ class Helpers:
         run: settings that the jobs begin from.
     """
 
-    def __init__(self, count: int, folder: Path, command: tuple[str, ...], run: RunConfig) -> None:
+    def __init__(self, count: int, folder: Path, command: Sequence[str], run: RunConfig) -> None:
         self.count, self.folder, self.command = count, folder, command
         self._devices = _devices(run) if count else []
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -98,11 +99,13 @@ def quoted(text: str) -> str:
 
 def threads_each(processes: int) -> int:
     """CPU threads for each of so many processes that work side by side."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, cores // processes)
+    return max(1, cores() // processes)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _devices(run: RunConfig) -> list[str]:

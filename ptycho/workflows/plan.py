@@ -1,7 +1,7 @@
 """What a sweep is going to do, and its ``sweep.json``: written once, compared at every restart."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from ptycho.config.config import RunConfig, UserError
 from ptycho.config.space import Space
 from ptycho.config.sweep_rules import directions
 from ptycho.report.files import write_json
-from ptycho.report.folder import STATUS, SWEEP, read_sweep
+from ptycho.report.folder import STATUS, SWEEP, read_run, read_sweep
 
 _MAY_CHANGE = ("sweep.n_trials", "sweep.workers", "execution.threads", "execution.resume",
                "execution.enable_progress_bar", "launcher")  # fmt: skip
 """Settings that another start of the same sweep may have otherwise."""
+
+_THREADS = "execution.threads="  # other threads round otherwise, so it is another run
 
 _COMPARED = {
     "sampler": "sweep.sampler", "metric": "sweep.metric", "direction": "sweep.direction",
@@ -41,8 +43,10 @@ class Plan:
     run: RunConfig
     """Settings that its jobs begin from."""
     space: Space
-    side_by_side: int | None = 1
+    batch: int | None = 1
     """Jobs that are handed to the launcher together; None: all."""
+    sharing: int = 1
+    """How many of them the launcher runs on this machine at once."""
     command: tuple[str, ...] = ()
     """The command line, without the program."""
 
@@ -52,9 +56,19 @@ class Plan:
         return FileLock(self.folder / ".study.lock")
 
     def overrides(self, job: Job) -> list[str]:
-        """Everything that is typed for a job; where it lies is part of it."""
+        """Everything that is typed for a job; one that was begun keeps its threads."""
+        before = read_run(self.folder / str(job.number)).overrides
+        fixed = [*self.space.fixed]
+        if before:
+            fixed = [one for one in fixed if not one.startswith(_THREADS)]
+            fixed += [one for one in before if one.startswith(_THREADS)]
         resume = [] if self._typed("execution.resume") else ["execution.resume=auto"]
-        return [*self.space.fixed, *job.texts, *resume]
+        return [*fixed, *job.texts, *resume]
+
+    @property
+    def threads(self) -> list[str]:
+        """The override that says how many threads a job has; none where nothing says so."""
+        return [one for one in self.space.fixed if one.startswith(_THREADS)]
 
     def _typed(self, name: str) -> bool:
         return any(line.lstrip("+").partition("=")[0] == name for line in self.space.fixed)
@@ -63,9 +77,8 @@ class Plan:
         """The same, every job with so many threads, unless that was typed."""
         if self._typed("execution.threads"):
             return self
-        fixed = (*self.space.fixed, f"execution.threads={count}")
-        space = Space(fixed, self.space.dimensions)
-        return Plan(self.folder, self.run, space, self.side_by_side, self.command)
+        fixed = (*self.space.fixed, f"{_THREADS}{count}")
+        return replace(self, space=Space(fixed, self.space.dimensions))
 
 
 def begin(plan: Plan) -> dict[str, Any]:
@@ -86,9 +99,12 @@ def begin(plan: Plan) -> dict[str, Any]:
     differing = [name for name in _COMPARED if _said(before, name) != _said(wanted, name)]
     if differing:
         name = differing[0]
+        was, now = _said(before, name), _said(wanted, name)
+        if isinstance(was, list):
+            was, now = [x for x in was if x not in now], [x for x in now if x not in was]
         raise UserError(
             f"{plan.folder} holds another sweep: {_COMPARED[name]} was "
-            f"{_show(_said(before, name))} and is {_show(_said(wanted, name))}. Type what it was "
+            f"{_show(was)} and is {_show(now)}. Type what it was "
             "begun with, or name another folder with hydra.sweep.dir=FOLDER."
         )
     if before["n_trials"] != wanted["n_trials"]:
@@ -158,4 +174,6 @@ def _compared(lines: list[str]) -> Iterator[str]:
 def _show(value: Any) -> str:
     if isinstance(value, dict):
         value = [f"{name}={text}" for name, text in value.items()]
-    return " ".join(map(str, value)) or "nothing" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "nothing more"
+    return str(value)

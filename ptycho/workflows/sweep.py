@@ -69,10 +69,8 @@ def conduct(plan: Plan, launch: Launch) -> None:
     terminal = console()
     plan.folder.mkdir(parents=True, exist_ok=True)
     workers = plan.run.sweep.workers
-    if workers > 1 or is_helper():
-        plan = plan if is_helper() else plan.with_threads(threads_each(workers))
-    elif plan.side_by_side != 1 and plan.side_by_side is not None:
-        plan = plan.with_threads(threads_each(plan.side_by_side))
+    if workers * plan.sharing > 1:
+        plan = plan.with_threads(threads_each(workers * plan.sharing))
     with plan.lock:
         begin(plan)
         _open_parent(plan)
@@ -80,7 +78,8 @@ def conduct(plan: Plan, launch: Launch) -> None:
     source = _source(plan, claims)
     terminal.print(_opening(plan, source), markup=False, highlight=False)
     try:
-        with _terminable(), Helpers(workers - 1, plan.folder, plan.command, plan.run) as helpers:
+        command = [*plan.command, *plan.threads]
+        with _terminable(), Helpers(workers - 1, plan.folder, command, plan.run) as helpers:
             _work(plan, source, launch, terminal)
             for code in helpers.wait():
                 said = f"a helper ended with exit code {code}; its log is in {plan.folder}."
@@ -115,7 +114,7 @@ def _opening(plan: Plan, source: Source) -> str:
 
 
 def _work(plan: Plan, source: Source, launch: Launch, terminal: Console) -> None:
-    while not orphaned() and (jobs := source.take(plan.side_by_side)):
+    while not orphaned() and (jobs := source.take(plan.batch)):
         for job in jobs:
             said = f"job {job.number} of {source.total}: {' '.join(job.texts)}"
             terminal.print(said, markup=False, highlight=False)
