@@ -253,6 +253,11 @@ def _override_fault(one: Override, own_groups: set[str], multirun: bool) -> str 
         return f"cannot read {one.input_line!r}: the name is missing. Settings are NAME=VALUE."
     if one.is_sweep_override() and not multirun:
         return f"{one.input_line} names several values; add -m to run one after the other."
+    if key == "hydra.sweep.subdir" and multirun:
+        return (
+            f"{one.input_line}: the folder of a job is its number, by which a sweep goes on where "
+            "it stopped; leave it out. hydra.sweep.dir=FOLDER is the folder of all."
+        )
     if (
         key.startswith("hydra.")
         or "/" in key

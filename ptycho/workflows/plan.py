@@ -90,6 +90,11 @@ def begin(plan: Plan) -> dict[str, Any]:
     Raises:
         UserError: the folder holds another sweep, or jobs of none.
     """
+    if plan.run.sweep.sampler.draws and any(sign in str(plan.folder) for sign in "?%"):
+        raise UserError(
+            f"hydra.sweep.dir={plan.folder} holds one of ? %, which the database of a study cannot "
+            "have in its name; choose another folder."
+        )
     wanted = _content(plan)
     before = read_sweep(plan.folder)
     if not before:
