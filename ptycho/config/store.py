@@ -197,12 +197,16 @@ def _every_job(
     jobs, names = [lines], [*_typed_names(typed)]
     if options.multirun:
         fixed = [str(one.input_line) for one in typed if not one.is_sweep_override()]
-        name = options.config_name or "config"
         try:
-            sweep = base_run(compose(name, overrides=fixed)).sweep
+            sweep = base_run(compose(options.config_name or "config", overrides=fixed)).sweep
             space = read_space(lines, sweep, GlobalHydra.instance().config_loader())
         except MENDABLE as error:
             return [], _faults(error)
+        listed, _ = _parse([f"{name}={text}" for name, text in sweep.params.items()])
+        own = _groups(options.config_dir)
+        slips = [fault for one in listed if (fault := _override_fault(one, own, True))]
+        if slips:
+            return [], [f"sweep.params: {fault}" for fault in slips]
         varied = space.samples() if sweep.sampler.draws else space.combinations()
         jobs = [[*space.fixed, *one] for one in islice(varied, _JOBS_LOOKED_AT)]
         names += space.params
@@ -253,6 +257,11 @@ def _override_fault(one: Override, own_groups: set[str], multirun: bool) -> str 
         return f"cannot read {one.input_line!r}: the name is missing. Settings are NAME=VALUE."
     if one.is_sweep_override() and not multirun:
         return f"{one.input_line} names several values; add -m to run one after the other."
+    if key == "sweep.params":
+        return (
+            "sweep.params is the list of a preset (sweep/NAME.yaml in --config-dir); on the "
+            "command line type the settings themselves, as in seed=1,2."
+        )
     if key == "hydra.sweep.subdir" and multirun:
         return (
             f"{one.input_line}: the folder of a job is its number, by which a sweep goes on where "

@@ -54,6 +54,11 @@ def read_space(
             found[dimension.name] = dimension
         except ConfigError as error:
             faults += error.faults
+    if not varied and sweep.sampler.draws:
+        faults.append(
+            f"sweep.sampler={sweep.sampler} draws what is varied, and nothing is; type for "
+            "instance 'trainer.learning_rate=tag(log,interval(3e-4,1e-2))'."
+        )
     if faults:
         raise ConfigError(*faults)
     return Space(tuple(fixed), tuple(found.values()))
@@ -104,7 +109,7 @@ def _parsed(lines: Iterable[str], loader: ConfigLoader | None, where: str = "") 
     faults: list[str] = []
     for line in lines:
         try:
-            found.append(parser.parse_override(line))
+            found += parser.parse_overrides([line])  # which knows the loader, for glob(..)
         except HydraException:
             faults.append(f"{where}cannot read {line!r}. What can be varied is {_KINDS}.")
         else:
