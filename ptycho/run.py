@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ptycho.config.choices import Resume
 from ptycho.config.config import RunConfig, UserError
-from ptycho.config.process import exit_codes, gentle_threads, refuse
+from ptycho.config.process import exit_codes, gentle_threads, refuse, say_failed
 from ptycho.config.store import (
     MENDABLE,
     check_command_line,
@@ -25,6 +25,7 @@ from ptycho.config.store import (
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
 def _job(cfg: DictConfig) -> float | tuple[float, ...] | None:
+    register()  # a launcher's process begins with this function
     run = to_run_config(cfg)
     from ptycho.workflows.launch import launch  # heavy: torch, lightning
 
@@ -36,7 +37,8 @@ def _job(cfg: DictConfig) -> float | tuple[float, ...] | None:
         raise
     except (UserError, OSError) as error:
         if context.mode == RunMode.MULTIRUN:
-            raise  # the sweep goes on and reports it
+            say_failed(context.sweep.subdir, error, sentence)
+            raise  # the sweep goes on and sums up
         refuse(error, sentence)
 
 

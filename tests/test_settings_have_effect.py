@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from ptycho.config.config import ConfigError, RunConfig, UserError
+from ptycho.config.typed_space import read_space
 from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.npz import write_npz
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
-from ptycho.report.folder import State
+from ptycho.report.folder import State, read_jobs, read_sweep
+from ptycho.report.jobs_table import best_first
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import (
     build,
@@ -36,8 +38,10 @@ from ptycho.workflows import (
     status,
     uncertainty,
 )
+from ptycho.workflows import sweep as sweep_of_runs
 from ptycho.workflows import train as train_
 from ptycho.workflows.launch import launch
+from ptycho.workflows.plan import Plan
 from ptycho.workflows.preflight import check_surroundings
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.reconstruct import network_on
@@ -52,6 +56,7 @@ from tests.runs import (
     tiny_run,
     tiny_scan,
 )
+from tests.sweeps import RATES, Jobs
 
 Observer = Callable[[RunConfig, Path], Any]
 
@@ -378,6 +383,24 @@ def the_composition(run: RunConfig, _: Path) -> Any:
     return cfg.data.train_data_file, cfg.hydra.run.dir.rpartition("/")[0]
 
 
+def the_sweep(run: RunConfig, folder: Path) -> Any:
+    helpers: list[int] = []
+
+    class Helpers(sweep_of_runs.Helpers):
+        def __init__(self, count: int, *more: Any) -> None:
+            helpers.append(count)
+            super().__init__(0, *more)
+
+    plan = Plan(folder, run, read_space([], run.sweep))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep_of_runs, "Helpers", Helpers)
+        sweep_of_runs.conduct(plan, Jobs(folder, run))
+    runs, record = read_jobs(folder), read_sweep(folder)
+    jobs = [(one.overrides, one.state, one.status.get("epoch")) for one in runs]
+    best = [one.number for one in best_first(runs, record)]
+    return jobs, best, record["metric"], helpers, (folder / "study.db").exists()
+
+
 def refused(run: RunConfig, _: Path) -> Any:
     return faults(run)
 
@@ -397,6 +420,12 @@ class Flip:
 
 PATCHES = {
     "model.architecture": "pinn", "trainer.nepochs": 1, "execution.enable_checkpointing": False,
+}  # fmt: skip
+SWEPT = {"sweep.sampler": "random", "sweep.n_trials": 7, "sweep.params": RATES}
+MODELLED = SWEPT | {"sweep.sampler": "tpe"}
+PRUNED = SWEPT | {
+    "sweep.n_trials": 12, "sweep.pruner": "median", "sweep.startup_trials": 2,
+    "trainer.nepochs": 9,
 }  # fmt: skip
 GROUPS = PATCHES | {"model.gridsize": 2}
 CHOSEN = GROUPS | {"data.neighbor_count": 6, "data.n_groups": 40}
@@ -533,6 +562,17 @@ TABLE: dict[str, Flip] = {
     "adapt.epochs": Flip(2, the_bundle, ADAPTING),
     "adapt.learning_rate": Flip(2e-3, the_bundle, ADAPTING),
     "adapt.stay_weight": Flip(0.0, the_bundle, ADAPTING),
+    "sweep.sampler": Flip("tpe", the_sweep, SWEPT),
+    "sweep.metric": Flip(["R"], the_sweep, SWEPT),
+    "sweep.direction": Flip(["min"], the_sweep, SWEPT),
+    "sweep.n_trials": Flip(3, the_sweep, SWEPT),
+    "sweep.params": Flip({"trainer.tv_weight": "interval(0,1)"}, the_sweep, SWEPT),
+    "sweep.pruner": Flip("hyperband", the_sweep, PRUNED),
+    "sweep.min_epochs": Flip(5, the_sweep, PRUNED),
+    "sweep.startup_trials": Flip(2, the_sweep, MODELLED),
+    "sweep.seed": Flip(1, the_sweep, SWEPT),
+    "sweep.workers": Flip(2, the_sweep, SWEPT),
+    "sweep.storage": Flip("sqlite:///elsewhere.db", the_sweep, SWEPT),
     "logger.backend": Flip("csv", the_files),
     "logger.experiment": Flip("mine", the_dashboard, LOGGED),
     "logger.run_name": Flip("mine", the_dashboard, LOGGED),

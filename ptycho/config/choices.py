@@ -183,6 +183,11 @@ class SweepSampler(StrEnum):
     tpe = "tpe"
     nsga2 = "nsga2"
 
+    @property
+    def draws(self) -> bool:
+        """Whether trials are drawn, and not every combination is tried."""
+        return self != SweepSampler.grid
+
 
 class Pruner(StrEnum):
     """What gives up trials of a sweep that fall behind."""

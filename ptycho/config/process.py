@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ptycho.config.config import UserError
+from ptycho.config.fields import PrunedError
 
 BAD_INPUT = 2
 """Exit code for anything the user can mend."""
@@ -46,6 +47,15 @@ def refuse(error: Exception, sentence: Callable[[Exception], str] = plain_senten
     for fault in faults:
         print(f"ptycho: {fault}", file=sys.stderr)
     sys.exit(BAD_INPUT)
+
+
+def say_failed(
+    job: object, error: Exception, sentence: Callable[[Exception], str] = plain_sentence
+) -> None:
+    """Say at once that a job of a sweep failed; the others go on."""
+    faults = error.faults if isinstance(error, UserError) else (sentence(error),)
+    for fault in faults if not isinstance(error, PrunedError) else ():
+        print(f"ptycho: job {job} failed: {fault}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,7 +14,7 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf
@@ -23,7 +23,9 @@ from yaml import YAMLError
 
 from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.process import plain_sentence
+from ptycho.config.sweep_rules import alone_faults, missing_extras
 from ptycho.config.typed_rules import idle_faults
+from ptycho.config.typed_space import read_space
 from ptycho.config.validate import check, leaves, suggestion
 
 T = TypeVar("T")
@@ -81,6 +83,20 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     return check(run)
 
 
+def base_run(cfg: DictConfig) -> RunConfig:
+    """Settings that the jobs of a sweep begin from; some of them may be missing still."""
+    if OmegaConf.get_type(cfg) is not RunConfig:
+        own = {name: cfg[name] for name in cfg if name != "hydra"}
+        cfg = DictConfig(OmegaConf.merge(OmegaConf.structured(RunConfig), own))
+    parts: dict[str, Any] = {
+        item.name: OmegaConf.to_object(part)
+        if OmegaConf.is_config(part := cfg[item.name])
+        else part
+        for item in fields(RunConfig)
+    }
+    return RunConfig(**parts)
+
+
 def check_command_line(arguments: list[str]) -> list[RunConfig]:
     """Compose and validate what was typed, before anything is written.
 
@@ -103,13 +119,15 @@ def check_command_line(arguments: list[str]) -> list[RunConfig]:
     own = _groups(options.config_dir)
     judged = [(one, _override_fault(one, own, options.multirun)) for one in typed]
     found += [fault for _, fault in judged if fault]
+    found += missing_extras(options.overrides)
     runs: list[RunConfig] = []
     if not (options.cfg or options.info):
+        if not options.multirun and (lone := [*alone_faults(options.overrides)]):
+            raise ConfigError(*dict.fromkeys(found + lone))
         good = [one for one, fault in judged if not fault]
-        runs, more = _compose(options, _jobs(good))
+        with _searching(options.config_dir):
+            runs, more = _every_job(options, good)
         found += more
-        if not more and len(runs) < _JOBS_LOOKED_AT:  # else a later job may read it
-            found += idle_faults([*_typed_names(good)], runs)
     if found:
         raise ConfigError(*dict.fromkeys(found))
     return runs
@@ -171,20 +189,31 @@ def _typed_names(typed: list[Override]) -> Iterator[str]:
         yield from [f"{one.key_or_group}.{name}" for name in below] or [one.key_or_group]
 
 
-def _jobs(typed: list[Override]) -> list[list[str]]:
-    """The overrides of every job; none when only the sweeper knows them."""
-    choices = []
-    for one in typed:
-        if one.value_type == ValueType.GLOB_CHOICE_SWEEP:
-            return []  # only Hydra's own loader can list the options
-        if one.is_choice_sweep() or one.is_range_sweep():
-            values = islice(one.sweep_string_iterator(), _JOBS_LOOKED_AT)
-            choices.append([f"{one.get_key_element()}={value}" for value in values])
-        elif one.is_sweep_override():
-            return []
-        else:
-            choices.append([str(one.input_line)])
-    return [list(job) for job in islice(product(*choices), _JOBS_LOOKED_AT)]
+def _every_job(
+    options: argparse.Namespace, typed: list[Override]
+) -> tuple[list[RunConfig], list[str]]:
+    """Settings of the jobs that were typed (the first few), and what is wrong with them."""
+    lines = [str(one.input_line) for one in typed]
+    jobs, names = [lines], [*_typed_names(typed)]
+    if options.multirun:
+        fixed = [str(one.input_line) for one in typed if not one.is_sweep_override()]
+        try:
+            sweep = base_run(compose(options.config_name or "config", overrides=fixed)).sweep
+            space = read_space(lines, sweep, GlobalHydra.instance().config_loader())
+        except MENDABLE as error:
+            return [], _faults(error)
+        listed, _ = _parse([f"{name}={text}" for name, text in sweep.params.items()])
+        own = _groups(options.config_dir)
+        slips = [fault for one in listed if (fault := _override_fault(one, own, True))]
+        if slips:
+            return [], [f"sweep.params: {fault}" for fault in slips]
+        varied = space.samples() if sweep.sampler.draws else space.combinations()
+        jobs = [[*space.fixed, *one] for one in islice(varied, _JOBS_LOOKED_AT)]
+        names += space.params
+    runs, found = _compose(options, jobs)
+    if not found and len(runs) < _JOBS_LOOKED_AT:  # else a later job may read it
+        found += idle_faults([*dict.fromkeys(names)], runs)
+    return runs, found
 
 
 def _compose(
@@ -192,15 +221,19 @@ def _compose(
 ) -> tuple[list[RunConfig], list[str]]:
     runs: list[RunConfig] = []
     found: list[str] = []
-    with _searching(options.config_dir):
-        for lines in jobs:
-            try:
-                cfg = compose(options.config_name or "config", overrides=lines)
-                runs.append(to_run_config(cfg))
-            except MENDABLE as error:
-                if "HydraConfig was not set" not in str(error):  # ${hydra:...} is known later
-                    found += error.faults if isinstance(error, UserError) else [sentence(error)]
+    for lines in jobs:
+        try:
+            cfg = compose(options.config_name or "config", overrides=lines)
+            runs.append(to_run_config(cfg))
+        except MENDABLE as error:
+            found += _faults(error)
     return runs, found
+
+
+def _faults(error: Exception) -> list[str]:
+    if "HydraConfig was not set" in str(error):
+        return []  # ${hydra:...} is known later
+    return list(error.faults) if isinstance(error, UserError) else [sentence(error)]
 
 
 @contextmanager
@@ -224,6 +257,16 @@ def _override_fault(one: Override, own_groups: set[str], multirun: bool) -> str 
         return f"cannot read {one.input_line!r}: the name is missing. Settings are NAME=VALUE."
     if one.is_sweep_override() and not multirun:
         return f"{one.input_line} names several values; add -m to run one after the other."
+    if key == "sweep.params":
+        return (
+            "sweep.params is the list of a preset (sweep/NAME.yaml in --config-dir); on the "
+            "command line type the settings themselves, as in seed=1,2."
+        )
+    if key == "hydra.sweep.subdir" and multirun:
+        return (
+            f"{one.input_line}: the folder of a job is its number, by which a sweep goes on where "
+            "it stopped; leave it out. hydra.sweep.dir=FOLDER is the folder of all."
+        )
     if (
         key.startswith("hydra.")
         or "/" in key

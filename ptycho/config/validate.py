@@ -36,6 +36,7 @@ from ptycho.config.config import (
     UncertaintyConfig,
 )
 from ptycho.config.patch_rules import patch_faults, teaches
+from ptycho.config.sweep_rules import sweep_faults
 
 _LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "at_least": ("at least", operator.ge),
@@ -63,6 +64,7 @@ def faults(run: RunConfig) -> list[str]:
     checks = (
         limit_faults, _task_faults, _data_faults, patch_faults, _loss_faults, _trainer_faults,
         _instrument_faults, _solver_faults, _uncertainty_faults, _path_faults, _logger_faults,
+        sweep_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 

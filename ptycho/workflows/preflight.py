@@ -29,7 +29,18 @@ def check_surroundings(*runs: RunConfig) -> None:
 
 def every_fault(run: RunConfig) -> list[str]:
     """Sentences about whatever is not there."""
-    return [*file_faults(run), *device_faults(run), *generator_faults(run)]
+    return [*file_faults(run), *device_faults(run), *generator_faults(run), *study_faults(run)]
+
+
+def study_faults(run: RunConfig) -> list[str]:
+    """Sentences about what a sweep that draws its trials lacks."""
+    sampler = run.sweep.sampler
+    if not sampler.draws or find_spec("optuna"):
+        return []
+    return [
+        f"sweep.sampler={sampler} needs the package optuna, which is not installed; type: "
+        "pip install 'ptycho[sweep]'"
+    ]
 
 
 def generator_faults(run: RunConfig) -> list[str]:

@@ -42,6 +42,7 @@ from ptycho.workflows import build, lessons, stages, uncertainty
 from ptycho.workflows.lessons import Lesson, tiles
 from ptycho.workflows.loggers import make_loggers
 from ptycho.workflows.problem import Problem, with_curves
+from ptycho.workflows.pruning import giving_up
 from ptycho.workflows.recalibration import Recalibration
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
 from ptycho.workflows.session import Session, sow
@@ -196,6 +197,9 @@ def teach(
     history = History(board.log_metrics if board is not None else None, _table(session))
     checkpoints = _checkpoints(session)
     watchers = _callbacks(session, _picture(session, problem, predict), again)
+    known: Callable[[], Problem] = (lambda: again.problem) if again else (lambda: problem)
+    judge = giving_up(session, known, predict, lambda: history.rows[-1][LOSS])
+    watchers += [judge] if judge else []
     loggers = make_loggers(session) if session.first else []
     trainer = Trainer(
         **build.trainer_arguments(run, execution),

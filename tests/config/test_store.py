@@ -35,8 +35,8 @@ def _schema():
 
 
 def settled(*typed: str) -> RunConfig:
-    """The settings of one command line."""
-    (run,) = check_command_line(list(typed))
+    """The settings of one command line, or of the first of many jobs."""
+    run, *_ = check_command_line(list(typed))
     return run
 
 
@@ -66,7 +66,7 @@ def written(folder: Path, **files: str) -> Path:
 def test_the_groups_are_those_the_documents_name():
     assert {group for group, _ in OPTIONS} == {
         "data", "model", "instrument", "trainer", "execution", "experiment", "logger", "paths",
-        "debug",
+        "debug", "sweep", "launcher",
     }  # fmt: skip
     assert {option for group, option in OPTIONS if group == "trainer"} == {
         "auto", "cpu", "gpu", "mps", "ddp", "smoke",
@@ -76,7 +76,8 @@ def test_the_groups_are_those_the_documents_name():
 
 @pytest.mark.parametrize("choice", [one for one in OPTIONS if one != NEEDS_A_FILE], ids="=".join)
 def test_every_option_composes_to_typed_settings(choice: tuple[str, str]):
-    run = settled("=".join(choice))
+    of_many = ["-m", "seed=1,2"] if choice[0] in ("sweep", "launcher") else []
+    run = settled("=".join(choice), *of_many)
     assert isinstance(run, RunConfig)
     assert isinstance(run.trainer.accelerator, Accelerator)
     assert isinstance(run.logger.backend, LoggerBackend)
@@ -127,10 +128,17 @@ def alternatives(value: Any, hint: Any) -> tuple[Any, Any, Any]:
         return value + 1, value + 2, value + 3
     if isinstance(value, float):
         return value + 0.25, value + 0.5, value + 0.75
+    if isinstance(value, list):
+        texts = ["min", "max", "min"] if "Direction" in str(hint) else ["3", "4", "5"]
+        return [texts[0]], [texts[1]], [texts[2]]
     return "3", "4", "5"  # fits texts and numbers that are empty by default
 
 
-EVERY = [(name, *alternatives(value, hint)) for name, value, hint, _ in leaves(RunConfig())]
+EVERY = [
+    (name, *alternatives(value, hint))
+    for name, value, hint, _ in leaves(RunConfig())
+    if name != "sweep.params"  # whose names add up
+]
 
 
 def nested(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -161,6 +169,7 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def assert_holds(cfg: DictConfig, expected: dict[str, Any]) -> None:
     got = {name: OmegaConf.select(cfg, name) for name in expected}
+    got |= {n: [*map(str, v)] for n, v in got.items() if OmegaConf.is_list(v)}
     wrong = {n: (got[n], v) for n, v in expected.items() if str(got[n]) != str(v)
              and not (isinstance(got[n], float) and got[n] == float(v))}  # fmt: skip
     assert wrong == {}
@@ -168,7 +177,7 @@ def assert_holds(cfg: DictConfig, expected: dict[str, Any]) -> None:
 
 def test_precedence_holds_for_every_field(levels: Path):
     mine = [f"{group}=mine" for group in
-            ("data", "model", "trainer", "execution", "logger", "paths")]  # fmt: skip
+            ("data", "model", "trainer", "execution", "logger", "sweep", "paths")]  # fmt: skip
     grouped = {name: first for name, first, *_ in EVERY if name.split(".")[0] in
                {one.partition("=")[0] for one in mine}}  # fmt: skip
     assert len(grouped) > 50
@@ -381,7 +390,7 @@ def test_every_value_of_a_sweep_is_judged_before_the_first_job():
 
 def test_a_long_sweep_is_not_composed_to_the_end(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "_JOBS_LOOKED_AT", 3)
-    assert len(check_command_line(["-m", "seed=range(0,1000000000)", "task=train,solve"])) == 3
+    assert len(check_command_line(["-m", "seed=range(0,100000)", "task=train,solve"])) == 3
 
 
 def test_a_folder_of_the_users_own(tmp_path: Path):
@@ -457,7 +466,6 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path):
 
 def test_what_only_hydra_knows_is_left_to_hydra():
     assert check_command_line(["data.label=${hydra:job.name}"]) == []
-    assert check_command_line(["-m", "trainer.learning_rate=interval(0,1)"]) == []
 
 
 @pytest.mark.parametrize("asked", ["--help", "--hydra-help", "--cfg=job", "--info=all", "--shell"])
@@ -523,5 +531,170 @@ def test_a_reader_who_has_seen_enough_sees_no_traceback(tmp_path: Path):
     assert done.stderr == ""
 
 
-def test_a_glob_over_options_is_left_to_hydra() -> None:
-    assert check_command_line(["-m", "debug=glob(*)", "trainer=smoke"]) == []
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["sweep=tpe"], ["sweep=tpe is for many runs, and this is one; add -m, or leave it out."]),
+        (
+            ["launcher=joblib", "sweep.workers=2"],
+            [
+                "launcher=joblib is for many runs, and this is one; add -m, or leave it out.",
+                "sweep.workers=2 is for many runs, and this is one; add -m, or leave it out.",
+            ],
+        ),
+        (
+            ["-m", "trainer.tv_weight=interval(0,1)"],
+            [
+                "trainer.tv_weight=interval(0,1): sweep.sampler=grid tries every value, and an "
+                "interval has no list of them; type the values (trainer.tv_weight=1,2,3), or "
+                "sample: sweep=tpe."
+            ],
+        ),
+        (
+            ["-m", "seed=shuffle(1,2)"],
+            [
+                "seed=shuffle(1,2): shuffle(..) would number the jobs otherwise at every start; "
+                "leave it out, or sample: sweep=tpe sweep.sampler=random."
+            ],
+        ),
+        (
+            ["-m", "sweep.n_trials=3", "seed=1,2"],
+            [
+                "sweep.n_trials=3 has no effect: sweep.sampler=grid tries every combination once. "
+                "Leave it out, or sample: sweep=tpe."
+            ],
+        ),
+        (
+            ["-m", "sweep=tpe", "sweep.seed=1,2"],
+            [
+                "sweep.seed=1,2: sweep.seed is the same for all jobs of a sweep; give it one "
+                "value, or start one sweep for each."
+            ],
+        ),
+        (
+            ["-m", "sweep=tpe", "trainer.nepochs=interval(0,50)"],
+            ["trainer.nepochs must be at least 1, got 0."],
+        ),
+        (
+            ["-m", "sweep=tpe", "trainer.lr=interval(0,50)"],
+            ["there is no setting trainer.lr. Did you mean trainer.learning_rate?"],
+        ),
+        (
+            ["-m", "sweep=tpe", "sweep.metric=[phase_psn]"],
+            ["sweep.metric: there is no figure phase_psn. Did you mean phase_psnr?"],
+        ),
+        (
+            ["-m", "sweep=tpe", "sweep.metric=[C,R]"],
+            [
+                "sweep.pruner=median gives trials up by one metric, and sweep.metric names 2; "
+                "type sweep.pruner=none."
+            ],
+        ),
+        (
+            ["-m", "sweep=tpe", "sweep.metric=[seconds]"],
+            [
+                "sweep.pruner=median gives trials up by how well they explain the patterns, and "
+                "sweep.metric=[seconds] says nothing of that; type sweep.pruner=none."
+            ],
+        ),
+        (
+            ["-m", "sweep.sampler=tpe", "seed=1,2"],
+            [
+                "sweep.n_trials must say how many trials sweep.sampler=tpe draws, got nothing; "
+                "type sweep.n_trials=20."
+            ],
+        ),
+        (
+            ["-m", "task=solve", "sweep.metric=[train/loss]", "seed=1,2"],
+            [
+                "sweep.metric: train/loss is a figure of a training, and task=solve learns "
+                "nothing; choose another, such as C."
+            ],
+        ),
+        (
+            ["-m", "seed=1,2", "sweep.direction=[min,max]"],
+            [
+                "sweep.direction must be min or max for each of the 1 names of sweep.metric, "
+                "got 2; leave it out for what is usual."
+            ],
+        ),
+        (
+            ["-m", "seed=1,2", "sweep.metric=[train/epochs]"],
+            [
+                "sweep.metric: whether more or less of train/epochs is better is for you to say; "
+                "type sweep.direction=[min] or [max]."
+            ],
+        ),
+        (
+            ["-m", "seed=1,2", "hydra.sweep.subdir=x"],
+            [
+                "hydra.sweep.subdir=x: the folder of a job is its number, by which a sweep goes "
+                "on where it stopped; leave it out. hydra.sweep.dir=FOLDER is the folder of all."
+            ],
+        ),
+        (
+            ["-m", "sweep=random", "sweep.params={seed: '3'}"],
+            [
+                "sweep.params is the list of a preset (sweep/NAME.yaml in --config-dir); on the "
+                "command line type the settings themselves, as in seed=1,2."
+            ],
+        ),
+        (
+            ["-m", "sweep.sampler=random", "sweep.n_trials=3"],
+            [
+                "sweep.sampler=random draws what is varied, and nothing is; type for instance "
+                "'trainer.learning_rate=tag(log,interval(3e-4,1e-2))'."
+            ],
+        ),
+    ],
+)
+def test_what_a_sweep_cannot_be_is_told(typed: list[str], words: list[str]):
+    assert complaints(*typed) == words
+
+
+@pytest.mark.parametrize("name", ["grid", "random", "tpe", "pareto"])
+def test_every_preset_of_a_sweep_is_possible(name: str):
+    runs = check_command_line(["-m", f"sweep={name}"])
+    assert {str(run.sweep.sampler) for run in runs} == {
+        {"pareto": "nsga2"}.get(name, name),
+    }
+
+
+def test_both_ends_of_an_interval_and_every_choice_are_tried_before_the_first_job():
+    runs = check_command_line(
+        ["-m", "sweep=random", "trainer.learning_rate=interval(0.001,0.01)", "seed=1,2,3"]
+    )
+    assert [(run.trainer.learning_rate, run.seed) for run in runs] == [
+        (0.001, 1), (0.01, 2), (0.01, 3),
+    ]  # fmt: skip
+
+
+def test_a_launcher_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ptycho.config.sweep_rules.find_spec", lambda name: None)
+    assert complaints("-m", "launcher=joblib", "seed=1,2") == [
+        "launcher=joblib is not installed; type: pip install 'ptycho[sweep]'"
+    ]
+
+
+def test_options_of_a_glob_are_jobs_too():
+    runs = check_command_line(["-m", "trainer=glob(c*)"])
+    assert [str(run.trainer.accelerator) for run in runs] == ["cpu"]
+
+
+def test_a_preset_of_the_users_own_says_what_is_varied(tmp_path: Path):
+    mine = written(
+        tmp_path,
+        sweep__mine="sampler: random\nn_trials: 3\nparams: {seed: 'range(1,4)'}\n",
+        sweep__one="sampler: random\nn_trials: 3\nparams: {seed: '3'}\n",
+        sweep__slip="sampler: random\nn_trials: 3\nparams: {trainer.lr: '1,2'}\n",
+    )
+    asked = ("--config-dir", str(mine), "-m")
+    runs = check_command_line([*asked, "sweep=mine"])
+    assert [run.seed for run in runs] == [1, 3]
+    assert complaints(*asked, "sweep=one") == [
+        "sweep.params: seed=3 names one value, and this is the list of what is varied by "
+        "1,2,3, choice(..), range(a,b), interval(a,b) and tag(log,interval(a,b))."
+    ]
+    assert complaints(*asked, "sweep=slip")[0] == (
+        "sweep.params: there is no setting trainer.lr. Did you mean trainer.learning_rate?"
+    )

@@ -105,6 +105,13 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("uncertainty.members", 1001, "at most 1000"),
     ("uncertainty.seed", -1, "at least 0"),
     ("uncertainty.seed", 2**32, "at most 4294967295"),
+    ("sweep.n_trials", 0, "at least 1"),
+    ("sweep.min_epochs", 0, "at least 1"),
+    ("sweep.startup_trials", 0, "at least 1"),
+    ("sweep.seed", -1, "at least 0"),
+    ("sweep.seed", 2**32, f"at most {2**32 - 1}"),
+    ("sweep.workers", 0, "at least 1"),
+    ("sweep.workers", 257, "at most 256"),
 ]
 
 CROSS: list[tuple[dict[str, Any], str]] = [
@@ -381,6 +388,27 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     (
         {"execution.prefetch_factor": 2},
         r"^execution\.prefetch_factor=2 needs execution\.num_workers .* got 0\.$",
+    ),
+    ({"sweep.metric": []}, r"^sweep\.metric must name what runs are judged by, got nothing; type"),
+    ({"sweep.metric": ["C", "C"]}, r"^sweep\.metric names C twice; once is enough\.$"),
+    ({"sweep.metric": ["net/C"]}, r"^sweep\.metric: there is no figure net/C\. Stages are lift, "),
+    ({"sweep.metric": ["train/x"]}, r"no figure train/x\. Figures are loss, patterns_per_s, seco"),
+    ({"sweep.workers": 2}, r"^sweep\.workers=2 has no effect: the launcher runs .* sweep=tpe\.$"),
+    ({"sweep.seed": 2}, r"^sweep\.seed=2 has no effect: sweep\.sampler=grid draws nothing\."),
+    (
+        {"sweep.storage": "x"},
+        r"^sweep\.storage=x has no effect: sweep\.sampler=grid keeps no study",
+    ),
+    ({"sweep.startup_trials": 2}, r"^sweep\.startup_trials=2 has no effect: .* draws nothing"),
+    ({"sweep.min_epochs": 4}, r"^sweep\.min_epochs=4 has no effect with sweep\.pruner=none; leave"),
+    ({"sweep.pruner": "median"}, r"^sweep\.pruner=median needs sweep\.sampler=random, tpe or nsga"),
+    (
+        {"sweep.sampler": "nsga2", "sweep.n_trials": 9, "sweep.startup_trials": 1},
+        r"^sweep\.startup_trials is the size of a generation .* at least 2, got 1\.$",
+    ),
+    (
+        {"sweep.sampler": "tpe", "sweep.n_trials": 9, "sweep.pruner": "median", "task": "solve"},
+        r"^sweep\.pruner=median gives trials up by the epoch, and task=solve has none; type sweep",
     ),
 ]
 

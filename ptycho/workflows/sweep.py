@@ -1,0 +1,230 @@
+"""Many runs: what is left of them is handed to a launcher until nothing is.
+
+Hydra composes the settings and launches the jobs; everything between is here. What happened to a
+job is read from its folder, not from what came back: that holds when a launcher died, too.
+"""
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from signal import SIG_DFL, SIGTERM, getsignal, signal
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from ptycho.config.config import UserError
+from ptycho.config.process import INTERRUPTED
+from ptycho.report.console import console
+from ptycho.report.files import write_json
+from ptycho.report.folder import STATUS, SWEEP, RunFolder, State, read_jobs, read_run, read_sweep
+from ptycho.report.jobs_table import jobs_table, outcome_line, write_front
+from ptycho.workflows.claims import Claims
+from ptycho.workflows.grid import Grid
+from ptycho.workflows.helpers import Helpers, is_helper, orphaned, threads_each
+from ptycho.workflows.plan import Job, Plan, begin
+
+Launch = Callable[[Sequence[tuple[int, list[str]]]], Sequence[Exception | None]]
+"""Runs jobs (number and overrides); what each raised. May itself raise when a launcher dies."""
+
+
+class SweepFailedError(UserError):
+    """Some jobs of a sweep failed; the others were done."""
+
+
+class Source(Protocol):
+    """Where jobs come from."""
+
+    total: int
+
+    def take(self, most: int | None) -> list[Job]:
+        """Take the next jobs, at most so many; none when nothing is left for this process."""
+
+    def settle(self, job: Job, run: RunFolder) -> None:
+        """A job is over; its folder says how."""
+
+    def give_back(self) -> None:
+        """Leave what was taken to others."""
+
+    @property
+    def over(self) -> bool:
+        """Whether no process has anything left to do."""
+
+
+def conduct(plan: Plan, launch: Launch) -> None:
+    """Run every job of a sweep that is left, then say how all of them ended.
+
+    Args:
+        plan: what to do.
+        launch: runs jobs.
+
+    Raises:
+        SweepFailedError: some failed.
+        SystemExit: with 130 or 143 after Ctrl-C or SIGTERM.
+    """
+    terminal = console()
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    workers = plan.run.sweep.workers
+    if workers * plan.sharing > 1:
+        plan = plan.with_threads(threads_each(workers * plan.sharing))
+    with plan.lock:
+        begin(plan)
+        _open_parent(plan)
+    claims = Claims(plan.folder)
+    source = _source(plan, claims)
+    terminal.print(_opening(plan, source), markup=False, highlight=False)
+    try:
+        command = [*plan.command, *plan.threads]
+        with _terminable(), Helpers(workers - 1, plan.folder, command, plan.run) as helpers:
+            _work(plan, source, launch, terminal)
+            for code in helpers.wait():
+                said = f"a helper ended with exit code {code}; its log is in {plan.folder}."
+                terminal.print(said, markup=False)
+            _work(plan, source, launch, terminal)  # what a helper may have left
+    except (KeyboardInterrupt, SystemExit) as error:
+        _say_how_to_go_on(plan)
+        raise SystemExit(error.code if isinstance(error, SystemExit) else INTERRUPTED) from None
+    finally:
+        source.give_back()
+    _close(plan, source, terminal)
+
+
+def _source(plan: Plan, claims: Claims) -> Source:
+    if not plan.run.sweep.sampler.draws:
+        return Grid(plan, claims)
+    from ptycho.workflows.study import Study
+
+    return Study(plan, claims)
+
+
+def _opening(plan: Plan, source: Source) -> str:
+    done = sum(one.state is not None and one.state.over for one in read_jobs(plan.folder))
+    jobs = "trials" if plan.run.sweep.sampler.draws else "jobs"
+    said = f"sweep of {source.total} {jobs} in {plan.folder}"
+    if done:
+        said += f", {done} of them done before"
+    preset = plan.run.sweep.params
+    if preset and plan.space.params != preset:
+        said += "\nvaried is what was typed; sweep.params is left aside: " + ", ".join(preset)
+    return said
+
+
+def _work(plan: Plan, source: Source, launch: Launch, terminal: Console) -> None:
+    while not orphaned() and (jobs := source.take(plan.batch)):
+        for job in jobs:
+            said = f"job {job.number} of {source.total}: {' '.join(job.texts)}"
+            terminal.print(said, markup=False, highlight=False)
+        _run(plan, jobs, launch)
+        for job in jobs:
+            run = read_run(plan.folder / str(job.number))
+            source.settle(job, run)
+            said = outcome_line(run, plan.run.sweep.metric)
+            terminal.print(said, markup=False, highlight=False)
+
+
+def _run(plan: Plan, jobs: list[Job], launch: Launch) -> None:
+    """Run jobs; those that end without a word of their own are written down as failed."""
+    try:
+        errors = launch([(job.number, plan.overrides(job)) for job in jobs])
+    except Exception as error:  # whatever a launcher raises when its processes die
+        print(f"ptycho: the launcher gave up: {_sentence(error)}", file=sys.stderr)
+        errors = [None] * len(jobs)
+    for job, error_ in zip(jobs, errors, strict=True):
+        run = read_run(plan.folder / str(job.number))
+        if error_ is not None and not isinstance(error_, UserError | OSError):
+            traceback.print_exception(error_)
+        if run.state in (None, State.running) and not run.alive:
+            died = "its process ended without a word: killed, or out of memory?"
+            run.path.mkdir(exist_ok=True)
+            said = _sentence(error_) if error_ is not None else died
+            write_json(run.path / STATUS, run.status | {"state": State.failed, "error": said})
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _say_how_to_go_on(plan: Plan) -> None:
+    if is_helper():
+        return
+    print(
+        f"ptycho: the sweep was interrupted; the same command with hydra.sweep.dir={plan.folder} "
+        "goes on with it.",
+        file=sys.stderr,
+    )
+
+
+def _close(plan: Plan, source: Source, terminal: Console) -> None:
+    """Print the table of all jobs and, when nothing is left to do, write the report."""
+    if is_helper():
+        return
+    runs = read_jobs(plan.folder)
+    record = read_sweep(plan.folder)
+    terminal.print(jobs_table(runs, record))
+    terminal.print(f"sweep: {plan.folder}", markup=False, highlight=False)
+    if source.over:
+        if len(record["metric"]) > 1:
+            front = write_front(plan.folder, runs, record)
+            terminal.print(f"Pareto set: {front}", markup=False, highlight=False)
+        _write_report(plan, terminal)
+        _close_parent(plan)
+    failed = [run for run in runs if run.state == State.failed]
+    if failed:
+        raise SweepFailedError(
+            f"{len(failed)} of {source.total} jobs failed:",
+            *(
+                f"job {run.number}: {run.status.get('error', 'no reason is known')}"
+                for run in failed
+            ),
+        )
+
+
+# --- what the dashboard and the report add -------------------------------------------------
+
+
+def _open_parent(plan: Plan) -> None:
+    """Make the dashboard's run of the whole sweep, before any job asks for it."""
+    record = read_sweep(plan.folder)
+    board = _module("ptycho.report.mlflow_sweep")
+    if board is None or not plan.run.logger.backend.uses_mlflow or record["parent_run_id"]:
+        return
+    run_id, uri = board.open_parent(plan.folder, plan.run, record)
+    write_json(plan.folder / SWEEP, record | {"parent_run_id": run_id, "tracking_uri": uri})
+
+
+def _close_parent(plan: Plan) -> None:
+    board = _module("ptycho.report.mlflow_sweep")
+    if board is not None and read_sweep(plan.folder)["parent_run_id"]:
+        board.close_parent(plan.folder)
+
+
+def _write_report(plan: Plan, terminal: Console) -> None:
+    report = _module("ptycho.report.sweep_report")
+    if report is not None:
+        terminal.print(f"report: {report.write_report(plan.folder)}", markup=False)
+
+
+def _module(name: str) -> Any:
+    return import_module(name) if find_spec(name) else None
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the sweep, and the job that runs, instead of killing it at once."""
+
+    def end(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    free = threading.current_thread() is threading.main_thread() and getsignal(SIGTERM) == SIG_DFL
+    restore = partial(signal, SIGTERM, SIG_DFL)
+    if free:
+        signal(SIGTERM, end)
+    try:
+        yield
+    finally:
+        if free:
+            restore()
