@@ -47,6 +47,8 @@ def main() -> None:
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us instead of printing them
     gentle_threads()
+    # Hydra reads what stands behind an option in the middle no more
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     with exit_codes(*MENDABLE, sentence=sentence):
         runs = check_command_line(sys.argv[1:])
         if runs:

@@ -168,6 +168,15 @@ def test_a_bad_scan_is_one_sentence(tmp_path: Path):
     assert {content(one)["state"] for one in tmp_path.rglob("status.json")} <= {"failed"}
 
 
+def test_several_runs_may_be_asked_for_anywhere(tmp_path: Path):
+    done = ptycho(tmp_path, "trainer.nepochs=0", "-m", "trainer.batch_size=0,0")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "ptycho: trainer.nepochs must be at least 1, got 0.",
+        "ptycho: trainer.batch_size must be at least 1, got 0.",
+    ]
+
+
 def test_jobs_of_a_sweep_know_nothing_of_each_other(tmp_path: Path):
     write_npz(tmp_path / "good.npz", tiny_scan())
     (tmp_path / "bad.npz").write_bytes(b"this is no archive")

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ptycho.report.folder import State, read_jobs
 from tests.workflows.test_train import command, surroundings, wait_for
 
 
@@ -147,3 +149,33 @@ def children_of(pid: int) -> list[int]:
         if parent == pid and mine:
             found.append(int(one.name))
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_trials_of_a_sweep_train_in_two_processes(tmp_path: Path, launcher: str) -> None:
+    # a sweep that draws is where processes used to train with values of their own
+    words = [one for one in command(tmp_path) if not one.startswith("hydra.run.dir")]
+    words += [
+        "-m", "sweep=random", "sweep.n_trials=2", "trainer.learning_rate=interval(1e-4,1e-2)",
+        f"launcher={launcher}", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
+        "trainer.nepochs=2", "trainer.scheduler=Default", "hydra.sweep.dir=sweep",
+        "trainer.warmup_steps=20",
+    ]  # fmt: skip
+    words = [one for one in words if one != "trainer.warmup_steps=1"]
+    done = subprocess.run(
+        words, env=surroundings(), cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    jobs = read_jobs(tmp_path / "sweep")
+    assert [one.number for one in jobs] == [0, 1]
+    rates = []
+    for one in jobs:
+        assert one.state == State.finished
+        rows = list(csv.DictReader((one.path / "metrics.csv").open()))
+        assert [row["step"] for row in rows] == ["2", "4"], "half of the tiles each"
+        rates.append(float(rows[0]["train/learning_rate"]))
+        assert rates[-1] == one.settings["trainer"]["learning_rate"]
+    assert rates[0] != rates[1]
+    shown = {file.name for file in (tmp_path / "sweep").iterdir() if file.is_dir()}
+    assert {name for name in shown if not name.startswith(".")} == {"0", "1", "report"}
