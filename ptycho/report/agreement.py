@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -139,9 +140,19 @@ def _figures(metrics: Any, prefix: str = "") -> Iterator[tuple[str, float | None
 
 
 def compare_arrays(before: Path, now: Path) -> dict[str, bool] | None:
-    """Whether the arrays of two NPZ files are equal to the last bit, by name."""
+    """Whether the arrays of two NPZ files are equal to the last bit, by name.
+
+    None where a file is missing; a file that cannot be read is equal to nothing.
+    """
     if not (before.is_file() and now.is_file()):
         return None
+    try:
+        return _compare_arrays(before, now)
+    except (OSError, ValueError, BadZipFile):
+        return {before.name: False}
+
+
+def _compare_arrays(before: Path, now: Path) -> dict[str, bool]:
     with np.load(before, allow_pickle=False) as was, np.load(now, allow_pickle=False) as is_:
         return {
             name: name in was and name in is_ and _same(was[name], is_[name])

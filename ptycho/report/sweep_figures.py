@@ -175,7 +175,7 @@ def save_slices(sweep: Sweep, names: Sequence[str], path: Path) -> bool:
 def _draw_slice(axes: Axes, sweep: Sweep, name: str, first: bool) -> None:
     metric = sweep.metrics[0]
     jobs = [job for job in sweep.judged if name in job.settings]
-    levels = Levels([job.settings[name] for job in jobs])
+    levels = Levels([job.settings[name] for job in jobs], "log" in sweep.swept[name])
     for job in reversed(jobs):  # the best is drawn last
         best = job is sweep.judged[0]
         axes.scatter(
@@ -256,7 +256,7 @@ def save_parallel(sweep: Sweep, path: Path) -> bool:
     metric = sweep.metrics[0]
     shown = [*((name, [job.settings[name] for job in jobs]) for name in names)]
     shown += [(m.name, [value_of(job, m) for job in jobs]) for m in reversed(sweep.metrics)]
-    levels = [Levels(values) for _, values in shown]
+    levels = [Levels(values, "log" in sweep.swept.get(name, "")) for name, values in shown]
     scale = colours(metric, [value_of(job, metric) for job in jobs])
     figure = new_page(max(11, 1.7 * len(shown)), 4.6, top=None)
     axes = figure.add_axes((0.06, 0.03, 0.88, 0.8))

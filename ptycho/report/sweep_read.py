@@ -8,7 +8,7 @@ import yaml
 
 from ptycho.config.choices import Direction
 from ptycho.config.config import UserError
-from ptycho.report.folder import RunFolder, State, read_history, read_run, read_sweep
+from ptycho.report.folder import SWEEP, RunFolder, State, read_history, read_run, read_sweep
 from ptycho.report.metrics import FLOORS
 from ptycho.report.sweep_rows import (
     LOSS,
@@ -24,7 +24,7 @@ from ptycho.report.sweep_rows import (
 
 _LOWER = ("seconds", "photons", "loss", "deviance", "mae", "frc_half_bit", "frc_one_seventh")
 """Words in the names of figures of which less is better; R is one, too."""
-_AMONG_RUNS = ("hydra", "sweep", "launcher", "logger", "paths", "execution.resume")
+_AMONG_RUNS = ("hydra", "sweep", "launcher", "logger", "paths")
 """Settings that say how jobs are run, not what they do."""
 
 
@@ -35,7 +35,7 @@ def gather(path: Path) -> Sweep:
         UserError: when it is no folder, holds a single run or holds no jobs.
     """
     folders = [*_folders(path)]
-    record = read_sweep(path)
+    record = _record(path)
     swept = _swept(record, folders)
     metrics = _metrics(record, folders)
     jobs = [_job(folder, [*swept], metrics) for folder in folders]
@@ -84,6 +84,13 @@ def _readable(path: Path) -> RunFolder:
     return run
 
 
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return read_sweep(path)
+    except ValueError as error:
+        raise UserError(f"{path / SWEEP} cannot be read: {error}.") from None
+
+
 def _holds_jobs(path: Path) -> bool:
     return path.is_dir() and any(one.name.isdigit() and one.is_dir() for one in path.iterdir())
 
@@ -119,8 +126,7 @@ def _differing(every: list[dict[str, Any]]) -> dict[str, list[Any]]:
         name: values
         for name, values in found.items()
         if (len(values) < len(every) or any(value != values[0] for value in values))
-        and name.split("=")[0].split(".")[0] not in _AMONG_RUNS
-        and name not in _AMONG_RUNS
+        and name.partition(".")[0] not in _AMONG_RUNS
     }
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.ticker import (
     FixedLocator,
+    Locator,
     LogLocator,
     MaxNLocator,
     NullFormatter,
@@ -30,7 +32,7 @@ PALE = "#9a9a9a"
 
 _VIRIDIS = colormaps["viridis"]
 _FEW = 7  # distinct numbers up to which each has its tick
-_APART = 0.07  # share of an axis that a tick keeps from its ends
+_UPWARDS, _ACROSS = 0.07, 0.14  # share of an axis that the label of a tick takes
 _LONGEST = 22  # characters of a tick label
 
 
@@ -40,6 +42,8 @@ class Levels:
 
     values: list[Any]
     """All that occur."""
+    logarithmic: bool = False
+    """Whether they were chosen by their logarithm."""
 
     @property
     def numeric(self) -> bool:
@@ -49,7 +53,9 @@ class Levels:
     @property
     def wide(self) -> bool:
         """Whether they span so many sizes that only a logarithm shows them apart."""
-        return self.numeric and span_sizes(self.values)
+        if not self.numeric:
+            return False
+        return span_sizes(self.values) or (self.logarithmic and min(self.values) > 0)
 
     @property
     def names(self) -> list[str]:
@@ -68,27 +74,31 @@ class Levels:
         low, high = turn(min(self.values)), turn(max(self.values))
         return 0.5 if high == low else (turn(value) - low) / (high - low)
 
-    def ticks(self) -> list[tuple[Any, str]]:
-        """Values worth a label, with it."""
+    def ticks(self, apart: float = _UPWARDS) -> list[tuple[Any, str]]:
+        """Values worth a label, with it, at least some share of the axis from each other."""
         distinct: list[Any] = sorted(set(self.values)) if self.numeric else self.names
-        if self.numeric and len(distinct) > _FEW:
-            distinct = self._round_values()
+        places = [self.share(value) for value in distinct]
+        crowded = any(b - a < apart for a, b in pairwise(places)) or len(distinct) > _FEW
+        if self.numeric and crowded:
+            distinct = self._round_values(apart)
         labels = [[single(value, digits) for value in distinct] for digits in (2, 3, 4, 6)]
         told = next((one for one in labels if len({*one}) == len(distinct)), labels[-1])
         return [(value, short(label)) for value, label in zip(distinct, told, strict=True)]
 
-    def _round_values(self) -> list[float]:
+    def _round_values(self, apart: float) -> list[float]:
         low, high = min(self.values), max(self.values)
-        steps = (1, 3) if self.wide and high < 999 * low else (1,)
-        locator = LogLocator(subs=steps) if self.wide else MaxNLocator(5)
+        locator: Locator = MaxNLocator(5, steps=[1, 2, 5, 10])
+        if self.wide:
+            tens = math.log10(high / low)
+            locator = LogLocator(subs=(1, 2, 5) if tens < 1.5 else (1, 3) if tens < 3 else (1,))
         between = [float(v) for v in locator.tick_values(low, high) if low < v < high]
-        return [low, *(v for v in between if _APART < self.share(v) < 1 - _APART), high]
+        return [low, *(v for v in between if apart < self.share(v) < 1 - apart), high]
 
     def place_on(self, axes: Axes) -> None:
         """Make the horizontal axis one of these values."""
         if self.wide:
             axes.set_xscale("log")
-        ticks = self.ticks()
+        ticks = self.ticks(_ACROSS)
         axes.xaxis.set_major_locator(FixedLocator([self.at(value) for value, _ in ticks]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks([self.at(value) for value, _ in ticks], [label for _, label in ticks])

@@ -30,8 +30,8 @@ from ptycho.workflows.factory import run_from
 from ptycho.workflows.launch import launch
 
 NAME = "reproduce.json"
-_ARRAYS = "reconstruction.npz"
-_FETCHED = ("config.resolved.yaml", "env.json", "metrics.json", "overrides.txt", _ARRAYS)
+_ARRAYS = ("reconstruction.npz", "test_reconstruction.npz")
+_FETCHED = ("config.resolved.yaml", "env.json", "metrics.json", "overrides.txt", *_ARRAYS)
 _RUN_ID = re.compile("[0-9a-f]{32}")
 
 
@@ -79,9 +79,18 @@ def judge(recorded: RunFolder, again: RunFolder, tolerance: float) -> Agreement:
     return Agreement(
         compare_surroundings(recorded.environment, again.environment),
         compare_figures(recorded.metrics, again.metrics),
-        compare_arrays(recorded.path / _ARRAYS, again.path / _ARRAYS),
+        _arrays(recorded.path, again.path),
         tolerance,
     )
+
+
+def _arrays(before: Path, now: Path) -> dict[str, bool] | None:
+    """Whether all arrays of both folders are equal, by file and name; None without any."""
+    found = {name: compare_arrays(before / name, now / name) for name in _ARRAYS}
+    told = {
+        f"{name}/{key}": same for name, one in found.items() for key, same in (one or {}).items()
+    }
+    return told or None
 
 
 def find(wish: Wish, fetched: Path) -> tuple[str, RunFolder]:

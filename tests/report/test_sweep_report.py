@@ -385,6 +385,7 @@ def test_command_prints_the_best_first(real: Path, capsys: pytest.CaptureFixture
         (lambda folder: job(folder / "s", 3).rename(folder / "r"), "a single run, not a sweep;"),
         (lambda folder: job(folder / "s", 3).parents[1], "sweeps in it: s."),
         (lambda folder: job(folder / "s", 3) / "status.json", "is a file; name the folder"),
+        (lambda folder: _damaged(folder), r"sweep.json cannot be read: .*"),
     ],
 )
 def test_what_is_no_sweep_is_refused(
@@ -411,6 +412,12 @@ def test_sweep_is_left_alone_when_a_picture_fails(
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
     assert not list((tmp_path / "report").iterdir())
+
+
+def _damaged(sweep: Path) -> Path:
+    job(sweep, 0)
+    (sweep / "sweep.json").write_text('{"version"')
+    return sweep
 
 
 def _fails(figure: Any, path: Path) -> None:

@@ -84,6 +84,7 @@ def test_same_again_is_identical(
     found = verdict(out)
     assert found["verdict"] == "identical"
     assert found["name"] == "first"
+    assert found["arrays"]["reconstruction.npz/object"]
     assert all(found["arrays"].values())
     assert found["figures"]["stages/solver/C"]["relative_difference"] == 0
     assert all(one["same"] for one in found["surroundings"].values())
@@ -98,6 +99,15 @@ def test_trained_network_comes_out_the_same(tmp_path: Path) -> None:
     assert found["verdict"] == "identical"
     assert "training/loss" in found["figures"]
     assert not any("seconds" in name for name in found["figures"])
+
+
+def test_second_scan_is_compared_too(done: Path, tmp_path: Path) -> None:
+    settings = yaml.safe_load((done / "config.resolved.yaml").read_text())["data"]
+    first = launched(tmp_path / "first", data__test_data_file=settings["train_data_file"])
+    assert again(first, tmp_path / "out") == 0
+    found = verdict(tmp_path / "out")
+    assert found["arrays"]["test_reconstruction.npz/object"]
+    assert "test_stages/network/C" in found["figures"]
 
 
 def test_reconstruction_with_a_bundle_comes_out_the_same(tmp_path: Path) -> None:
@@ -335,6 +345,8 @@ def test_arrays_are_compared_by_bits(tmp_path: Path) -> None:
         "same": True, "zero": False, "kind": False, "gone": False, "new": False,
     }  # fmt: skip
     assert compare_arrays(tmp_path / "a.npz", tmp_path / "c.npz") is None
+    (tmp_path / "c.npz").write_bytes(b"PK nothing")
+    assert compare_arrays(tmp_path / "c.npz", tmp_path / "a.npz") == {"c.npz": False}
 
 
 def test_packages_are_named_where_they_differ() -> None:
