@@ -128,19 +128,20 @@ def _work(plan: Plan, source: Source, launch: Launch, terminal: Console) -> None
 
 def _run(plan: Plan, jobs: list[Job], launch: Launch) -> None:
     """Run jobs; those that end without a word of their own are written down as failed."""
+    died = "its process ended without a word: killed, or out of memory?"
+    errors: Sequence[Exception | None] = [None] * len(jobs)
     try:
         errors = launch([(job.number, plan.overrides(job)) for job in jobs])
     except Exception as error:  # whatever a launcher raises when its processes die
-        print(f"ptycho: the launcher gave up: {_sentence(error)}", file=sys.stderr)
-        errors = [None] * len(jobs)
-    for job, error_ in zip(jobs, errors, strict=True):
+        died = f"the launcher gave up: {type(error).__name__}: {_sentence(error)}"
+        print(f"ptycho: {died}", file=sys.stderr)
+    for job, raised in zip(jobs, errors, strict=True):
         run = read_run(plan.folder / str(job.number))
-        if error_ is not None and not isinstance(error_, UserError | OSError):
-            traceback.print_exception(error_)
+        if raised is not None and not isinstance(raised, UserError | OSError):
+            traceback.print_exception(raised)
         if run.state in (None, State.running) and not run.alive:
-            died = "its process ended without a word: killed, or out of memory?"
             run.path.mkdir(exist_ok=True)
-            said = _sentence(error_) if error_ is not None else died
+            said = died if raised is None else _sentence(raised)
             write_json(run.path / STATUS, run.status | {"state": State.failed, "error": said})
 
 

@@ -397,7 +397,7 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     ({"sweep.seed": 2}, r"^sweep\.seed=2 has no effect: sweep\.sampler=grid draws nothing\."),
     (
         {"sweep.storage": "x"},
-        r"^sweep\.storage=x has no effect: sweep\.sampler=grid keeps no study",
+        r"^sweep\.storage=x has no effect: sweep\.sampler=grid keeps no",
     ),
     ({"sweep.startup_trials": 2}, r"^sweep\.startup_trials=2 has no effect: .* draws nothing"),
     ({"sweep.min_epochs": 4}, r"^sweep\.min_epochs=4 has no effect with sweep\.pruner=none; leave"),

@@ -145,8 +145,13 @@ class TestFailures:
         with pytest.raises(SweepFailedError) as caught:
             conduct(plan, die)
         assert caught.value.faults[0] == "6 of 6 jobs failed:"
-        assert "ended without a word" in caught.value.faults[1]
+        assert "the launcher gave up: RuntimeError: a worker was" in caught.value.faults[1]
         assert [one.state.name for one in trials(tmp_path)] == ["FAIL"] * 6
+
+    def test_so_did_one_whose_launcher_did_not_notice(self, tmp_path: Path):
+        plan = planned(tmp_path, "seed=1,2")
+        with pytest.raises(SweepFailedError, match="its process ended without a word"):
+            conduct(plan, lambda jobs: [None])
 
     def test_a_job_that_could_not_be_composed_failed(self, tmp_path: Path):
         plan = planned(tmp_path, "seed=1,2")
