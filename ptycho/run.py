@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import hydra
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 
 from ptycho.config.choices import Resume
 from ptycho.config.config import RunConfig, UserError
-from ptycho.config.process import exit_codes, gentle_threads, refuse, say_failed
+from ptycho.config.process import BAD_INPUT, exit_codes, gentle_threads, refuse, say_failed
 from ptycho.config.store import (
     MENDABLE,
     check_command_line,
@@ -21,6 +22,7 @@ from ptycho.config.store import (
     sentence,
     to_run_config,
 )
+from ptycho.training.cluster import place
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
@@ -50,18 +52,48 @@ def main() -> None:
     # Hydra reads what stands behind an option in the middle no more
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     with exit_codes(*MENDABLE, sentence=sentence):
-        runs = check_command_line(sys.argv[1:])
-        if runs:
-            from ptycho.workflows.preflight import check_surroundings
+        runs = _checked(sys.argv[1:])
+        with _joined(runs, sys.argv[1:]) as leads:
+            if leads:
+                sys.argv += _going_on(runs, sys.argv[1:])
+                _job()
 
+
+def _checked(arguments: list[str]) -> list[RunConfig]:
+    """The settings of the jobs, once they and what they need on this machine are in order."""
+    try:
+        runs = check_command_line(arguments)
+        if runs:
+            from ptycho.workflows.preflight import check_launcher, check_surroundings
+
+            check_launcher(arguments)
             check_surroundings(*runs)
-            sys.argv += _going_on(runs, sys.argv[1:])
-        _job()
+    except MENDABLE:
+        here = place()
+        if here is not None and here.local_rank != 0:
+            sys.exit(BAD_INPUT)  # its neighbour says why
+        raise
+    return runs
+
+
+def _joined(runs: list[RunConfig], arguments: list[str]) -> AbstractContextManager[bool]:
+    """Whether this process leads a training, as it does alone; the others are through then."""
+    here = place()
+    if here is None or not runs or runs[0].trainer.strategy != "ddp":
+        return nullcontext(True)
+    if is_multirun(arguments):
+        raise UserError(
+            f"{here.by} started the processes of one training, and -m asks for several; let a "
+            "sweep start its own (launcher=slurm, or no torchrun), docs/clusters.md shows how."
+        )
+    from ptycho.workflows.crew import joined
+
+    return joined(here, runs[0])
 
 
 def _going_on(runs: list[RunConfig], arguments: list[str]) -> list[str]:
     """Where the run that was typed stopped before, as an override; nothing when it is new."""
-    if runs[0].execution.resume == Resume.never or len(runs) > 1 or is_multirun(arguments):
+    if len(runs) != 1 or runs[0].execution.resume == Resume.never or is_multirun(arguments):
         return []
     if any(one.startswith("hydra.run.dir=") for one in arguments):
         return []

@@ -184,6 +184,8 @@ class HardwareConfig:
     """Number of devices, or ``auto``: one (all of them when the strategy is ``ddp``)."""
     strategy: str = setting("auto", choices=("auto", "ddp"))
     """``ddp``: one process per device."""
+    num_nodes: int = setting(1, at_least=1)
+    """Machines that train together, each with ``devices`` (``ddp`` under srun or torchrun)."""
     precision: str = setting("32-true", choices=("32-true", "bf16-mixed", "16-mixed"))
     """Floating point of the network; the physics stays complex64."""
 

@@ -424,6 +424,11 @@ def _hardware_faults(hardware: Any, prefix: str = "") -> Iterator[str]:
             f"{prefix}devices={devices} needs {prefix}strategy=ddp (trainer=ddp), "
             f"got {hardware.strategy}."
         )
+    if hardware.num_nodes > 1 and hardware.strategy != "ddp":
+        yield (
+            f"{prefix}num_nodes={hardware.num_nodes} needs {prefix}strategy=ddp (trainer=ddp), "
+            f"got {hardware.strategy}."
+        )
 
 
 def _worker_faults(execution: Any, prefix: str = "") -> Iterator[str]:

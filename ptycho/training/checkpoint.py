@@ -1,11 +1,18 @@
 """Checkpoints that are there whole or not at all, and what they say."""
 
+import contextlib
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -21,11 +28,35 @@ class WholeCheckpoints(TorchCheckpointIO):
         whole = Path(path)
         whole.parent.mkdir(parents=True, exist_ok=True)
         part = whole.with_name(f".{whole.name}.part")
-        with part.open("wb") as file:
+        with undisturbed(), part.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, whole)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold signals back while the block lasts; their handlers are called behind it.
+
+    A handler that ends the process by an exception, as ours and submitit's do, would end
+    ``torch.save`` by another one, about a file that is not whole.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    before = {one: signal.getsignal(one) for one in _ENDING}
+    handlers = {one: handler for one, handler in before.items() if callable(handler)}
+    for one in handlers:
+        signal.signal(one, lambda *what: held.append(what))
+    try:
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+        for number, frame in held:
+            handlers[signal.Signals(number)](number, frame)
 
 
 def epochs_done(path: Path | None) -> int:

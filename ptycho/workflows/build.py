@@ -36,6 +36,7 @@ from ptycho.physics.likelihood import (
 )
 from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
+from ptycho.training.cluster import place
 from ptycho.training.objective import Objective
 
 _MIXED = (SyntheticObject.dead_leaves, SyntheticObject.chip, SyntheticObject.natural)
@@ -203,6 +204,7 @@ def trainer_arguments(run: RunConfig, execution: PyTorchExecutionConfig) -> dict
     return {
         "accelerator": execution.accelerator.value,
         "devices": _devices(execution),
+        "num_nodes": execution.num_nodes,
         "strategy": execution.strategy,
         "precision": execution.precision,
         "max_epochs": run.trainer.nepochs,
@@ -216,7 +218,10 @@ def trainer_arguments(run: RunConfig, execution: PyTorchExecutionConfig) -> dict
 
 
 def _devices(execution: PyTorchExecutionConfig) -> int | str:
+    if execution.devices != "auto":
+        return execution.devices
     # Lightning's auto takes every GPU; one process is what a plain run means
-    if execution.devices == "auto" and execution.strategy != "ddp":
+    if execution.strategy != "ddp":
         return 1
-    return execution.devices
+    here = place()
+    return here.per_node if here else "auto"

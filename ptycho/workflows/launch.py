@@ -7,6 +7,7 @@ from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
 from ptycho.config.process import quieten
 from ptycho.report.metrics import Figures
+from ptycho.training.cluster import global_rank
 from ptycho.workflows.factory import (
     InferencePayload,
     TrainingPayload,
@@ -15,7 +16,6 @@ from ptycho.workflows.factory import (
 )
 from ptycho.workflows.judged import Judgement, as_returned
 from ptycho.workflows.preflight import check_surroundings
-from ptycho.workflows.ranks import global_rank
 from ptycho.workflows.session import Session, open_session
 from ptycho.workflows.status import Status, claimed
 

@@ -5,6 +5,7 @@ import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from ptycho.config.choices import (
     GENERATORS,
@@ -14,6 +15,7 @@ from ptycho.config.choices import (
     LoggerBackend,
 )
 from ptycho.config.config import ConfigError, RunConfig
+from ptycho.training.cluster import place_faults
 
 
 def check_surroundings(*runs: RunConfig) -> None:
@@ -27,9 +29,28 @@ def check_surroundings(*runs: RunConfig) -> None:
         raise ConfigError(*dict.fromkeys(faults))
 
 
+def check_launcher(arguments: list[str]) -> None:
+    """Refuse ``launcher=slurm`` where nobody can hand a job to SLURM.
+
+    Args:
+        arguments: as typed.
+
+    Raises:
+        ConfigError: the commands of SLURM are missing.
+    """
+    if "launcher=slurm" in arguments and not (which("sbatch") and which("srun")):
+        raise ConfigError(
+            "launcher=slurm finds no sbatch and srun on the PATH; type the command on a login node "
+            "of the cluster, or choose launcher=joblib for this machine."
+        )
+
+
 def every_fault(run: RunConfig) -> list[str]:
     """Sentences about whatever is not there."""
-    return [*file_faults(run), *device_faults(run), *generator_faults(run), *study_faults(run)]
+    return [
+        *file_faults(run), *device_faults(run), *place_faults(run.trainer),
+        *generator_faults(run), *study_faults(run),
+    ]  # fmt: skip
 
 
 def study_faults(run: RunConfig) -> list[str]:

@@ -20,23 +20,13 @@ import yaml
 
 from ptycho.config.config import HardwareConfig, UserError
 from ptycho.config.process import exit_codes, gentle_threads
+from ptycho.training.cluster import place
 from ptycho.workflows.status import interruption
 
 _PATIENCE = 20.0
 """Seconds that the first process is given to end by itself when another one died."""
 _LAST_FILES = 600.0
 """Seconds that the others are given to end when the first one is through."""
-
-
-def global_rank(hardware: HardwareConfig) -> int:
-    """0 in the process that writes; a stray variable means nothing to a run of one process."""
-    if hardware.strategy != "ddp":
-        return 0
-    for name in ("RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return int(os.environ[name])
-    ranks = (os.environ.get("LOCAL_RANK", "0"), os.environ.get("NODE_RANK", "0"))
-    return sum(int(rank) for rank in ranks)
 
 
 @contextlib.contextmanager
@@ -102,7 +92,7 @@ def _processes(hardware: HardwareConfig) -> int:
 
 def _started_elsewhere() -> bool:
     """Whether somebody else has started the other processes, and this one among them."""
-    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+    return "LOCAL_RANK" in os.environ or place() is not None
 
 
 def _free_port() -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -32,10 +31,12 @@ from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, store_uri
 from ptycho.report.mlflow_files import keep_files, register_bundle
 from ptycho.report.table import doubts, stage_table
+from ptycho.training.cluster import global_rank, local_rank
 from ptycho.workflows.build import make_freedom
+from ptycho.workflows.crew import tell_crew
 from ptycho.workflows.judged import figures_of, judged
 from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
-from ptycho.workflows.ranks import global_rank, other_ranks
+from ptycho.workflows.ranks import other_ranks
 from ptycho.workflows.status import Status, claimed, orderly_end, recorded
 
 LAST = Path("checkpoints") / "last.ckpt"
@@ -264,6 +265,7 @@ def open_session(
         if session.status is not None:
             stack.enter_context(recorded(session.status))
             _record_settings(session, overrides)
+            tell_crew(run, folder)
         stack.enter_context(other_ranks(execution, folder))
         yield session
 
@@ -357,8 +359,4 @@ def _tags(session: Session) -> dict[str, str]:
 
 def _device(run: RunConfig) -> torch.device:
     device = pick_device(run.trainer.accelerator)
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        if device.type == "cuda"
-        else device
-    )
+    return torch.device("cuda", local_rank(run.trainer)) if device.type == "cuda" else device

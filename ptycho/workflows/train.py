@@ -35,6 +35,7 @@ from ptycho.training.callbacks import (
 )
 from ptycho.training.checkpoint import WholeCheckpoints, epochs_done
 from ptycho.training.choosing import KeepBest
+from ptycho.training.cluster import environments
 from ptycho.training.module import ObjectTraining
 from ptycho.training.patch_module import PatchTraining
 from ptycho.training.schedules import adamw, schedule
@@ -212,7 +213,7 @@ def teach(
         use_distributed_sampler=False,  # the tiles share themselves out
         log_every_n_steps=1,
         profiler=_profiler(session),
-        plugins=[WholeCheckpoints()],
+        plugins=[WholeCheckpoints(), *environments(execution)],
     )  # fmt: skip
     before = session.checkpoint if checkpoints else None
     quieten()  # it sets its loggers up anew when it is loaded

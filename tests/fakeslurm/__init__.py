@@ -1,0 +1,1 @@
+"""A small SLURM: its commands in one file, its cluster the folder named by ``FAKESLURM``."""
