@@ -31,6 +31,7 @@ def download_run(uri: str, run_id: str, names: Sequence[str], folder: Path) -> s
             "MLFLOW_TRACKING_URI."
         )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # a server that is not there is told within half a minute, not after five
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

@@ -267,6 +267,7 @@ def test_run_is_found_in_mlflow(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert again(run_id, tmp_path / "out", "--tracking-uri", uri) == 0
     found = verdict(tmp_path / "out")
     assert (found["verdict"], found["name"]) == ("identical", "first")
+    assert capsys.readouterr().err == ""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
