@@ -80,8 +80,9 @@ def _draw_front(
     inside = np.array([job.number in front for job, *_ in points])
     metric_axis(axes, [*x], across=True)
     metric_axis(axes, [*y])
-    axes.scatter(x[~inside], y[~inside], s=34, color=PALE, edgecolor="white", lw=0.6,
-                 label="beaten in both")  # fmt: skip
+    if not inside.all():
+        axes.scatter(x[~inside], y[~inside], s=34, color=PALE, edgecolor="white", lw=0.6,
+                     label="beaten in both")  # fmt: skip
     order = np.argsort(x[inside])
     axes.plot(x[inside][order], y[inside][order], color=BEST, lw=1.2, alpha=0.7, zorder=2,
               drawstyle=_stairs(across, up))  # fmt: skip
