@@ -173,12 +173,25 @@ def settings_of(name: str, recorded: RunFolder, wish: Wish) -> RunConfig:
             f"{name} was recorded by ptycho {was or 'of an unknown version'}, and its settings "
             "do not fit this one; install that version to reproduce it.",
         ) from None
+    _find_files(run, recorded.environment.get("cwd"))
     run.execution.resume = Resume.never
     run.execution.threads = wish.threads or recorded.environment.get("threads")
     if run.logger.backend.uses_mlflow:
         run.logger.run_name = f"reproduce {name}"
         run.logger.tracking_uri = wish.tracking_uri or run.logger.tracking_uri
     return run
+
+
+def _find_files(run: RunConfig, place: str | None) -> None:
+    """Relative paths that lead nowhere from here are meant from where the run was begun."""
+    for group, name in (
+        (run.data, "train_data_file"),
+        (run.data, "test_data_file"),
+        (run, "bundle"),
+    ):
+        path = getattr(group, name)
+        if path and place and not Path(path).exists() and (there := Path(place, path)).exists():
+            setattr(group, name, str(there))
 
 
 def _new_folder(outputs: Path) -> Path:

@@ -146,6 +146,15 @@ def test_changed_data_are_told(copy: Path, done: Path, tmp_path: Path) -> None:
     assert data["recorded"] != data["now"]
 
 
+def test_a_relative_path_is_meant_from_where_the_run_began(
+    copy: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(copy / "config.resolved.yaml", "data", "train_data_file", to="scan.npz")
+    change(copy / "env.json", "cwd", to=str(done.parent))
+    monkeypatch.chdir(tmp_path)
+    assert again(copy, tmp_path / "out") == 0
+
+
 def test_recorded_threads_are_used_again(copy: Path, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     change(copy / "env.json", "threads", to=2)
