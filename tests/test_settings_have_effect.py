@@ -394,6 +394,7 @@ def the_sweep(run: RunConfig, folder: Path) -> Any:
     plan = Plan(folder, run, read_space([], run.sweep))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep_of_runs, "Helpers", Helpers)
+        patch.setattr(sweep_of_runs, "_write_report", lambda *_: None)
         sweep_of_runs.conduct(plan, Jobs(folder, run))
     runs, record = read_jobs(folder), read_sweep(folder)
     jobs = [(one.overrides, one.state, one.status.get("epoch")) for one in runs]

@@ -1,7 +1,6 @@
 """Sweeps by the real command: killed, interrupted, shared by several processes."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import signal
@@ -75,12 +74,13 @@ def runs_in_the_dashboard(folder: Path) -> list[Any]:
 
 def children(folder: Path) -> list[Any]:
     """Runs of the dashboard that belong to the sweep."""
-    found = runs_in_the_dashboard(folder)
-    if importlib.util.find_spec("ptycho.report.mlflow_sweep") is None:
-        return found
     parent = read_sweep(folder / "sweep")["parent_run_id"]
     assert parent
-    return [one for one in found if one.data.tags.get("mlflow.parentRunId") == parent]
+    return [
+        one
+        for one in runs_in_the_dashboard(folder)
+        if one.data.tags.get("mlflow.parentRunId") == parent
+    ]
 
 
 def test_a_search_that_is_killed_goes_on(tmp_path: Path):
@@ -107,7 +107,11 @@ def test_a_search_that_is_killed_goes_on(tmp_path: Path):
     assert [run.number for run in runs] == [*range(12)]
     assert {run.state for run in runs} == {"finished", "pruned"}
     assert runs[5].status["attempts"] == 2
-    assert len(children(tmp_path)) >= 12
+    assert {one.info.run_id for one in children(tmp_path)} == {
+        run.status["mlflow_run_id"] for run in runs
+    }
+    assert len(runs_in_the_dashboard(tmp_path)) == 13  # and their parent
+    assert (sweep / "report.html").is_file()
 
 
 def test_four_processes_share_a_study_and_a_dashboard(tmp_path: Path):

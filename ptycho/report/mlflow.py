@@ -30,6 +30,7 @@ PARENT = "mlflow.parentRunId"
 JOB = "ptycho.job"
 _LONGEST = 6000  # characters MLflow keeps of a parameter
 _LONGEST_TAG = 5000
+_LONGEST_NAME = 120
 
 
 class DashboardError(UserError):
@@ -222,6 +223,30 @@ def send_unsent(folder: Path, uri: str | None = None) -> tuple[int, int]:
         told = {"mlflow_run_id": sender.run_id, "tracking_uri": uri}
         write_json(folder / STATUS, status | told)
     return len(kept.calls) - left, left
+
+
+def run_name(folder: Path, overrides: list[str]) -> str:
+    """What a run is called: like its folder; a job of a sweep by what it was given.
+
+    Args:
+        folder: of the run.
+        overrides: ``NAME=VALUE`` of all that was given to it.
+    """
+    if not folder.name.isdigit():
+        return folder.name
+    varied = read_sweep(folder.absolute().parent).get("params", {})
+    given = dict(one.lstrip("+").split("=", 1) for one in overrides if "=" in one)
+    chosen = [f"{n.split('.')[-1]}={_short(given[n])}" for n in varied if n in given]
+    if chosen:
+        return f"{folder.name}: {', '.join(chosen)}"[:_LONGEST_NAME]
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def _short(value: str) -> str:
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def parent_tags(folder: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ _REFUSED = (
     "INVALID_STATE", "FEATURE_DISABLED", "BAD_REQUEST",
 )  # fmt: skip
 _BUSY = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}  # not a chatbot
 _PER_CALL = 100  # parameters MLflow takes at once
 
 
@@ -85,7 +86,8 @@ class Sender:
         if found is None:
             # another process may make it in the same moment
             with suppress(MlflowException):
-                return str(self.client.create_experiment(name, artifact_location=artifacts))
+                made = self.client.create_experiment(name, artifacts, _EXPERIMENT)
+                return str(made)
             found = self.client.get_experiment_by_name(name)
         if found is None or found.lifecycle_stage != "active":
             raise RefusedError(

@@ -183,7 +183,9 @@ class _Parent:
         if judged and judged[0].values:
             best = judged[0].job
             child = children.get(best.number)
-            figures |= child.data.metrics if child is not None else {}
+            known = child.data.metrics if child is not None else {}
+            # a curve of one point says nothing
+            figures |= {name: one for name, one in known.items() if not name.startswith("train/")}
             figures |= {name: float(value) for name, value in best.status["metric"].items()}
         now = int(time.time() * 1000)
         self.sender({"do": "metrics", "metrics": [(k, v, now, 0) for k, v in figures.items()]})

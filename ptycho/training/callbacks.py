@@ -181,15 +181,20 @@ def _phase_contrast(obj: Tensor) -> float:
 
 
 class PictureEvery(Callback):
-    """Hands the current reconstruction to ``save`` every so many epochs.
+    """Hands the current reconstruction to ``save`` before the training and every so many epochs.
 
     Args:
         every: epochs.
-        save: called with the epoch (from 1).
+        save: called with the number of epochs that were done.
     """
 
     def __init__(self, every: int, save: Callable[[int], None]) -> None:
         self.every, self.save = every, save
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what the training begins with; a training that goes on has done so."""
+        if trainer.current_epoch == 0 and trainer.is_global_zero:
+            self.save(0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save when it is time."""

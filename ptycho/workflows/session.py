@@ -28,7 +28,7 @@ from ptycho.report.files import plain, plain_config, write_json, write_reconstru
 from ptycho.report.folder import State
 from ptycho.report.instrument import describe, instrument_figures, save_instrument
 from ptycho.report.metrics import FLOORS, Figures, score
-from ptycho.report.mlflow import Dashboard, store_uri
+from ptycho.report.mlflow import Dashboard, run_name, store_uri
 from ptycho.report.mlflow_files import keep_files, register_bundle
 from ptycho.report.table import doubts, stage_table
 from ptycho.training.cluster import global_rank, local_rank
@@ -329,7 +329,7 @@ def _record_settings(session: Session, overrides: list[str]) -> None:
         store_uri(outputs, run.logger.tracking_uri, session.folder),
         outputs,
         run.logger.experiment,
-        run.logger.run_name or _run_name(session.folder),
+        run.logger.run_name or run_name(session.folder, overrides),
         _tags(session),
         folder=session.folder,
         run_id=session.status.more.get("mlflow_run_id") if session.status else None,
@@ -338,11 +338,6 @@ def _record_settings(session: Session, overrides: list[str]) -> None:
         where = {"mlflow_run_id": session.dashboard.run_id, "tracking_uri": session.dashboard.uri}
         session.status.write(State.running, **where)
     session.dashboard.log_params({name: plain(value) for name, value, *_ in leaves(run)})
-
-
-def _run_name(folder: Path) -> str:
-    # a job of a sweep has only its number for a name
-    return f"{folder.parent.name}/{folder.name}" if folder.name.isdigit() else folder.name
 
 
 def _tags(session: Session) -> dict[str, str]:

@@ -10,8 +10,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from signal import SIG_DFL, SIGTERM, getsignal, signal
 from typing import Any, Protocol
 
@@ -87,6 +85,7 @@ def conduct(plan: Plan, launch: Launch) -> None:
             _work(plan, source, launch, terminal)  # what a helper may have left
     except (KeyboardInterrupt, SystemExit) as error:
         _say_how_to_go_on(plan)
+        _close_parent(plan, stopped=True)
         raise SystemExit(error.code if isinstance(error, SystemExit) else INTERRUPTED) from None
     finally:
         source.give_back()
@@ -190,27 +189,32 @@ def _close(plan: Plan, source: Source, terminal: Console) -> None:
 def _open_parent(plan: Plan) -> None:
     """Make the dashboard's run of the whole sweep, before any job asks for it."""
     record = read_sweep(plan.folder)
-    board = _module("ptycho.report.mlflow_sweep")
-    if board is None or not plan.run.logger.backend.uses_mlflow or record["parent_run_id"]:
+    if not plan.run.logger.backend.uses_mlflow or (is_helper() and record["parent_run_id"]):
         return
-    run_id, uri = board.open_parent(plan.folder, plan.run, record)
+    from ptycho.report.mlflow_sweep import open_parent  # loads MLflow, which takes a second
+
+    run_id, uri = open_parent(plan.folder, plan.run, record)
     write_json(plan.folder / SWEEP, record | {"parent_run_id": run_id, "tracking_uri": uri})
 
 
-def _close_parent(plan: Plan) -> None:
-    board = _module("ptycho.report.mlflow_sweep")
-    if board is not None and read_sweep(plan.folder)["parent_run_id"]:
-        board.close_parent(plan.folder)
+def _close_parent(plan: Plan, stopped: bool = False) -> None:
+    if not plan.run.logger.backend.uses_mlflow or is_helper():
+        return
+    from ptycho.report.mlflow_sweep import close_parent
+
+    close_parent(plan.folder, stopped)
 
 
 def _write_report(plan: Plan, terminal: Console) -> None:
-    report = _module("ptycho.report.sweep_report")
-    if report is not None:
-        terminal.print(f"report: {report.write_report(plan.folder)}", markup=False)
+    """Make the page of the sweep; a sweep that is done is not undone by a page that fails."""
+    from ptycho.report.sweep_report import write_report  # loads Matplotlib
 
-
-def _module(name: str) -> Any:
-    return import_module(name) if find_spec(name) else None
+    try:
+        page = write_report(plan.folder)
+    except (UserError, OSError) as error:
+        print(f"ptycho: no report: {_sentence(error)}", file=sys.stderr)
+    else:
+        terminal.print(f"report: {page}", markup=False, highlight=False)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from ptycho.config.config import RunConfig
 from ptycho.config.validate import check
 from ptycho.report.folder import read_sweep
+from ptycho.report.mlflow import run_name
 from ptycho.report.mlflow_sweep import bring_up_to_date, close_parent, open_parent
 from ptycho.workflows import session
 from tests.runs import launched, tiny_run
@@ -112,6 +113,13 @@ def test_jobs_find_their_parent_whatever_the_environment_says(
     assert child.info.run_name == "mine/0"
     assert child.info.status == "FINISHED"
     assert child.data.metrics["solver/C"] > 0.5
+
+
+def test_jobs_are_called_by_what_varies(sweep: Path) -> None:
+    given = ["trainer=smoke", "trainer.learning_rate=0.00123456", "seed=3"]
+    assert run_name(sweep / "7", given) == "7: learning_rate=0.001235"
+    assert run_name(sweep / "7", ["seed=3"]) == "mine/7"
+    assert run_name(sweep / "other", given) == "other"
 
 
 def test_the_best_child_is_marked_and_the_mark_moves(sweep: Path, outputs: Path) -> None:

@@ -187,6 +187,11 @@ def test_picture_every_second_epoch() -> None:
         SimpleNamespace(current_epoch=1, is_global_zero=False), SimpleNamespace()
     )
     assert shown == [2, 4, 6]
+    for epoch in (0, 3):  # the second goes on with a training
+        picture.on_train_start(
+            SimpleNamespace(current_epoch=epoch, is_global_zero=True), SimpleNamespace()
+        )
+    assert shown == [2, 4, 6, 0]
 
 
 def test_progress_shows_loss_and_rate() -> None:

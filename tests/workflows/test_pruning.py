@@ -31,6 +31,7 @@ SWEPT: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ptycho.workflows.session.save_picture", lambda *_: None)
+    monkeypatch.setattr("ptycho.workflows.sweep._write_report", lambda *_: None)
 
 
 class Real:

@@ -25,6 +25,14 @@ from tests.sweeps import DRAWN, RATE, RATES, Jobs, planned, states, trials
 SWEPT = {name.replace(".", "__"): value for name, value in DRAWN.items()}
 
 
+@pytest.fixture(autouse=True)
+def reports(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders of which a report was asked for; it takes a second to draw."""
+    asked: list[Path] = []
+    monkeypatch.setattr(sweep, "_write_report", lambda plan, _: asked.append(plan.folder))
+    return asked
+
+
 def numbers(jobs: Jobs) -> list[int]:
     return [number for number, _ in jobs.done]
 
@@ -49,6 +57,18 @@ class TestGrid:
         assert all(line[0] == "logger=none" and line[-1] == "execution.resume=auto"
                    for _, line in jobs.done)  # fmt: skip
         assert states(tmp_path) == ["finished"] * 6
+
+    def test_a_report_is_written_when_nothing_is_left_to_do(
+        self, tmp_path: Path, reports: list[Path]
+    ):
+        plan = planned(tmp_path, "seed=1,2")
+        elsewhere = Claims(tmp_path)
+        assert elsewhere.take(1)
+        conduct(plan, Jobs(tmp_path, plan.run))
+        assert not reports
+        elsewhere.drop_all()
+        conduct(plan, Jobs(tmp_path, plan.run))
+        assert reports == [tmp_path]
 
     def test_another_start_does_what_is_not_finished(self, tmp_path: Path):
         plan = planned(tmp_path, "seed=1,2,3,4")

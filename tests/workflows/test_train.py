@@ -268,7 +268,9 @@ class TestLaunching:
             tmp_path / "run", trainer__nepochs=4, execution__recon_log_every_n_epochs=2
         )
         shown = sorted((folder / "epochs").iterdir())
-        assert [file.name for file in shown] == ["epoch_0002.png", "epoch_0004.png"]
+        assert [file.name for file in shown] == [
+            "epoch_0000.png", "epoch_0002.png", "epoch_0004.png",
+        ]  # fmt: skip
         assert all(file.read_bytes()[1:4] == b"PNG" for file in shown)
 
     def test_batches_are_limited(self, tmp_path: Path) -> None:
