@@ -108,6 +108,8 @@ def test_the_parent_has_a_table_of_its_children(shown: Shown) -> None:
     browser.open(f"{shown.server.uri}/#/experiments/{shown.experiment}/runs")
     browser.click(f"//a[contains(., '{NAME}')]")
     browser.see("Child runs", "3 jobs (3 finished), best first: C (max).", "ptycho.best_child")
+    browser.see(f"{len(RATES) - 1}: learning_rate")
+    browser.click("//button[contains(., 'Show more')]")
     browser.screenshot(shown.pictures / "parent.png")
 
 
@@ -126,10 +128,11 @@ def test_a_child_shows_its_metrics_and_its_pictures(shown: Shown) -> None:
     drawn(browser, 3)
     browser.screenshot(shown.pictures / "child_metrics.png")
 
-    browser.write(SEARCH, "reconstruction")
-    browser.click("//button[@data-component-id='fullscreen_button_chartcard']")
-    images = "return [...document.images].filter(i => i.src && i.naturalWidth > 200).length"
-    browser.wait(lambda: browser.run(images), 60, "the picture of the beginning")
+    browser.see("reconstruction")
+    browser.find("//*[@role='slider']")
+    images = "[...document.images].filter(i => i.naturalWidth > 200)"
+    browser.wait(lambda: browser.run(f"return {images}.length"), 60, "the picture")
+    browser.run(f"{images}[0].scrollIntoView({{block: 'end'}})")
     time.sleep(1)
     browser.screenshot(shown.pictures / "child_slider.png")
 

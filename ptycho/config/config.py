@@ -276,7 +276,7 @@ class ExecutionConfig:
     collapse_guard: bool = True
     """Stop, and say so, when the object goes flat or the scale explodes."""
     recon_log_every_n_epochs: int | None = setting(None, at_least=1)
-    """Write a picture of the reconstruction every so many epochs; empty for never."""
+    """Write a picture before the training and every so many epochs; empty for never."""
     inference_batch_size: int = setting(4, at_least=1)
     """Tiles the network corrects at once when it reconstructs; for patches, 16 patterns each."""
     limit_train_batches: int | None = setting(None, at_least=1)

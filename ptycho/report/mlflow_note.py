@@ -6,6 +6,7 @@ from typing import Any
 
 from ptycho.report.folder import RunFolder, State
 
+_SPACE = "\u2003"
 _LONGEST = 7500  # characters; MLflow keeps 8000 of a description
 
 
@@ -76,7 +77,7 @@ def table(judged: list[Judged], names: list[str], directions: list[str], varied:
     aims = ", ".join(map(aim, names, directions))
     head = ["job", "state", *names, *varied, "seconds"]
     lines = [f"{len(judged)} jobs ({said}), best first: {aims}.", ""]
-    lines += [_row(head), _row(["---"] * len(head))]
+    lines += [_row(head), "| --- " * len(head) + "|"]
     room = _LONGEST - sum(map(len, lines))
     for number, one in enumerate(judged):
         line = _row(_cells(one, number == 0, names, varied))
@@ -116,4 +117,6 @@ def _show(value: Any) -> str:
 
 
 def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(one.replace("|", "\\|").replace("\n", " ") for one in cells) + " |"
+    # MLflow draws tables without any space between the columns
+    spaced = (one.replace("|", "\\|").replace("\n", " ") + _SPACE for one in cells)
+    return "| " + " | ".join(spaced) + " |"

@@ -184,8 +184,8 @@ class _Parent:
             best = judged[0].job
             child = children.get(best.number)
             known = child.data.metrics if child is not None else {}
-            # a curve of one point says nothing
-            figures |= {name: one for name, one in known.items() if not name.startswith("train/")}
+            final = (name for name in known if "/" in name and not name.startswith("train/"))
+            figures |= {name: known[name] for name in final}
             figures |= {name: float(value) for name, value in best.status["metric"].items()}
         now = int(time.time() * 1000)
         self.sender({"do": "metrics", "metrics": [(k, v, now, 0) for k, v in figures.items()]})

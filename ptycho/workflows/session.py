@@ -299,6 +299,9 @@ def _dashboard_closed(session: Session) -> Iterator[None]:
             if tags:
                 session.dashboard.tag(tags)
             session.dashboard.finish(status)
+            told, known = session.status, session.dashboard.run_id
+            if told and told.state and told.more.get("mlflow_run_id") != known:
+                told.write(told.state, mlflow_run_id=known)  # the server answered late
 
     try:
         yield

@@ -54,6 +54,8 @@ class Status:
     more: dict[str, Any] = field(default_factory=dict)
     """Further entries, as they become known."""
     began: float = field(default_factory=time.time)
+    state: State | None = None
+    """What was written last."""
 
     @property
     def over(self) -> bool:
@@ -68,6 +70,7 @@ class Status:
     def write(self, state: State, **more: Any) -> None:
         """Say how it stands now."""
         self.more |= more
+        self.state = state
         content = {
             "state": state,
             "seconds": round(self.seconds, 3),

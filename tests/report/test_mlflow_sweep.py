@@ -138,7 +138,7 @@ def test_the_best_child_is_marked_and_the_mark_moves(sweep: Path, outputs: Path)
     assert told.data.metrics["solver/R"] == found["1"].data.metrics["solver/R"]
     assert told.data.metrics["jobs/finished"] == 2
     assert told.data.metrics["jobs/failed"] == 1
-    lines = told.data.tags["mlflow.note.content"].splitlines()
+    lines = told.data.tags["mlflow.note.content"].replace("\u2003", "").splitlines()
     assert lines[0] == "3 jobs (2 finished, 1 failed), best first: C (max)."
     assert lines[2] == "| job | state | C | trainer.learning_rate | seconds |"
     assert lines[4].startswith("| **1** | **finished** | **0.8** | **0.002** |")

@@ -125,7 +125,7 @@ def test_a_second_scan_and_pictures(tmp_path: Path) -> None:
     )
     assert same(folder / "test_reconstruction.npz", again / "reconstruction.npz")
     shown = sorted((folder / "epochs").iterdir())
-    assert [file.read_bytes()[1:4] for file in shown] == [b"PNG"] * 2
+    assert [file.read_bytes()[1:4] for file in shown] == [b"PNG"] * 3, "and the beginning"
 
 
 def test_collapse_fails_the_run(tmp_path: Path) -> None:
