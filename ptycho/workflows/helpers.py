@@ -1,6 +1,7 @@
 """More processes for one sweep: the same command, started again on the same folder."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,7 +95,10 @@ class Helpers:
 
 def quoted(text: str) -> str:
     """A text as one value of Hydra's grammar, whatever signs are in it."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # a backslash means itself, but before a quote, where each has to be two
+    inside = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    last = len(text) - len(text.rstrip("\\"))
+    return f"'{inside}" + "\\" * last + "'"
 
 
 def threads_each(processes: int) -> int:

@@ -14,18 +14,12 @@ from typing import Any
 import numpy as np
 import optuna
 from filelock import FileLock
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ptycho.config.choices import Direction, Pruner, SweepSampler
 from ptycho.config.config import RunConfig, SweepConfig, UserError
-from ptycho.config.space import Dimension
+from ptycho.config.space import Dimension, Value
 from ptycho.report.files import write_json
 from ptycho.report.folder import STATUS, RunFolder, State, read_run, read_sweep
 from ptycho.workflows.claims import Claims
@@ -66,14 +60,13 @@ class Study:
             trials = self._study.get_trials(deepcopy=False)
             for trial in trials:
                 if len(found) != most and not trial.state.is_finished() and self._left(trial):
-                    found.append(self._job(trial))
+                    found.append(self._job(trial.number, trial._trial_id))
             number = len(trials)
             while len(found) != most and number < self.total:
-                self._study.sampler = _sampler(self.plan.run.sweep, number)
-                trial_ = self._study.ask(_distributions(self.plan.space.dimensions))
-                number = trial_.number + 1
-                self.claims.take(trial_.number)
-                found.append(self._job(trial_))
+                identity = self._study._storage.create_new_trial(self._study._study_id)
+                self.claims.take(number)
+                found.append(self._job(number, identity))
+                number += 1
         return found
 
     def settle(self, job: Job, run: RunFolder) -> None:
@@ -112,11 +105,13 @@ class Study:
             return False
         return True
 
-    def _job(self, trial: optuna.trial.BaseTrial) -> Job:
-        self._seen.add(trial.number)
-        params = trial.params
-        texts = (one.typed(params[one.name]) for one in self.plan.space.dimensions)
-        return Job(trial.number, tuple(texts))
+    def _job(self, number: int, identity: int) -> Job:
+        """A trial with what it draws, as far as that was not drawn before its process died."""
+        self._seen.add(number)
+        self._study.sampler = _sampler(self.plan.run.sweep, number)
+        trial = optuna.Trial(self._study, identity)
+        every = self.plan.space.dimensions
+        return Job(number, tuple(one.typed(_drawn(trial, one)) for one in every))
 
     def _tell(self, number: int, run: RunFolder) -> None:
         state, values = outcome(run, self.plan.run.sweep.metric)
@@ -203,16 +198,13 @@ def _opened(folder: Path, sweep: SweepConfig, create: bool = False) -> optuna.St
         ) from error
 
 
-def _distributions(dimensions: tuple[Dimension, ...]) -> dict[str, BaseDistribution]:
-    return {one.name: _distribution(one) for one in dimensions}
-
-
-def _distribution(one: Dimension) -> BaseDistribution:
+def _drawn(trial: optuna.Trial, one: Dimension) -> Value:
     if one.values:
-        return CategoricalDistribution(one.values)
+        return trial.suggest_categorical(one.name, one.values)
     if one.whole:
-        return IntDistribution(int(one.low), int(one.high), log=one.log, step=int(one.step or 1))
-    return FloatDistribution(one.low, one.high, log=one.log, step=one.step)
+        low, high, step = int(one.low), int(one.high), int(one.step or 1)
+        return trial.suggest_int(one.name, low, high, log=one.log, step=step)
+    return trial.suggest_float(one.name, one.low, one.high, log=one.log, step=one.step)
 
 
 def _sampler(sweep: SweepConfig, number: int) -> optuna.samplers.BaseSampler:

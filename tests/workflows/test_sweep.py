@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ptycho.config.config import UserError
 from ptycho.config.fields import PrunedError
 from ptycho.report.folder import LOCK, read_run
-from ptycho.workflows import sweep
+from ptycho.workflows import study, sweep
 from ptycho.workflows.claims import Claims
 from ptycho.workflows.plan import Job, Plan
 from ptycho.workflows.study import Study
@@ -243,6 +244,34 @@ class TestStudy:
         conduct(plan, jobs)
         assert numbers(jobs) == [1]
         assert trials(tmp_path)[0].value == 0.5
+
+    @pytest.mark.parametrize("drawn", [0, 1])
+    def test_a_trial_whose_process_died_while_it_was_drawn_is_drawn_to_the_end(
+        self, tmp_path: Path, drawn: int, monkeypatch: pytest.MonkeyPatch
+    ):
+        two = {RATE: "interval(0.001,0.1)", "trainer.tv_weight": "interval(0,0.1)"}
+        plan = planned(tmp_path, **SWEPT | {"sweep__n_trials": 2, "sweep__params": two})
+        real = study._drawn
+        left = [drawn]
+
+        def dying(*one: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            return real(*one)
+
+        monkeypatch.setattr(study, "_drawn", dying)
+        with pytest.raises(SystemExit):
+            conduct(plan, Jobs(tmp_path, plan.run))
+        monkeypatch.setattr(study, "_drawn", real)
+        assert [len(one.params) for one in trials(tmp_path)] == [drawn]
+        conduct(plan, Jobs(tmp_path, plan.run))
+        whole = planned(tmp_path / "whole", **SWEPT | {"sweep__n_trials": 2, "sweep__params": two})
+        conduct(whole, Jobs(whole.folder, whole.run))
+        found, expected = trials(tmp_path), trials(whole.folder)
+        assert [one.state.name for one in found] == ["COMPLETE"] * 2
+        assert found[1].params == expected[1].params
+        assert found[0].params.keys() == two.keys()
 
     def test_what_a_batch_system_still_works_on_is_left_to_it(self, tmp_path: Path):
         from filelock import FileLock
