@@ -80,5 +80,5 @@ def test_a_run_of_one_process_is_refused(tmp_path: Path) -> None:
     assert one.returncode != 0
     said = "ptycho: torchrun started 2 processes, and trainer.strategy=auto needs one"
     assert errors.count(said) == 1
-    assert "Traceback" not in errors
+    assert "ptycho/run.py" not in errors, "torchrun's own traceback is enough"
     assert not (tmp_path / "outputs").exists()
