@@ -2,10 +2,13 @@
 
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from pathlib import Path
+from socket import gethostname
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -34,7 +37,8 @@ def _job(cfg: DictConfig) -> float | tuple[float, ...] | None:
     context = HydraConfig.get()
     folder = Path(context.runtime.output_dir)
     try:
-        return launch(run, folder, list(context.overrides.task))
+        with _where_it_was_typed(context):
+            return launch(run, folder, list(context.overrides.task))
     except BrokenPipeError:
         raise
     except (UserError, OSError) as error:
@@ -42,6 +46,22 @@ def _job(cfg: DictConfig) -> float | tuple[float, ...] | None:
             say_failed(context.sweep.subdir, error, sentence)
             raise  # the sweep goes on and sums up
         refuse(error, sentence)
+
+
+@contextmanager
+def _where_it_was_typed(context: HydraConf) -> Iterator[None]:
+    """Let relative paths mean what they mean to who typed them, wherever a launcher runs a job."""
+    typed = Path(context.runtime.cwd)
+    if context.job.chdir:
+        yield  # which asks for another folder
+        return
+    if not typed.is_dir():
+        raise UserError(
+            f"the folder of the command, {typed}, is not on {gethostname()}; type it in a folder "
+            "that all machines share."
+        )
+    with chdir(typed):
+        yield
 
 
 def main() -> None:

@@ -297,6 +297,15 @@ def the_devices(run: RunConfig, folder: Path) -> Any:
     return trainer.num_devices, type(trainer.strategy), type(trainer.accelerator)
 
 
+def the_nodes(run: RunConfig, folder: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:  # as on the first of them, started by torchrun
+        for name in ("TORCHELASTIC_RUN_ID", "RANK", "LOCAL_RANK", "GROUP_RANK"):
+            patch.setenv(name, "0")
+        for name in ("WORLD_SIZE", "GROUP_WORLD_SIZE"):
+            patch.setenv(name, str(run.trainer.num_nodes))
+        return the_trainer(run, folder).num_nodes
+
+
 def the_callbacks(run: RunConfig, folder: Path) -> Any:
     trainer = the_trainer(run, folder)
     best = trainer.checkpoint_callback
@@ -492,6 +501,7 @@ TABLE: dict[str, Flip] = {
     "model.lift_iterations": Flip(1, the_lift),
     "trainer.accelerator": Flip("gpu", the_devices),
     "trainer.devices": Flip(2, the_devices, {"trainer.strategy": "ddp", "trainer.devices": 1}),
+    "trainer.num_nodes": Flip(2, the_nodes, {"trainer.strategy": "ddp", "trainer.devices": 1}),
     "trainer.strategy": Flip("ddp", the_devices, {"trainer.devices": 1}),
     "trainer.precision": Flip("bf16-mixed", the_network),
     "trainer.learning_rate": Flip(1e-3, the_network),

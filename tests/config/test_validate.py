@@ -63,6 +63,7 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("trainer.gradient_clip_val", 0.0, "greater than 0"),
     ("trainer.accum_steps", 0, "at least 1"),
     ("trainer.nepochs", 0, "at least 1"),
+    ("trainer.num_nodes", 0, "at least 1"),
     ("trainer.batch_size", 0, "at least 1"),
     ("trainer.nll_weight", -1.0, "at least 0"),
     ("trainer.mae_weight", -1.0, "at least 0"),
@@ -381,6 +382,7 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     ({"trainer.devices": "two"}, r"^trainer\.devices must be a number of devices .*got two\.$"),
     ({"trainer.devices": 0}, r"^trainer\.devices must be at least 1, got 0\.$"),
     ({"trainer.devices": 3}, r"^trainer\.devices=3 needs trainer\.strategy=ddp.*got auto\.$"),
+    ({"trainer.num_nodes": 2}, r"^trainer\.num_nodes=2 needs trainer\.strategy=ddp.*got auto\.$"),
     (
         {"execution.persistent_workers": True},
         r"^execution\.persistent_workers=true needs execution\.num_workers .* got 0\.$",
@@ -504,6 +506,7 @@ def test_settings_that_contradict_each_other(changes: dict[str, Any], words: str
         {"task": "reconstruct", "bundle": "b.zip"},
         {"data.source": "npz", "data.train_data_file": "a.npz", "data.nphotons": None},
         {"trainer.devices": 2, "trainer.strategy": "ddp"},
+        {"trainer.num_nodes": 2, "trainer.strategy": "ddp"},
         {"execution.num_workers": 1, "execution.persistent_workers": True},
         {"execution.num_workers": 1, "execution.prefetch_factor": 4},
         {"trainer.accelerator": "cpu", "trainer.precision": "bf16-mixed"},

@@ -12,7 +12,13 @@ import torch
 from ptycho.config.choices import Accelerator, LoggerBackend, Task
 from ptycho.config.config import ConfigError, DataConfig, LoggerConfig, PathsConfig, RunConfig
 from ptycho.workflows import preflight
-from ptycho.workflows.preflight import check_surroundings, device_faults, file_faults
+from ptycho.workflows.preflight import (
+    check_launcher,
+    check_surroundings,
+    device_faults,
+    every_fault,
+    file_faults,
+)
 
 
 def measured(path: Path | str, **changes: Any) -> RunConfig:
@@ -229,3 +235,23 @@ def test_a_cpu_build_is_recognised_without_loading_torch() -> None:
         pytest.skip("this torch may find a GPU")
     assert f"torch {torch.__version__} was built without CUDA" in sentence
     assert loaded == "False"
+
+
+def test_slurm_needs_its_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check_launcher(["-m", "launcher=joblib"])
+    with pytest.raises(ConfigError) as caught:
+        check_launcher(["-m", "launcher=slurm"])
+    assert caught.value.faults == (
+        "launcher=slurm finds no sbatch and srun on the PATH; type the command on a login node of "
+        "the cluster, or choose launcher=joblib for this machine.",
+    )
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    check_launcher(["-m", "launcher=slurm"])
+
+
+def test_processes_that_nobody_starts_are_missed() -> None:
+    (said,) = every_fault(on("cpu", strategy="ddp", num_nodes=2))
+    assert said.startswith("trainer.num_nodes=2: the processes of several machines are started by")
