@@ -360,6 +360,8 @@ def the_dashboard(run: RunConfig, folder: Path) -> Any:
     told: list[Any] = []
 
     class Board:
+        run_id = uri = None
+
         def __init__(
             self, uri: str, outputs: Path, experiment: str, name: str, *_: Any, **__: Any
         ) -> None:
