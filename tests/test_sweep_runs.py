@@ -162,7 +162,7 @@ def test_workers_end_with_the_one_that_started_them(tmp_path: Path, sent: str, c
     assert [str(run.state) for run in read_jobs(sweep)] == ["interrupted"] * 2
     assert not [run for run in read_jobs(sweep) if run.alive]
     said = errors(tmp_path)
-    assert said.count(f"the same command with hydra.sweep.dir={sweep} goes on with it.") == 1
+    assert said.count(f"`ptycho resume {sweep}` goes on with it") == 1
     assert "Traceback" not in said
 
 

@@ -113,7 +113,7 @@ def begin(plan: Plan) -> dict[str, Any]:
             "begun with, or name another folder with hydra.sweep.dir=FOLDER."
         )
     if before["n_trials"] != wanted["n_trials"]:
-        before["n_trials"] = wanted["n_trials"]
+        before |= {name: wanted[name] for name in ("n_trials", "command", "cwd")}
         write_json(plan.folder / SWEEP, before)
     return before
 
@@ -137,6 +137,7 @@ def _content(plan: Plan) -> dict[str, Any]:
         "experiment": logger.experiment,
         "overrides": list(plan.space.fixed),
         "command": list(plan.command),
+        "cwd": str(Path.cwd()),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
 

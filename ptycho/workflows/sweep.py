@@ -152,8 +152,8 @@ def _say_how_to_go_on(plan: Plan) -> None:
     if is_helper():
         return
     print(
-        f"ptycho: the sweep was interrupted; the same command with hydra.sweep.dir={plan.folder} "
-        "goes on with it.",
+        f"ptycho: the sweep was interrupted; `ptycho resume {plan.folder}` goes on with it, and so "
+        f"does the same command with hydra.sweep.dir={plan.folder}.",
         file=sys.stderr,
     )
 
