@@ -25,7 +25,7 @@ from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
 from ptycho.report.folder import State, read_jobs, read_sweep
-from ptycho.report.jobs_table import best_first
+from ptycho.report.ranking import ranked
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import (
     build,
@@ -409,7 +409,7 @@ def the_sweep(run: RunConfig, folder: Path) -> Any:
         sweep_of_runs.conduct(plan, Jobs(folder, run))
     runs, record = read_jobs(folder), read_sweep(folder)
     jobs = [(one.overrides, one.state, one.status.get("epoch")) for one in runs]
-    best = [one.number for one in best_first(runs, record)]
+    best = [one.job.number for one in ranked(runs, record["metric"], record["direction"])]
     return jobs, best, record["metric"], helpers, (folder / "study.db").exists()
 
 

@@ -1,49 +1,13 @@
 """The jobs of a sweep in order, and as a table in words."""
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from ptycho.report.folder import RunFolder, State
+from ptycho.report.ranking import Ranked
 
 _SPACE = "\u2003"
 _LONGEST = 7500  # characters; MLflow keeps 8000 of a description
-
-
-@dataclass
-class Judged:
-    """A job with what it is judged by."""
-
-    job: RunFolder
-    values: list[float] = field(default_factory=list)
-    """One for each metric, turned so that more is better; empty when it did not finish."""
-    on_front: bool = False
-    """Whether no other is better in one metric and as good in the rest."""
-
-
-def judge(jobs: list[RunFolder], directions: list[str]) -> list[Judged]:
-    """Order jobs: those that finished first, by their first metric, the rest by number.
-
-    Args:
-        jobs: of one sweep.
-        directions: ``min`` or ``max`` for each metric.
-    """
-    signs = [-1.0 if str(one).startswith("min") else 1.0 for one in directions]
-    found = []
-    for job in jobs:
-        values = list(job.status.get("metric", {}).values())
-        usable = len(values) == len(signs) and None not in values
-        done = job.state == State.finished and usable
-        pairs = zip(signs, values, strict=True) if done else ()
-        found.append(Judged(job, [sign * float(value) for sign, value in pairs]))
-    finished = [one for one in found if one.values]
-    for one in finished:
-        one.on_front = not any(_beats(other.values, one.values) for other in finished)
-    return sorted(found, key=lambda one: (not one.values, [-v for v in one.values], one.job.number))
-
-
-def _beats(a: list[float], b: list[float]) -> bool:
-    return a != b and all(x >= y for x, y in zip(a, b, strict=True))
 
 
 def count(jobs: list[RunFolder]) -> Counter[str]:
@@ -63,7 +27,7 @@ def aim(name: str, direction: str) -> str:
     return f"{name} ({direction})"
 
 
-def table(judged: list[Judged], names: list[str], directions: list[str], varied: list[str]) -> str:
+def table(judged: list[Ranked], names: list[str], directions: list[str], varied: list[str]) -> str:
     """Jobs, the best first, in Markdown.
 
     Args:
@@ -89,10 +53,10 @@ def table(judged: list[Judged], names: list[str], directions: list[str], varied:
     return "\n".join(lines)
 
 
-def _cells(one: Judged, first: bool, names: list[str], varied: list[str]) -> list[str]:
+def _cells(one: Ranked, first: bool, names: list[str], varied: list[str]) -> list[str]:
     job, mark = one.job, "**" if first and one.values else ""
     state = f"{_state(job)}, Pareto" if len(names) > 1 and one.on_front else _state(job)
-    metric = job.status.get("metric", {})
+    metric = job.status.get("metric") or {}
     values = [_show(metric.get(name)) for name in names]
     chosen = [_show(_setting(job.settings, name)) for name in varied]
     cells = [str(job.number), state, *values, *chosen, _show(job.status.get("seconds"))]

@@ -12,8 +12,9 @@ from ptycho.report.files import write_json
 from ptycho.report.folder import SWEEP, RunFolder, read_jobs, read_sweep
 from ptycho.report.mlflow import JOB, PARENT, Dashboard, store_uri
 from ptycho.report.mlflow_calls import SQLITE, Sender, translated
-from ptycho.report.mlflow_note import Judged, aim, count, judge, killed, table
+from ptycho.report.mlflow_note import aim, count, killed, table
 from ptycho.report.outbox import UNSENT, AwayError, RefusedError, read_unsent
+from ptycho.report.ranking import Ranked, ranked
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class _Parent:
     def show(self, stopped: bool) -> None:
         jobs = read_jobs(self.folder)
         children = self._children(jobs)
-        judged = judge(jobs, self.directions)
+        judged = ranked(jobs, self.names, self.directions)
         self._mark(judged, children)
         counts = count(jobs)
         self._figures(judged, counts, children)
@@ -158,7 +159,7 @@ class _Parent:
                 self.client.set_terminated(run.info.run_id, "KILLED")
         return found
 
-    def _mark(self, judged: list[Judged], children: dict[int, Any]) -> None:
+    def _mark(self, judged: list[Ranked], children: dict[int, Any]) -> None:
         several = len(self.names) > 1
         best = judged[0].job.number if judged and judged[0].values else None
         self._move(BEST, {best} - {None}, children)
@@ -177,7 +178,7 @@ class _Parent:
                 self.client.delete_tag(run.info.run_id, tag)
 
     def _figures(
-        self, judged: list[Judged], counts: Counter[str], children: dict[int, Any]
+        self, judged: list[Ranked], counts: Counter[str], children: dict[int, Any]
     ) -> None:
         figures: dict[str, float] = {f"jobs/{state}": float(n) for state, n in counts.items()}
         if judged and judged[0].values:

@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from ptycho.config.choices import Direction
 from ptycho.report import panels
 from ptycho.report.figures import new_page, save_page
-from ptycho.report.sweep_rows import LOSS, RATE, Job, Metric, Stand, Sweep, pareto, value_of
+from ptycho.report.ranking import pareto
+from ptycho.report.sweep_rows import LOSS, RATE, Job, Metric, Stand, Sweep, value_of
 from ptycho.report.sweep_scale import (
     BEST,
     PALE,

@@ -10,6 +10,7 @@ from ptycho.config.choices import Direction
 from ptycho.config.config import UserError
 from ptycho.report.folder import SWEEP, RunFolder, State, read_history, read_run, read_sweep
 from ptycho.report.metrics import FLOORS
+from ptycho.report.ranking import pareto
 from ptycho.report.sweep_rows import (
     LOSS,
     RATE,
@@ -19,7 +20,6 @@ from ptycho.report.sweep_rows import (
     Sweep,
     complete,
     number_or_none,
-    pareto,
 )
 
 _LOWER = ("seconds", "photons", "loss", "deviance", "mae", "frc_half_bit", "frc_one_seventh")

@@ -104,18 +104,6 @@ class Sweep:
         return self.path.resolve().name
 
 
-def pareto(costs: dict[int, Sequence[float]]) -> frozenset[int]:
-    """Keys of those costs that no other undercuts in one and matches in all."""
-    return frozenset(
-        key
-        for key, mine in costs.items()
-        if not any(
-            all(a <= b for a, b in zip(other, mine, strict=True)) and tuple(other) != tuple(mine)
-            for other in costs.values()
-        )
-    )
-
-
 def value_of(job: Job, metric: Metric) -> float:
     """The metric of a judged job."""
     return job.metrics[metric.name]

@@ -18,10 +18,11 @@ from ptycho import sweep_report as command
 from ptycho.config.config import UserError
 from ptycho.report import sweep_importance
 from ptycho.report.digits import column, duration, single
+from ptycho.report.ranking import pareto
 from ptycho.report.sweep_page import best_command, lead
 from ptycho.report.sweep_read import gather, usual_direction
 from ptycho.report.sweep_report import write_report
-from ptycho.report.sweep_rows import Stand, pareto
+from ptycho.report.sweep_rows import Stand
 from tests.runs import launched
 
 PICTURES = ("quality", "importance", "slices", "parallel", "curves", "best_and_worst")
