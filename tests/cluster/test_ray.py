@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,12 +74,13 @@ def test_a_sweep_starts_its_own_ray_and_ends_it(tmp_path: Path) -> None:
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Ray that runs, in a folder of its own."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
+    short = tempfile.mkdtemp(prefix="r")  # a socket's name has at most 107 letters
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     words = [
         "ray", "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1",
-        "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats",
+        "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={short}",
         "--object-store-memory=100000000",
     ]  # fmt: skip
     log = (elsewhere / "log").open("w")
@@ -100,6 +103,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             os.killpg(head.pid, signal.SIGKILL)
         head.wait()
         log.close()
+        shutil.rmtree(short, ignore_errors=True)
 
 
 def test_a_sweep_runs_on_a_ray_that_runs_elsewhere(tmp_path: Path, address: str) -> None:
