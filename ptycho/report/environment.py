@@ -1,5 +1,6 @@
 """What a run ran with: code, packages, machine, data."""
 
+import functools
 import hashlib
 import platform
 import subprocess
@@ -38,6 +39,7 @@ def environment(device: torch.device, seed: int) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def installed() -> dict[str, str]:
     """Version of every package that this Python finds, by name."""
     found = {str(one.name): str(one.version) for one in metadata.distributions()}

@@ -28,11 +28,12 @@ class WholeCheckpoints(TorchCheckpointIO):
         whole = Path(path)
         whole.parent.mkdir(parents=True, exist_ok=True)
         part = whole.with_name(f".{whole.name}.part")
-        with undisturbed(), part.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, whole)
+        with undisturbed():
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, whole)
 
 
 @contextlib.contextmanager

@@ -268,6 +268,7 @@ def test_a_database_that_is_none_is_refused_before_the_work(tmp_path: Path) -> N
         Dashboard(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "ptycho", "a run", {})
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_a_new_database(tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -101,6 +101,7 @@ def test_trained_network_comes_out_the_same(tmp_path: Path) -> None:
     assert not any("seconds" in name for name in found["figures"])
 
 
+@pytest.mark.slow
 def test_second_scan_is_compared_too(done: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load((done / "config.resolved.yaml").read_text())["data"]
     first = launched(tmp_path / "first", data__test_data_file=settings["train_data_file"])
@@ -155,6 +156,7 @@ def test_a_relative_path_is_meant_from_where_the_run_began(
     assert again(copy, tmp_path / "out") == 0
 
 
+@pytest.mark.slow
 def test_recorded_threads_are_used_again(copy: Path, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     change(copy / "env.json", "threads", to=2)

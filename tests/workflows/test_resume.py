@@ -64,7 +64,12 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+USUAL = ("plain", "workers", "instrument", "patches")
+
+
+@pytest.mark.parametrize(
+    "case", [one if one in USUAL else pytest.param(one, marks=pytest.mark.slow) for one in CASES]
+)
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:

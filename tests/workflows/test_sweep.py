@@ -390,6 +390,7 @@ def _work(folder: Path) -> None:
     conduct(plan, jobs)
 
 
+@pytest.mark.slow
 def test_processes_share_a_study_without_a_word_to_each_other(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_work, args=(tmp_path,)) for _ in range(3)]
