@@ -34,10 +34,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(STAMP).ray: $(STAMP)
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[dev,ray]'
+	@touch $@
+
 test: $(STAMP) ## run the tests, without those marked slow
 	$(PYTEST) $(ARGS)
 
-test-all: $(STAMP) ## run all tests
+test-all: $(STAMP).ray ## run all tests, half an hour; those in a browser need Debian's chromium-driver
 	$(PYTEST) -m "" $(ARGS)
 
 check: $(STAMP) ## lint, formatting, types and import layers
