@@ -19,6 +19,13 @@ def main() -> None:
     if module:
         import_module(module).main(sys.argv[2:])
         return
+    if len(sys.argv) > 1 and sys.argv[1].replace("-", "").isalpha() and sys.argv[1][0] != "-":
+        print(
+            f"ptycho: there is no command {sys.argv[1]}; commands are {', '.join(COMMANDS)}. "
+            "A run takes settings, NAME=VALUE; see ptycho --help.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     from ptycho.run import main as run
 
     run()

@@ -168,6 +168,15 @@ def test_a_bad_scan_is_one_sentence(tmp_path: Path):
     assert {content(one)["state"] for one in tmp_path.rglob("status.json")} <= {"failed"}
 
 
+def test_a_word_that_is_no_command_is_told(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "ptycho", "sweep", "--help"], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("ptycho: there is no command sweep; commands are evaluate, ")
+
+
 def test_several_runs_may_be_asked_for_anywhere(tmp_path: Path):
     done = ptycho(tmp_path, "trainer.nepochs=0", "-m", "trainer.batch_size=0,0")
     assert done.returncode == 2

@@ -109,7 +109,8 @@ class PtychoSweeper(Sweeper):
         if str(settings._target_).endswith("BasicLauncher"):
             return 1, 1
         here = OmegaConf.select(settings, "n_jobs")
-        here = cores() if here == -1 else here
+        if here is not None and here < 0:  # as joblib counts: -1 all of them, -2 all but one
+            here = max(cores() + 1 + here, 1)
         if not run.sweep.sampler.draws:
             return None, here or 1
         if here:

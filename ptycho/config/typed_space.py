@@ -32,6 +32,8 @@ def read_space(
 ) -> Space:
     """What is varied: what was typed, or, where nothing was, ``sweep.params``.
 
+    Of those, settings that were given one value keep it.
+
     Args:
         arguments: overrides as typed.
         sweep: settings of the sweep, which decide what can be varied how.
@@ -44,7 +46,9 @@ def read_space(
     fixed = [str(one.input_line) for one in typed if not one.is_sweep_override()]
     varied = [one for one in typed if one.is_sweep_override()]
     if not varied:
-        lines = [f"{name}={text}" for name, text in sweep.params.items()]
+        given = {one.key_or_group.lstrip("+") for one in typed}
+        preset = {name: text for name, text in sweep.params.items() if name not in given}
+        lines = [f"{name}={text}" for name, text in preset.items()]
         varied = _parsed(lines, loader, "sweep.params: ")
     found: dict[str, Dimension] = {}
     faults: list[str] = []

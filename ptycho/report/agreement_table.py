@@ -2,6 +2,7 @@
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ptycho.report.agreement import Agreement, Compared, Figure, Verdict
@@ -30,7 +31,8 @@ def surroundings_table(compared: list[Compared]) -> Table:
     for one in compared[:_MOST]:
         style = None if one.same else "yellow"
         said = "same" if one.same else "differs"
-        table.add_row(one.name, _short(one.recorded), _short(one.now), said, style=style)
+        cells = (escape(text) for text in (one.name, _short(one.recorded), _short(one.now), said))
+        table.add_row(*cells, style=style)
     if len(compared) > _MOST:
         table.add_row(f"and {len(compared) - _MOST} more", "", "", "differ", style="yellow")
     return table

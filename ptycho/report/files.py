@@ -53,8 +53,11 @@ def plain_config(config: Any) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(plain(content), indent=2) + "\n"
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut may leave an empty one
 
 
 def write_yaml(path: Path, content: Any) -> None:

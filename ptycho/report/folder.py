@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
+
+from ptycho.config.config import UserError
 
 SWEEP = "sweep.json"
 STATUS = "status.json"
@@ -50,12 +53,33 @@ class RunFolder:
     @property
     def state(self) -> State | None:
         """How it stands; None for a folder that holds no run yet."""
-        return State(self.status["state"]) if "state" in self.status else None
+        if "state" not in self.status:
+            return None
+        if self.status["state"] not in [*State]:
+            raise UserError(f"{self.path / STATUS} is damaged: it says {self.status['state']!r}.")
+        return State(self.status["state"])
 
     @property
     def number(self) -> int:
         """Which job of its sweep it is; -1 for a run that is none."""
         return int(self.path.name) if self.path.name.isdigit() else -1
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are written down."""
+        table = self.path / "metrics.csv"
+        return max(len(table.read_text("utf-8").splitlines()) - 1, 0) if table.is_file() else 0
+
+    @property
+    def deaths(self) -> int:
+        """How often in a row a process ended without a word, and without another epoch.
+
+        For a run that no process works on; the last one counts.
+        """
+        if self.status.get("state") != State.running:
+            return 0
+        further = self.epochs > int(self.status.get("epochs", 0))
+        return 1 if further else int(self.status.get("deaths", 0)) + 1
 
     @property
     def alive(self) -> bool:
@@ -123,10 +147,19 @@ def _number(text: str | None) -> float:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: Any = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
+    return _parsed(path, json.loads)
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    found: Any = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
+    return _parsed(path, yaml.safe_load)
+
+
+def _parsed(path: Path, read: Callable[[str], Any]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = read(path.read_text("utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged and cannot be read: {reason}.") from None
     return found if isinstance(found, dict) else {}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from ptycho.report.files import write_json
@@ -40,7 +41,7 @@ def jobs_table(runs: Sequence[RunFolder], sweep: dict[str, Any]) -> Table:
     several = len(metric) > 1
     table = Table("job", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in _short(params):
-        table.add_column(name)
+        table.add_column(escape(name))
     for name in [*metric, *([] if "seconds" in metric else ["seconds"])]:
         table.add_column(name, justify="right")
     table.add_column("state")
@@ -52,7 +53,7 @@ def jobs_table(runs: Sequence[RunFolder], sweep: dict[str, Any]) -> Table:
         seconds = [] if "seconds" in metric else [run.status.get("seconds")]
         table.add_row(
             f"{run.number}{' *' if several and one.on_front else ''}",
-            *(_digits(typed.get(name.lstrip("+"))) for name in params),
+            *(escape(_digits(typed.get(name.lstrip("+")))) for name in params),
             *(_digits(shown) for shown in [*(values.get(name) for name in metric), *seconds]),
             str(run.state or "not begun"),
             style="" if run.state == State.finished else "dim",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from ptycho.report.digits import MISSING, column, single
@@ -79,7 +80,7 @@ def terminal_table(sweep: Sweep) -> Table:
     table.add_column("state", no_wrap=True)
     best = sweep.judged[0] if sweep.judged else None
     for row, job in enumerate(sweep.jobs[:_MOST]):
-        cells = [texts[row] for texts in columns.values()]
+        cells = [escape(texts[row]) for texts in columns.values()]
         style = "bold" if job is best else None if job.stand == Stand.finished else "dim"
         table.add_row(str(job.number), *cells, _state(job, sweep), style=style)
     return table

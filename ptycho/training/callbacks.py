@@ -276,10 +276,22 @@ class OwnSignals(Callback):
 
     Its handler of SIGTERM talks to the other processes from within, and waits for ever for one
     that is busy. To be made before the trainer runs.
+
+    Args:
+        asked: the wish to end of a signal that came, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Callable[[], BaseException | None]) -> None:
         self.before = signal.getsignal(signal.SIGTERM)
+        self.asked = asked
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """End, if a signal came and what it raised was lost."""
+        wish = self.asked()
+        if wish is not None:
+            raise wish
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the handler back."""

@@ -10,7 +10,10 @@ from types import FrameType
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from ptycho.config.config import UserError
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -34,6 +37,25 @@ class WholeCheckpoints(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, whole)
+
+
+class Checkpoints(ModelCheckpoint):
+    """Keeps what it knows of its files when their folder was moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the files of the same names in the folder as it is called now."""
+        folder = Path(str(self.dirpath))
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in paths if name in state_dict}
+        known = state_dict.get("best_k_models", {})
+        moved_known = {here(path): score for path, score in known.items()}
+        super().load_state_dict(
+            state_dict | moved | {"dirpath": self.dirpath, "best_k_models": moved_known}
+        )
 
 
 @contextlib.contextmanager
@@ -61,7 +83,17 @@ def undisturbed() -> Iterator[None]:
 
 
 def epochs_done(path: Path | None) -> int:
-    """Whole epochs that a checkpoint knows of; 0 without one."""
+    """Whole epochs that a checkpoint knows of; 0 without one.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     if path is None:
         return 0
-    return int(torch.load(path, map_location="cpu", weights_only=True)["epoch"]) + 1
+    try:
+        return int(torch.load(path, map_location="cpu", weights_only=True)["epoch"]) + 1
+    except Exception as error:  # readers of archives raise what they like
+        raise UserError(
+            f"{path} is damaged and the training cannot go on from it "
+            f"({type(error).__name__}); delete it, and the training begins anew."
+        ) from None

@@ -39,16 +39,14 @@ def figures_of(metrics: dict[str, Any], seconds: float, photons: float) -> dict[
     return {name: value for name, value in found.items() if value is not None and value == value}
 
 
-def judged(metric: Sequence[str], figures: dict[str, float]) -> dict[str, float] | None:
-    """The figures that were asked for, in that order; None when one is missing."""
-    if any(name not in figures for name in metric):
-        return None
-    return {name: float(figures[name]) for name in metric}
+def judged(metric: Sequence[str], figures: dict[str, float]) -> dict[str, float]:
+    """The figures that were asked for, in that order, without those that are missing."""
+    return {name: float(figures[name]) for name in metric if name in figures}
 
 
-def as_returned(values: dict[str, float] | None) -> Judgement:
-    """One number, or one for each metric."""
-    if not values:
+def as_returned(metric: Sequence[str], values: dict[str, float] | None) -> Judgement:
+    """One number, or one for each metric; None when one is missing."""
+    if not values or any(name not in values for name in metric):
         return None
-    found = tuple(values.values())
+    found = tuple(values[name] for name in metric)
     return found[0] if len(found) == 1 else found

@@ -44,8 +44,8 @@ def launch(
     with claimed(run, folder, settings) as status:
         if status.over:
             print(f"{folder}: nothing to do, this run is {status.past.state} already.")
-            return as_returned(status.past.status.get("metric"))
-        return as_returned(_do(run, folder, overrides, status))
+            return as_returned(run.sweep.metric, status.past.status.get("metric"))
+        return as_returned(run.sweep.metric, _do(run, folder, overrides, status))
 
 
 def _do(

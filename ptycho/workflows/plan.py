@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock
 
@@ -128,7 +129,7 @@ def _content(plan: Plan) -> dict[str, Any]:
         "direction": [one.value for one in directions(sweep)],
         "n_trials": sweep.n_trials if draws else None,
         "params": plan.space.params,
-        "study": plan.folder.name if draws else None,
+        "study": _study_name(plan) if draws else None,
         "storage": storage_url(plan.folder, sweep.storage) if draws else None,
         "pruner": sweep.pruner.value,
         "epochs": _most_epochs(plan),
@@ -145,6 +146,12 @@ def _content(plan: Plan) -> dict[str, Any]:
 def storage_url(folder: Path, storage: str | None) -> str:
     """Where a study is kept."""
     return storage or f"sqlite:///{(folder / 'study.db').absolute()}"
+
+
+def _study_name(plan: Plan) -> str:
+    """Another one for every folder: a storage may hold the studies of many."""
+    known = read_sweep(plan.folder).get("study")
+    return known or f"{plan.folder.name}-{uuid4().hex[:8]}"
 
 
 def _most_epochs(plan: Plan) -> int:

@@ -72,10 +72,19 @@ def other_ranks(hardware: HardwareConfig, folder: Path) -> Iterator[None]:
     finally:
         over.set()
         _end(others)
+        _leave_group()
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _leave_group() -> None:
+    """Forget these processes: another run of this one, in a sweep, has others."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _processes(hardware: HardwareConfig) -> int:

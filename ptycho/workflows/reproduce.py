@@ -178,6 +178,7 @@ def settings_of(name: str, recorded: RunFolder, wish: Wish) -> RunConfig:
     run.execution.threads = wish.threads or recorded.environment.get("threads")
     if run.logger.backend.uses_mlflow:
         run.logger.run_name = f"reproduce {name}"
+        run.logger.register_model = None  # it is no new version
         run.logger.tracking_uri = wish.tracking_uri or run.logger.tracking_uri
     return run
 

@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -20,13 +22,15 @@ from ptycho.config.config import RunConfig, UserError
 from ptycho.config.fields import PrunedError
 from ptycho.config.process import INTERRUPTED
 from ptycho.report.files import plain_config, write_json
-from ptycho.report.folder import LOCK, STATUS, RunFolder, State, read_run, read_status
+from ptycho.report.folder import LOCK, STATUS, SWEEP, RunFolder, State, read_run, read_status
 
 TERMINATED = 143
 """Exit code after SIGTERM."""
 
-_ENDING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""What batch systems send before they take a machine away."""
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Ctrl-C, and what batch systems send before they take a machine away."""
+
+_signals: list[int] = []  # that came since the run began
 
 _KEPT = ("mlflow_run_id", "tracking_uri")
 _ELSEWHERE = ("logger", "sweep", "paths")
@@ -56,6 +60,13 @@ class Status:
     began: float = field(default_factory=time.time)
     state: State | None = None
     """What was written last."""
+    deaths: int = field(init=False)
+    """Processes before this one that died in a row."""
+    epochs: int = field(init=False)
+    """Those that were written down before."""
+
+    def __post_init__(self) -> None:
+        self.deaths, self.epochs = self.past.deaths, self.past.epochs
 
     @property
     def over(self) -> bool:
@@ -78,6 +89,8 @@ class Status:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "attempts": self.past.status.get("attempts", 0) + 1,
+            "deaths": self.deaths,
+            "epochs": self.epochs,
         }
         write_json(self.folder / STATUS, content | self.more)
 
@@ -148,8 +161,11 @@ def unfinished(run: RunConfig, folder: Path) -> Path | None:
         return None
     wanted = digest(run)
     for one in sorted(folder.iterdir(), reverse=True):
-        found = read_status(one)
-        going_on = found.state in (State.running, State.interrupted)
+        try:
+            found = read_status(one)
+            going_on = found.state in (State.running, State.interrupted)
+        except UserError:
+            continue  # a damaged neighbour is nobody's concern here
         if going_on and found.status.get("settings") == wanted and not found.alive:
             return one
     return None
@@ -171,6 +187,10 @@ def recorded(status: Status) -> Iterator[None]:
             raise
         code = asked.code if isinstance(asked, SystemExit) else INTERRUPTED
         status.write(State.interrupted, exit=code)
+        if not (status.folder.parent / SWEEP).is_file():  # a sweep says it of all
+            folder = status.folder
+            way_on = f"`ptycho resume {quote(str(folder))}` goes on with it"
+            print(f"ptycho: {folder} was interrupted; {way_on}", file=sys.stderr)
         raise asked from None
     status.write(State.finished)
 
@@ -186,8 +206,22 @@ def interruption(error: BaseException | None) -> BaseException | None:
 
 
 def end_orderly(number: int, _: Any) -> None:
-    """What is done at a signal of a batch system."""
-    raise SystemExit(128 + number)
+    """What is done at Ctrl-C, and at a signal of a batch system."""
+    _signals.append(number)
+    raise _wish(number)
+
+
+def asked_to_end() -> BaseException | None:
+    """The wish to end of a signal that came; None when none did.
+
+    Python drops what is raised while it clears something away, so a signal may have to be
+    remembered.
+    """
+    return _wish(_signals[-1]) if _signals else None
+
+
+def _wish(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
 @contextlib.contextmanager
@@ -199,11 +233,13 @@ def orderly_end() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may watch signals
         return
-    free = [one for one in _ENDING if signal.getsignal(one) == signal.SIG_DFL]
+    _signals.clear()
+    before = {one: signal.getsignal(one) for one in _ENDING}
+    free = [one for one in _ENDING if before[one] in (signal.SIG_DFL, signal.default_int_handler)]
     for one in free:
         signal.signal(one, end_orderly)
     try:
         yield
     finally:
         for one in free:
-            signal.signal(one, signal.SIG_DFL)
+            signal.signal(one, before[one])

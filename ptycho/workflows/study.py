@@ -25,8 +25,8 @@ from ptycho.report.folder import STATUS, RunFolder, State, read_run, read_sweep
 from ptycho.workflows.claims import Claims
 from ptycho.workflows.plan import Job, Plan, storage_url
 
-MOST_ATTEMPTS = 3
-"""How often a trial may end without a word before it counts as failed."""
+MOST_DEATHS = 3
+"""How often in a row a trial may end without a word, and no further, before it counts as failed."""
 
 _DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 _PATIENCE = 120.0  # seconds that SQLite waits for another process
@@ -95,8 +95,8 @@ class Study:
         if run.alive:  # a batch system works on it, though who asked for it is gone
             self.claims.drop(number)
             return False
-        if run.status.get("attempts", 0) >= MOST_ATTEMPTS and run.state == State.running:
-            said = f"begun {MOST_ATTEMPTS} times and never ended: killed, or out of memory?"
+        if run.deaths >= MOST_DEATHS:
+            said = f"its process died {MOST_DEATHS} times in a row: killed, or out of memory?"
             write_json(run.path / STATUS, run.status | {"state": "failed", "error": said})
             run = read_run(run.path)
         if run.state is not None and run.state.over:
@@ -152,6 +152,8 @@ def reporter(folder: Path, run: RunConfig) -> Report:
 
     def report(epoch: int, loss: float) -> bool:
         with lock:
+            if study._storage.get_trial(identity).state.is_finished():
+                return False  # it was told already, and is done again by its folder
             value = -loss if better == Direction.max else loss
             study._storage.set_trial_intermediate_value(identity, epoch, value)
             trials = study.get_trials(deepcopy=False)

@@ -10,8 +10,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from shlex import quote
 from signal import SIG_DFL, SIGTERM, getsignal, signal
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 
@@ -21,10 +22,12 @@ from ptycho.report.console import console
 from ptycho.report.files import write_json
 from ptycho.report.folder import STATUS, SWEEP, RunFolder, State, read_jobs, read_run, read_sweep
 from ptycho.report.jobs_table import jobs_table, outcome_line, write_front
+from ptycho.report.ranking import values_of
 from ptycho.workflows.claims import Claims
 from ptycho.workflows.grid import Grid
 from ptycho.workflows.helpers import Helpers, is_helper, orphaned, threads_each
 from ptycho.workflows.plan import Job, Plan, begin
+from ptycho.workflows.status import end_orderly
 
 Launch = Callable[[Sequence[tuple[int, list[str]]]], Sequence[Exception | None]]
 """Runs jobs (number and overrides); what each raised. May itself raise when a launcher dies."""
@@ -84,6 +87,8 @@ def conduct(plan: Plan, launch: Launch) -> None:
                 terminal.print(said, markup=False)
             _work(plan, source, launch, terminal)  # what a helper may have left
     except (KeyboardInterrupt, SystemExit) as error:
+        if not is_helper():
+            terminal.print(jobs_table(read_jobs(plan.folder), read_sweep(plan.folder)))
         _say_how_to_go_on(plan)
         _close_parent(plan, stopped=True)
         raise SystemExit(error.code if isinstance(error, SystemExit) else INTERRUPTED) from None
@@ -107,7 +112,11 @@ def _opening(plan: Plan, source: Source) -> str:
     if done:
         said += f", {done} of them done before"
     preset = plan.run.sweep.params
-    if preset and plan.space.params != preset:
+    used = [name for name in preset if name in plan.space.params]
+    if used and len(used) < len(preset):
+        kept = ", ".join(name for name in preset if name not in used)
+        said += f"\nnot varied, as one value was typed: {kept}"
+    elif preset and plan.space.params != preset:
         said += "\nvaried is what was typed; sweep.params is left aside: " + ", ".join(preset)
     return said
 
@@ -152,8 +161,8 @@ def _say_how_to_go_on(plan: Plan) -> None:
     if is_helper():
         return
     print(
-        f"ptycho: the sweep was interrupted; `ptycho resume {plan.folder}` goes on with it, and so "
-        f"does the same command with hydra.sweep.dir={plan.folder}.",
+        f"ptycho: the sweep was interrupted; `ptycho resume {quote(str(plan.folder))}` goes on "
+        "with it.",
         file=sys.stderr,
     )
 
@@ -172,15 +181,24 @@ def _close(plan: Plan, source: Source, terminal: Console) -> None:
             terminal.print(f"Pareto set: {front}", markup=False, highlight=False)
         _write_report(plan, terminal)
         _close_parent(plan)
-    failed = [run for run in runs if run.state == State.failed]
+    failed = {run.number: reason for run in runs if (reason := _reason(run, record["metric"]))}
     if failed:
         raise SweepFailedError(
             f"{len(failed)} of {source.total} jobs failed:",
-            *(
-                f"job {run.number}: {run.status.get('error', 'no reason is known')}"
-                for run in failed
-            ),
+            *(f"job {number}: {reason}" for number, reason in failed.items()),
         )
+
+
+def _reason(run: RunFolder, metric: Sequence[str]) -> str | None:
+    """Why a job counts as failed; None for one that does not."""
+    if run.state == State.failed:
+        return str(run.status.get("error", "no reason is known"))
+    if run.state == State.finished and not values_of(run, metric):
+        missing = [name for name in metric if name not in (run.status.get("metric") or {})]
+        return f"it says nothing of {', '.join(missing or metric)}"
+    if run.state == State.interrupted and not run.alive:
+        return f"it was interrupted and did not go on; what it said stands above ({run.path})"
+    return None
 
 
 # --- what the dashboard and the report add -------------------------------------------------
@@ -211,7 +229,7 @@ def _write_report(plan: Plan, terminal: Console) -> None:
 
     try:
         page = write_report(plan.folder)
-    except (UserError, OSError) as error:
+    except Exception as error:  # whatever a picture may find
         print(f"ptycho: no report: {_sentence(error)}", file=sys.stderr)
     else:
         terminal.print(f"report: {page}", markup=False, highlight=False)
@@ -220,14 +238,10 @@ def _write_report(plan: Plan, terminal: Console) -> None:
 @contextmanager
 def _terminable() -> Iterator[None]:
     """Let SIGTERM unwind the sweep, and the job that runs, instead of killing it at once."""
-
-    def end(number: int, _: Any) -> None:
-        raise SystemExit(128 + number)
-
     free = threading.current_thread() is threading.main_thread() and getsignal(SIGTERM) == SIG_DFL
     restore = partial(signal, SIGTERM, SIG_DFL)
     if free:
-        signal(SIGTERM, end)
+        signal(SIGTERM, end_orderly)
     try:
         yield
     finally:

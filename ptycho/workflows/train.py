@@ -33,7 +33,7 @@ from ptycho.training.callbacks import (
     SameSettings,
     SeedEpochs,
 )
-from ptycho.training.checkpoint import WholeCheckpoints, epochs_done
+from ptycho.training.checkpoint import Checkpoints, WholeCheckpoints, epochs_done
 from ptycho.training.choosing import KeepBest
 from ptycho.training.cluster import environments
 from ptycho.training.module import ObjectTraining
@@ -47,7 +47,7 @@ from ptycho.workflows.pruning import giving_up
 from ptycho.workflows.recalibration import Recalibration
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
 from ptycho.workflows.session import Session, sow
-from ptycho.workflows.status import digest
+from ptycho.workflows.status import asked_to_end, digest
 
 LOSS = "train/loss"
 
@@ -219,7 +219,10 @@ def teach(
     quieten()  # it sets its loggers up anew when it is loaded
     done = epochs_done(before)
     if done:
-        said = f"the training goes on after {done} of {run.trainer.nepochs} epochs"
+        all_ = run.trainer.nepochs
+        said = f"the training goes on after {done} of {all_} epochs"
+        if done >= all_:
+            said = "the training was through; what follows it is done now"
         session.terminal.print(said, markup=False)
     data = ScanModule(batches, run.seed, more, epoch=done, **build.loader_arguments(execution))
     try:
@@ -274,8 +277,10 @@ def _callbacks(
 ) -> list[Callback]:
     execution = session.execution
     chosen: list[Callback] = [
-        OwnSignals(), SameSettings(digest(session.run)), SeedEpochs(session.run.seed, sow)
-    ]  # fmt: skip
+        OwnSignals(asked_to_end),
+        SameSettings(digest(session.run)),
+        SeedEpochs(session.run.seed, sow),
+    ]
     if execution.enable_progress_bar:
         chosen.append(RunProgress(session.bars))
     if execution.collapse_guard:
@@ -301,14 +306,14 @@ def _checkpoints(session: Session) -> list[ModelCheckpoint]:
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,  # an epoch that is trained again takes its own place
     }
-    best = ModelCheckpoint(
+    best = Checkpoints(
         filename="best-{epoch:03d}",
         monitor=LOSS if metric == "val_loss" else metric,
         mode=execution.checkpoint_mode.value,
         save_top_k=execution.checkpoint_save_top_k,
         **common,
     )
-    last = ModelCheckpoint(filename="last", **common)
+    last = Checkpoints(filename="last", **common)
     return [best, last]
 
 

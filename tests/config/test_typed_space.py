@@ -86,6 +86,10 @@ def test_typed_ones_replace_the_list_of_a_preset():
     sweep = SweepConfig(sampler=SweepSampler.tpe, n_trials=1, params={"seed": "1,2", "x": "3,4"})
     assert read_space(["y=1"], sweep).params == {"seed": "1,2", "x": "3,4"}
     assert read_space(["seed=5,6", "y=1"], sweep).params == {"seed": "5,6"}
+    assert read_space(["seed=5"], sweep).params == {"x": "3,4"}, "one value keeps it"
+    assert read_space(["seed=5"], sweep).fixed == ("seed=5",)
+    with pytest.raises(ConfigError, match="draws what is varied, and nothing is"):
+        read_space(["seed=5", "x=1"], sweep)
 
 
 def test_a_value_is_typed_as_it_is_read_again():

@@ -1,6 +1,7 @@
 """Interrupted runs go on, and end as if nothing had happened."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -95,6 +96,74 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(
     assert rows[0] == rows[1]
     names = [{file.name for file in (one / "checkpoints").iterdir()} for one in (whole, folder)]
     assert names[0] == names[1]
+
+
+def test_a_signal_that_python_lost_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, batches = ObjectTraining.training_step, []
+
+    class Cleared:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)  # the handler's KeyboardInterrupt is raised, and dropped, in here
+
+    def interrupted(module: Any, *batch: Any) -> Any:
+        batches.append(module.current_epoch)
+        if len(batches) == 2:
+            Cleared()
+        return step(module, *batch)
+
+    monkeypatch.setattr(ObjectTraining, "training_step", interrupted)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        launched(tmp_path / "run", trainer__nepochs=3)
+    assert len(batches) == 2
+    assert state(tmp_path / "run")["state"] == "interrupted"
+
+
+def test_a_folder_may_be_moved_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {
+        "trainer__nepochs": EPOCHS, "execution__resume": "auto", "execution__checkpoint_mode": "max"
+    }  # fmt: skip  # the best epoch is an early one
+    whole = launched(tmp_path / "whole", **changes)
+    with monkeypatch.context() as patch:
+        stop_in(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            launched(tmp_path / "parts", **changes)
+    (tmp_path / "parts").rename(tmp_path / "moved")
+    folder = launched(tmp_path / "moved", **changes)
+    assert same(whole / "reconstruction.npz", folder / "reconstruction.npz")
+    names = [{file.name for file in (one / "checkpoints").iterdir()} for one in (whole, folder)]
+    assert names[0] == names[1]
+    assert f"best-epoch={EPOCHS - 1:03d}.ckpt" not in names[0], "nothing is tested"
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_in(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            launched(tmp_path / "run", execution__resume="auto")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half")
+    with pytest.raises(UserError, match=r"last\.ckpt is damaged .* delete it, and the training"):
+        launched(tmp_path / "run", execution__resume="auto")
+
+
+def test_deaths_in_a_row_are_counted(tmp_path: Path) -> None:
+    run, folder = tiny_run(execution__resume="auto"), tmp_path / "run"
+
+    def begun(state: State) -> int:
+        with status.claimed(run, folder) as one:
+            one.write(state)
+        return read_run(folder).deaths
+
+    assert begun(State.running) == 1
+    assert begun(State.running) == 2
+    (folder / "metrics.csv").write_text("epoch\n0\n")
+    assert read_run(folder).deaths == 1, "it came further"
+    assert begun(State.running) == 2
+    assert begun(State.interrupted) == 0
+    assert begun(State.running) == 1
 
 
 def test_an_adaptation_goes_on_with_its_choice(
@@ -213,6 +282,8 @@ def test_the_latest_unfinished_run_of_the_same_settings_is_found(tmp_path: Path)
     begun("d", mine, State.failed)
     begun("e", other, State.interrupted)
     (tmp_path / "f").mkdir()
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "status.json").write_text("")  # a damaged one is nobody's concern
     assert status.unfinished(mine, tmp_path) == wanted
     changed = tiny_run(execution__resume="auto", logger__backend="csv", sweep__metric=["R"])
     assert status.unfinished(changed, tmp_path) == wanted, "these change no result"

@@ -295,8 +295,8 @@ class TestStudy:
         claims = Claims(tmp_path)
         Study(plan, claims).take(1)
         claims.drop_all()
-        written(tmp_path, 0, state="running", attempts=3)
-        with pytest.raises(SweepFailedError, match="never ended"):
+        written(tmp_path, 0, state="running", deaths=2)
+        with pytest.raises(SweepFailedError, match="died 3 times in a row"):
             conduct(plan, Jobs(tmp_path, plan.run))
         assert [one.state.name for one in trials(tmp_path)] == ["FAIL"]
 
@@ -307,7 +307,8 @@ class TestStudy:
             written(tmp_path, 0, state="finished", metric=None)
             return [None]
 
-        conduct(plan, launch)
+        with pytest.raises(SweepFailedError, match="it says nothing of C"):
+            conduct(plan, launch)
         assert [one.state.name for one in trials(tmp_path)] == ["FAIL"]
 
     def test_one_that_fails_is_recorded_as_failed(self, tmp_path: Path):
@@ -445,7 +446,7 @@ def test_sigterm_ends_a_sweep_and_says_how_to_go_on(
     with pytest.raises(SystemExit) as ended:
         conduct(plan, launch)
     assert ended.value.code == 143
-    assert f"the same command with hydra.sweep.dir={tmp_path}" in capsys.readouterr().err
+    assert f"`ptycho resume {tmp_path}` goes on with it" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 

@@ -422,6 +422,7 @@ def test_interrupted_process_leaves_everything_in_order(
     returned, said = interrupt(folder, kind)
     assert returned == code, said
     assert "Traceback" not in said
+    assert f"{folder} was interrupted; `ptycho resume {folder}` goes on with it" in said
     assert state(folder)["state"] == "interrupted"
     assert len(epochs(folder)) >= 1
     assert not list(folder.rglob("*.part*"))
