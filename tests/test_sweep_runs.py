@@ -30,7 +30,7 @@ SMALL = (
     "execution.enable_progress_bar=false", "hydra.sweep.dir=sweep",
 )  # fmt: skip
 SEARCH = (
-    "sweep=tpe", "sweep.startup_trials=2", "trainer.nepochs=6",
+    "sweep=tpe", "sweep.startup_trials=2", "sweep.min_epochs=2", "trainer.nepochs=6",
     "trainer.learning_rate=tag(log,interval(1e-5,3e-3))", "trainer.tv_weight=interval(0,0.05)",
 )  # fmt: skip
 
