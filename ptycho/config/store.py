@@ -119,7 +119,8 @@ def check_command_line(arguments: list[str]) -> list[RunConfig]:
     own = _groups(options.config_dir)
     judged = [(one, _override_fault(one, own, options.multirun)) for one in typed]
     found += [fault for _, fault in judged if fault]
-    found += missing_extras(options.overrides)
+    if absent := [*missing_extras(options.overrides)]:
+        raise ConfigError(*found, *absent)  # nothing can be composed
     runs: list[RunConfig] = []
     if not (options.cfg or options.info):
         if not options.multirun and (lone := [*alone_faults(options.overrides)]):
