@@ -24,9 +24,6 @@ from ptycho.config.process import INTERRUPTED
 from ptycho.report.files import plain_config, write_json
 from ptycho.report.folder import LOCK, STATUS, SWEEP, RunFolder, State, read_run, read_status
 
-TERMINATED = 143
-"""Exit code after SIGTERM."""
-
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Ctrl-C, and what batch systems send before they take a machine away."""
 
