@@ -5,10 +5,12 @@ from importlib import import_module
 
 COMMANDS = {
     "evaluate": "ptycho.evaluate",
+    "inference": "ptycho.inference",
     "reproduce": "ptycho.reproduce",
     "resume": "ptycho.resume",
     "sweep-report": "ptycho.sweep_report",
     "sync": "ptycho.sync",
+    "train": "ptycho.train",
 }
 """Word -> module whose ``main`` takes the other words."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ptycho.config.choices import Resume
 from ptycho.config.config import UserError
+from ptycho.config.describe import quoted
 from ptycho.config.process import exit_codes, gentle_threads
 from ptycho.report.folder import STATUS, SWEEP, read_run, read_sweep
 
@@ -54,8 +55,7 @@ def _resume_sweep(folder: Path, sweep: dict[str, Any]) -> None:
     from ptycho.run import main as run
 
     _go_where_it_began(sweep.get("cwd"))
-    quoted = str(folder).replace("'", "\\'")
-    sys.argv = ["ptycho", *typed, f"hydra.sweep.dir='{quoted}'"]
+    sys.argv = ["ptycho", *typed, f"hydra.sweep.dir={quoted(str(folder))}"]
     run()
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from ptycho.config.choices import Resume
 from ptycho.config.config import RunConfig, UserError
+from ptycho.config.describe import quoted
 from ptycho.config.process import BAD_INPUT, exit_codes, gentle_threads, refuse, say_failed
 from ptycho.config.store import (
     MENDABLE,
@@ -123,8 +124,7 @@ def _going_on(runs: list[RunConfig], arguments: list[str]) -> list[str]:
     if folder is None:
         return []
     print(f"going on with {folder}")
-    quoted = str(folder).replace("'", "\\'")
-    return [f"hydra.run.dir='{quoted}'"]
+    return [f"hydra.run.dir={quoted(str(folder))}"]
 
 
 if __name__ == "__main__":

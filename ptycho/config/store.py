@@ -56,6 +56,27 @@ def preset(base: T, group: str, name: str) -> T:
     return cast(T, OmegaConf.to_object(merged))
 
 
+def preset_settings(group: str, name: str) -> dict[str, Any]:
+    """What an option of a YAML group sets, by the full names of the settings.
+
+    Args:
+        group: folder in ``conf``.
+        name: file in it, without interpolations.
+    """
+    path = Path(conf_dir()) / group / f"{name}.yaml"
+    anywhere = path.read_text(encoding="utf-8").startswith("# @package _global_")
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    return dict(_flat(content if anywhere else {group: content}, ""))
+
+
+def _flat(content: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def register() -> None:
     """Make the typed dataclasses the schema of the YAML groups."""
     ConfigStore.instance().store(name="run_schema", node=RunConfig)

@@ -99,8 +99,8 @@ def type_faults(config: Any, prefix: str = "") -> Iterator[str]:
             yield from type_faults(value, f"{name}.")
         elif member is not None:
             setattr(config, item.name, member)
-        elif not any(_fits(value, kind) for kind in _alternatives(hint)):
-            yield f"{name} must be {_describe(_alternatives(hint))}, got {_show(value)}."
+        elif not any(_fits(value, kind) for kind in alternatives(hint)):
+            yield f"{name} must be {_describe(alternatives(hint))}, got {_show(value)}."
 
 
 def limit_faults(config: Any) -> Iterator[str]:
@@ -442,13 +442,14 @@ def _worker_faults(execution: Any, prefix: str = "") -> Iterator[str]:
             )
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
     is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
     return typing.get_args(hint) if is_union else (hint,)
 
 
 def _as_member(value: Any, hint: Any) -> Enum | None:
-    for kind in _alternatives(hint):
+    for kind in alternatives(hint):
         if isinstance(kind, type) and issubclass(kind, Enum) and isinstance(value, str):
             return kind.__members__.get(str(value))
     return None

@@ -20,6 +20,7 @@ from ptycho.config.patch_rules import object_faults
 from ptycho.config.validate import check, leaves, suggestion
 from ptycho.data.npz import pattern_size
 from ptycho.report.bundle import Bundle, load_bundle
+from ptycho.workflows.preflight import bundle_faults, scan_faults
 
 _FIRST_MEANT = ("data", "model", "trainer")  # solver and refine have batch_size and more, too
 
@@ -48,6 +49,9 @@ class InferencePayload:
     bundle: Bundle
     """The trained network, as read."""
     overrides_applied: dict[str, tuple[Any, Any]]
+
+
+Payload = TrainingPayload | InferencePayload
 
 
 def create_training_payload(
@@ -122,6 +126,8 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
     )  # fmt: skip
     execution = execution_config(run)
     legacy.update_legacy_dict(legacy.cfg, inference)
+    if missing := bundle_faults(str(run.bundle)):
+        raise FileNotFoundError(*missing)
     bundle = load_bundle(Path(str(run.bundle)))
     trained = dict(bundle.config.get("model", {}))
     trained_size = trained.pop("N", None)  # the networks fit any pattern size
@@ -200,8 +206,8 @@ def apply(run: RunConfig, group: str, values: dict[str, Any]) -> None:
 
 
 def _settle_size(run: RunConfig, path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path.absolute()}")
+    if missing := scan_faults("data.train_data_file", path):
+        raise FileNotFoundError(*missing)
     found = pattern_size(path)
     if found < 16:
         raise UserError(f"{path}: patterns must be at least 16 x 16 pixels, got {found} x {found}.")
@@ -251,7 +257,8 @@ def _run_from(
     if faults:
         raise UserError(*faults)
     typed = {named[name][0]: value for name, value in (overrides or {}).items()}
-    for full, value in (given | typed).items():
+    label = {"data.label": Path(given["data.train_data_file"]).stem}  # as data=npz does
+    for full, value in (label | given | typed).items():
         _set(run, full, value)
     return run
 

@@ -1,5 +1,6 @@
 """From validated settings to a finished run folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ptycho.config.choices import WITH_BUNDLE, Task
@@ -10,7 +11,7 @@ from ptycho.report.metrics import Figures
 from ptycho.training.cluster import global_rank
 from ptycho.workflows.factory import (
     InferencePayload,
-    TrainingPayload,
+    Payload,
     inference_payload,
     training_payload,
 )
@@ -36,32 +37,56 @@ def launch(
         The figures that ``sweep.metric`` names: a number, or one for each of several names; None
         where one is missing, and on processes other than the first.
     """
+
+    def make() -> Payload:
+        return (inference_payload if run.task in WITH_BUNDLE else training_payload)(run, folder)
+
+    with legacy_params():
+        return _claim_and_do(run, make, folder, overrides, settings)
+
+
+def launch_payload(payload: Payload, folder: Path, overrides: list[str]) -> Judgement:
+    """Do what a payload was made for; ``params.cfg`` is filled already.
+
+    Args:
+        payload: of :mod:`ptycho.workflows.factory`.
+        folder: where this run writes.
+        overrides: what was typed, for the record.
+    """
+    return _claim_and_do(payload.run, lambda: payload, folder, overrides)
+
+
+def _claim_and_do(
+    run: RunConfig,
+    make: Callable[[], Payload],
+    folder: Path,
+    overrides: list[str],
+    settings: str | None = None,
+) -> Judgement:
     quieten()
     check_surroundings(run)
     if global_rank(run.trainer) != 0:
-        _do(run, folder, overrides)
+        _do(make, folder, overrides)
         return None
     with claimed(run, folder, settings) as status:
         if status.over:
             print(f"{folder}: nothing to do, this run is {status.past.state} already.")
             return as_returned(run.sweep.metric, status.past.status.get("metric"))
-        return as_returned(run.sweep.metric, _do(run, folder, overrides, status))
+        return as_returned(run.sweep.metric, _do(make, folder, overrides, status))
 
 
 def _do(
-    run: RunConfig, folder: Path, overrides: list[str], status: Status | None = None
+    make: Callable[[], Payload], folder: Path, overrides: list[str], status: Status | None = None
 ) -> dict[str, float] | None:
-    with legacy_params():
-        make = inference_payload if run.task in WITH_BUNDLE else training_payload
-        payload = make(run, folder)
-        with open_session(payload.run, payload.execution, folder, overrides, status) as session:
-            _work(session, payload)
-            if session.first:
-                session.finish()
+    payload = make()
+    with open_session(payload.run, payload.execution, folder, overrides, status) as session:
+        _work(session, payload)
+        if session.first:
+            session.finish()
     return status.more.get("metric") if status is not None else None
 
 
-def _work(session: Session, payload: TrainingPayload | InferencePayload) -> dict[str, Figures]:
+def _work(session: Session, payload: Payload) -> dict[str, Figures]:
     """Do the task; only what trains loads Lightning, which takes seconds."""
     patches = session.run.model.architecture.predicts_patches
     if isinstance(payload, InferencePayload):

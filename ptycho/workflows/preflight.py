@@ -83,14 +83,11 @@ def file_faults(run: RunConfig) -> list[str]:
     faults = []
     data = run.data
     if data.source == DataSource.npz and data.train_data_file:
-        faults += _scan_faults("data.train_data_file", data.train_data_file, data.label)
+        faults += scan_faults("data.train_data_file", data.train_data_file, data.label)
     if data.test_data_file:
-        faults += _scan_faults("data.test_data_file", data.test_data_file, data.label)
-    if run.task in WITH_BUNDLE and run.bundle and not Path(run.bundle).exists():
-        faults.append(
-            f"bundle: no such file or folder: {Path(run.bundle).absolute()}; training writes "
-            "wts.h5.zip into its run folder."
-        )
+        faults += scan_faults("data.test_data_file", data.test_data_file, data.label)
+    if run.task in WITH_BUNDLE and run.bundle:
+        faults += bundle_faults(run.bundle)
     return faults + _output_faults(run.paths.outputs) + _logger_faults(run.logger.backend)
 
 
@@ -114,15 +111,34 @@ def _logger_faults(backend: LoggerBackend) -> list[str]:
     ]
 
 
-def _scan_faults(setting: str, path: str, label: str) -> list[str]:
+def bundle_faults(path: str | Path) -> list[str]:
+    """A sentence about a bundle that is not there."""
+    if Path(path).exists():
+        return []
+    return [
+        f"bundle: no such file or folder: {Path(path).absolute()}; training writes wts.h5.zip into "
+        "its run folder."
+    ]
+
+
+def scan_faults(setting: str, path: str | Path, label: str = "") -> list[str]:
+    """A sentence about the file of a scan that cannot be opened.
+
+    Args:
+        setting: that names it.
+        path: of the file.
+        label: of the scan, where a group of settings is known by it.
+    """
     file = Path(path)
+    group = f" (data={label})" if label else ""
+    elsewhere = " or paths.data=FOLDER" if label else ""
     if file.is_dir():
         return [f"{setting}: {file.absolute()} is a folder; name the NPZ file in it."]
     if not file.is_file():
         return [
-            f"{setting}: no such file: {file.absolute()} (data={label}). It must hold "
+            f"{setting}: no such file: {file.absolute()}{group}. It must hold "
             "diffraction or diff3d (n, N, N), xcoords, ycoords and probeGuess. Put it there, "
-            f"or point elsewhere with {setting}=FILE.npz or paths.data=FOLDER."
+            f"or point elsewhere with {setting}=FILE.npz{elsewhere}."
         ]
     if not os.access(file, os.R_OK):
         return [f"{setting}: {file.absolute()} may not be read; check its permissions."]

@@ -1,0 +1,1 @@
+"""What older command lines and clients expect, in terms of today's settings."""
