@@ -259,6 +259,8 @@ class ExecutionConfig:
     """Batches each worker prepares ahead (needs workers)."""
     enable_progress_bar: bool = True
     """Show progress with loss and patterns per second."""
+    quiet: bool = False
+    """Print nothing but warnings and errors; no progress either."""
     enable_checkpointing: bool = True
     """Write ``last.ckpt`` and the best checkpoints."""
     resume: Resume = Resume.never

@@ -43,7 +43,8 @@ def launch(
         return None
     with claimed(run, folder, settings) as status:
         if status.over:
-            print(f"{folder}: nothing to do, this run is {status.past.state} already.")
+            if not run.execution.quiet:
+                print(f"{folder}: nothing to do, this run is {status.past.state} already.")
             return as_returned(run.sweep.metric, status.past.status.get("metric"))
         return as_returned(run.sweep.metric, _do(run, folder, overrides, status))
 
