@@ -6,6 +6,7 @@ from ptycho.config.choices import WITH_BUNDLE, Task
 from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
 from ptycho.config.process import quieten
+from ptycho.config.typed_rules import typed_settings
 from ptycho.report.metrics import Figures
 from ptycho.training.cluster import global_rank
 from ptycho.workflows.factory import (
@@ -53,8 +54,11 @@ def _do(
     run: RunConfig, folder: Path, overrides: list[str], status: Status | None = None
 ) -> dict[str, float] | None:
     with legacy_params():
-        make = inference_payload if run.task in WITH_BUNDLE else training_payload
-        payload = make(run, folder)
+        payload: TrainingPayload | InferencePayload
+        if run.task in WITH_BUNDLE:
+            payload = inference_payload(run, folder, typed_settings(overrides))
+        else:
+            payload = training_payload(run, folder)
         with open_session(payload.run, payload.execution, folder, overrides, status) as session:
             _work(session, payload)
             if session.first:
