@@ -123,7 +123,8 @@ def _going_on(runs: list[RunConfig], arguments: list[str]) -> list[str]:
     folder = unfinished(runs[0], Path(runs[0].paths.outputs) / "runs")
     if folder is None:
         return []
-    print(f"going on with {folder}")
+    if not runs[0].execution.quiet:
+        print(f"going on with {folder}")
     return [f"hydra.run.dir={quoted(str(folder))}"]
 
 

@@ -168,6 +168,21 @@ def test_a_bad_scan_is_one_sentence(tmp_path: Path):
     assert {content(one)["state"] for one in tmp_path.rglob("status.json")} <= {"failed"}
 
 
+def test_a_quiet_run_says_nothing_also_when_it_goes_on(tmp_path: Path):
+    typed = (
+        *SHORT, "data.synthetic.n_patterns=64", "execution.quiet=true",
+        "execution.enable_progress_bar=true", "execution.resume=auto",
+    )  # fmt: skip
+    for state in ("interrupted", "finished"):
+        done = ptycho(tmp_path, *typed)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        (run,) = (tmp_path / "outputs" / "runs").iterdir()
+        known = content(run / "status.json")
+        assert known["state"] == "finished"
+        (run / "status.json").write_text(json.dumps(known | {"state": state}))
+    assert known["attempts"] == 2
+
+
 def test_a_word_that_is_no_command_is_told(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "ptycho", "sweep", "--help"], cwd=tmp_path,

@@ -4,8 +4,10 @@ Each setting stands once in ``TABLE`` with another value and with what to look a
 results is preferred to looking at objects; what a setting does exactly is tested elsewhere.
 """
 
+import contextlib
 import functools
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,6 +245,13 @@ def the_run_folder(run: RunConfig, folder: Path) -> Any:
             patch.setattr(module, name, lambda _, __, path: path.write_bytes(b"png"))
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
+
+
+def the_words(run: RunConfig, folder: Path) -> Any:
+    """Whether anything is said."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        the_run_folder(run, folder)
+    return bool(said.getvalue())
 
 
 def the_second_start(run: RunConfig, folder: Path) -> Any:
@@ -531,6 +540,7 @@ TABLE: dict[str, Flip] = {
     "execution.persistent_workers": Flip(True, the_loader, LOADED),
     "execution.prefetch_factor": Flip(5, the_loader, LOADED),
     "execution.enable_progress_bar": Flip(True, the_callbacks),
+    "execution.quiet": Flip(True, the_words, SOLVED),
     "execution.enable_checkpointing": Flip(False, the_files),
     "execution.resume": Flip("auto", the_second_start, SOLVED),
     "execution.checkpoint_save_top_k": Flip(-1, the_files),

@@ -259,6 +259,8 @@ class ExecutionConfig:
     """Batches each worker prepares ahead (needs workers)."""
     enable_progress_bar: bool = True
     """Show progress with loss and patterns per second."""
+    quiet: bool = False
+    """Print nothing but warnings and errors; no progress either."""
     enable_checkpointing: bool = True
     """Write ``last.ckpt`` and the best checkpoints."""
     resume: Resume = Resume.never
@@ -266,9 +268,10 @@ class ExecutionConfig:
     checkpoint_save_top_k: int = setting(1, at_least=-1)
     """How many of the best checkpoints to keep: -1 all, 0 none."""
     checkpoint_monitor_metric: str = setting(
-        "train/loss", choices=("train/loss", "train/patterns_per_s", "val_loss")
+        "train/loss", choices=("train/loss", "train/patterns_per_s", "train_loss", "val_loss")
     )
-    """Metric that says which checkpoint is best; ``val_loss`` is an alias of ``train/loss``."""
+    """Metric that says which checkpoint is best; ``train_loss`` and ``val_loss`` are other names
+    of ``train/loss``."""
     checkpoint_mode: Direction = Direction.min
     """Whether a small or a large metric is best."""
     early_stop_patience: int | None = setting(None, at_least=1)

@@ -4,7 +4,8 @@ A preset may set what the task at hand leaves aside (``experiment=quick task=sol
 that somebody typed is refused there. Standard library only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 
 from ptycho.config.choices import WITH_BUNDLE, Labels, Task
@@ -14,9 +15,25 @@ from ptycho.config.patch_rules import teaches
 _LEARNING = tuple(
     f"trainer.{item.name}" for one in (LearningConfig, OptimiserConfig) for item in fields(one)
 )
+_NAMES_IN_BRACES = re.compile(r"[{,]\s*(\w+)\s*:")
 _EFFORT = ("solver.coarse_iterations", "solver.iterations", "solver.poisson_iterations")
 
 _Reader = Callable[[RunConfig], bool]
+
+
+def typed_settings(overrides: Iterable[str]) -> frozenset[str]:
+    """Full names of the single settings in a list of overrides, those of ``group={NAME: ...}`` too.
+
+    A choice such as ``model=pinn`` names none.
+    """
+    found: set[str] = set()
+    for line in overrides:
+        name, _, value = line.lstrip("+").partition("=")
+        if value.startswith("{"):
+            found |= {f"{name}.{one}" for one in _NAMES_IN_BRACES.findall(value)}
+        elif "." in name:
+            found.add(name)
+    return frozenset(found)
 
 
 def _refines(run: RunConfig) -> bool:

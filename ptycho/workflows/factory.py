@@ -114,11 +114,23 @@ def create_inference_payload(
         "data.source": DataSource.npz,
         "data.train_data_file": str(test_data_file),
     }
-    return inference_payload(_run_from(given, overrides, execution_config), output_dir)
+    known = [name for name, *_ in leaves(RunConfig())]
+    run = _run_from(given, overrides, execution_config)
+    asked = frozenset(_full_names(name, known)[0] for name in overrides or {})
+    return inference_payload(run, output_dir, asked)
 
 
-def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayload:
-    """Validate, fill ``params.cfg``, and only then open bundle and scan."""
+def inference_payload(
+    run: RunConfig, output_dir: str | Path, asked: frozenset[str] = frozenset()
+) -> InferencePayload:
+    """Validate, fill ``params.cfg``, and only then open bundle and scan.
+
+    Args:
+        run: settings.
+        output_dir: where the run writes.
+        asked: full names of settings that were typed: they hold, or are refused, also where
+            they are what nobody has to type.
+    """
     check(run)
     inference = InferenceConfig(
         model=run.model, model_path=run.bundle, test_data_file=run.data.train_data_file,
@@ -131,8 +143,8 @@ def inference_payload(run: RunConfig, output_dir: str | Path) -> InferencePayloa
     bundle = load_bundle(Path(str(run.bundle)))
     trained = dict(bundle.config.get("model", {}))
     trained_size = trained.pop("N", None)  # the networks fit any pattern size
-    _leave_stitching_to_the_user(run, trained)
-    _refuse_other_model(run, trained)
+    _leave_stitching_to_the_user(run, trained, asked)
+    _refuse_other_model(run, trained, asked)
     apply(run, "model", trained)
     if run.task == Task.adapt and run.model.architecture.predicts_patches:
         raise UserError(
@@ -219,21 +231,26 @@ def _settle_size(run: RunConfig, path: Path) -> None:
     run.model.N = found
 
 
-def _leave_stitching_to_the_user(run: RunConfig, trained: dict[str, Any]) -> None:
+def _leave_stitching_to_the_user(
+    run: RunConfig, trained: dict[str, Any], asked: frozenset[str]
+) -> None:
     """How patches are put together may be asked for anew; the network is the same."""
     for name in ("patch_weighting", "synchronise_phases"):
-        if getattr(run.model, name) != getattr(ModelConfig(), name):
+        usual = getattr(ModelConfig(), name)
+        if f"model.{name}" in asked or getattr(run.model, name) != usual:
             trained.pop(name, None)
 
 
-def _refuse_other_model(run: RunConfig, trained: dict[str, Any]) -> None:
+def _refuse_other_model(run: RunConfig, trained: dict[str, Any], asked: frozenset[str]) -> None:
     """A typed model setting that the trained network does not have would be without effect."""
     usual = _fields(ModelConfig())
     faults = [
         f"model.{name}={value} was asked for, but {run.bundle} was trained with {trained[name]}; "
         "leave it out."
         for name, value in _fields(run.model).items()
-        if name in trained and value not in (usual[name], trained[name])
+        if name in trained
+        and value != trained[name]
+        and (f"model.{name}" in asked or value != usual[name])
     ]
     if faults:
         raise UserError(*faults)

@@ -7,6 +7,7 @@ from ptycho.config.choices import WITH_BUNDLE, Task
 from ptycho.config.config import RunConfig
 from ptycho.config.legacy import legacy_params
 from ptycho.config.process import quieten
+from ptycho.config.typed_rules import typed_settings
 from ptycho.report.metrics import Figures
 from ptycho.training.cluster import global_rank
 from ptycho.workflows.factory import (
@@ -39,7 +40,9 @@ def launch(
     """
 
     def make() -> Payload:
-        return (inference_payload if run.task in WITH_BUNDLE else training_payload)(run, folder)
+        if run.task in WITH_BUNDLE:
+            return inference_payload(run, folder, typed_settings(overrides))
+        return training_payload(run, folder)
 
     with legacy_params():
         return _claim_and_do(run, make, folder, overrides, settings)
@@ -70,7 +73,8 @@ def _claim_and_do(
         return None
     with claimed(run, folder, settings) as status:
         if status.over:
-            print(f"{folder}: nothing to do, this run is {status.past.state} already.")
+            if not run.execution.quiet:
+                print(f"{folder}: nothing to do, this run is {status.past.state} already.")
             return as_returned(run.sweep.metric, status.past.status.get("metric"))
         return as_returned(run.sweep.metric, _do(make, folder, overrides, status))
 

@@ -16,7 +16,7 @@ from ptycho.report.files import write_json
 from ptycho.report.folder import STATUS, SWEEP, read_run, read_sweep
 
 _MAY_CHANGE = ("sweep.n_trials", "sweep.workers", "execution.threads", "execution.resume",
-               "execution.enable_progress_bar", "launcher")  # fmt: skip
+               "execution.enable_progress_bar", "execution.quiet", "launcher")  # fmt: skip
 """Settings that another start of the same sweep may have otherwise."""
 
 _THREADS = "execution.threads="  # other threads round otherwise, so it is another run

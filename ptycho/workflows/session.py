@@ -250,7 +250,9 @@ def open_session(
         status: of the folder, where that was claimed before.
     """
     first = global_rank(execution) == 0
-    terminal = console(quiet=not first)
+    if execution.quiet:
+        execution = replace(execution, enable_progress_bar=False)
+    terminal = console(quiet=execution.quiet or not first)
     bars = progress(execution.enable_progress_bar and first, terminal)
     session = Session(run, execution, folder, first, _device(run), terminal, bars)
     if execution.resume == Resume.auto and (folder / LAST).is_file():

@@ -31,7 +31,7 @@ _signals: list[int] = []  # that came since the run began
 
 _KEPT = ("mlflow_run_id", "tracking_uri")
 _ELSEWHERE = ("logger", "sweep", "paths")
-_ON_THE_WAY = ("resume", "enable_progress_bar")
+_ON_THE_WAY = ("resume", "enable_progress_bar", "quiet")
 
 
 def digest(run: RunConfig) -> str:

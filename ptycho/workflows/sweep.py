@@ -67,7 +67,7 @@ def conduct(plan: Plan, launch: Launch) -> None:
         SweepFailedError: some failed.
         SystemExit: with 130 or 143 after Ctrl-C or SIGTERM.
     """
-    terminal = console()
+    terminal = console(quiet=plan.run.execution.quiet)
     plan.folder.mkdir(parents=True, exist_ok=True)
     workers = plan.run.sweep.workers
     if workers * plan.sharing > 1:

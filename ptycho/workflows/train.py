@@ -300,7 +300,6 @@ def _checkpoints(session: Session) -> list[ModelCheckpoint]:
     execution = session.execution
     if not execution.enable_checkpointing:
         return []
-    metric = execution.checkpoint_monitor_metric
     common: dict[str, Any] = {
         "dirpath": session.folder / "checkpoints",
         "save_on_train_epoch_end": True,
@@ -308,13 +307,18 @@ def _checkpoints(session: Session) -> list[ModelCheckpoint]:
     }
     best = Checkpoints(
         filename="best-{epoch:03d}",
-        monitor=LOSS if metric == "val_loss" else metric,
+        monitor=known_metric(execution.checkpoint_monitor_metric),
         mode=execution.checkpoint_mode.value,
         save_top_k=execution.checkpoint_save_top_k,
         **common,
     )
     last = Checkpoints(filename="last", **common)
     return [best, last]
+
+
+def known_metric(name: str) -> str:
+    """The metric that a name means."""
+    return LOSS if name in ("train_loss", "val_loss") else name
 
 
 def _load_best(module: ObjectTraining | PatchTraining, path: Path) -> None:

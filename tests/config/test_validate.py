@@ -77,7 +77,7 @@ LIMITS: list[tuple[str, Any, str]] = [
     (
         "execution.checkpoint_monitor_metric",
         "accuracy",
-        "one of train/loss, train/patterns_per_s, val_loss",
+        "one of train/loss, train/patterns_per_s, train_loss, val_loss",
     ),
     ("execution.early_stop_patience", 0, "at least 1"),
     ("execution.recon_log_every_n_epochs", 0, "at least 1"),

@@ -66,7 +66,7 @@ CHOICES: list[tuple[str, str, Any]] = [
     ("checkpoint_mode", "max", Direction.max),
     *(("precision", one, one) for one in ("32-true", "bf16-mixed", "16-mixed")),
     *(("checkpoint_save_top_k", one, one) for one in (-1, 0, 3)),
-    ("checkpoint_monitor_metric", "val_loss", "val_loss"),
+    *(("checkpoint_monitor_metric", one, one) for one in ("train_loss", "val_loss")),
     ("strategy", "ddp", "ddp"),
     ("devices", 1, 1),
     ("early_stop_patience", None, None),

@@ -20,7 +20,7 @@ from ptycho.config.config import (
 )
 from ptycho.config.legacy import legacy_params
 from ptycho.data.npz import write_npz
-from ptycho.report.bundle import NETWORK, Bundle, BundleError, save_bundle
+from ptycho.report.bundle import NETWORK, Bundle, BundleError, load_bundle, save_bundle
 from ptycho.report.files import plain_config
 from ptycho.workflows import factory
 from ptycho.workflows.factory import (
@@ -239,6 +239,30 @@ class TestInference:
         ):
             inference(bundle, scan, {"n_filters_scale": 2})
         assert inference(bundle, scan, {"n_filters_scale": 3}).run.model.n_filters_scale == 3
+
+    def test_it_is_refused_also_where_it_is_the_default(self, bundle: Path, scan: Path):
+        with pytest.raises(
+            UserError, match=r"^model\.n_filters_scale=1 was asked for, but .* trained with 3; leav"
+        ):
+            inference(bundle, scan, {"n_filters_scale": 1})
+
+    @pytest.mark.parametrize("typed", ["patch_weighting", "model.patch_weighting"])
+    def test_stitching_that_was_typed_wins_over_the_bundle(
+        self, bundle: Path, scan: Path, tmp_path: Path, typed: str
+    ):
+        content = load_bundle(bundle)
+        trained = {
+            "architecture": "pinn", "patch_weighting": "uniform", "synchronise_phases": False,
+        }  # fmt: skip
+        content.config["model"] |= trained
+        path = tmp_path / "wts.h5.zip"
+        save_bundle(path, content)
+        plain = inference(path, scan).run.model
+        assert (plain.patch_weighting, plain.synchronise_phases) == ("uniform", False)
+        found = inference(path, scan, {typed: "probe"}).run.model
+        assert (found.patch_weighting, found.synchronise_phases) == ("probe", False)
+        found = inference(path, scan, {"synchronise_phases": True}).run.model
+        assert (found.patch_weighting, found.synchronise_phases) == ("uniform", True)
 
     def test_missing_paths_are_missing_files(self, bundle: Path, scan: Path, tmp_path: Path):
         with pytest.raises(FileNotFoundError, match=r"none\.zip"):

@@ -20,6 +20,7 @@ from ptycho.training.callbacks import CollapseError
 from ptycho.training.objective import Objective
 from ptycho.training.patch_module import PatchTraining
 from ptycho.workflows import build, patch_train, patches, session
+from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import with_masked_probe
 from ptycho.workflows.reconstruct import network_on
 from tests.runs import CPU, launched, session_of, tiny_problem, tiny_run, tiny_scan
@@ -432,6 +433,33 @@ def test_stitching_may_be_asked_for_anew_the_network_not(run: Path, tmp_path: Pa
         assert not same(plain / "reconstruction.npz", other / "reconstruction.npz"), name
     with pytest.raises(UserError, match=r"model\.output=real_imag was asked for, but .*was tra"):
         launched(tmp_path / "e", **bundle, model__output="real_imag")
+
+
+def test_stitching_that_was_typed_wins_also_where_it_is_the_default(
+    run: Path, tmp_path: Path
+) -> None:
+    content = load_bundle(run / "wts.h5.zip")
+    content.config["model"] |= {"patch_weighting": "uniform", "synchronise_phases": False}
+    save_bundle(tmp_path / "wts.h5.zip", content)
+
+    def found(name: str, bundle: Path, *typed: str) -> Path:
+        """What this line makes of the bundle; the values typed are the defaults."""
+        again = tiny_run(task="reconstruct", bundle=str(bundle), **UNREFINED)
+        launch(again, tmp_path / name, list(typed))
+        return tmp_path / name / "reconstruction.npz"
+
+    as_typed = found("typed", tmp_path / "wts.h5.zip", "+model.patch_weighting=probe",
+                     "model={synchronise_phases: true}")  # fmt: skip
+    assert same(as_typed, found("probe", run / "wts.h5.zip"))
+    half = found("half", tmp_path / "wts.h5.zip", "model=pinn", "model.patch_weighting=probe")
+    bundled = found("bundled", tmp_path / "wts.h5.zip", "model=pinn")
+    assert not same(half, as_typed)
+    assert not same(half, bundled)
+    assert not same(bundled, as_typed)
+    content.config["model"]["overlap"] = "none"
+    save_bundle(tmp_path / "alone.h5.zip", content)
+    with pytest.raises(UserError, match=r"^model\.overlap=canvas was asked for, but .*with none"):
+        found("refused", tmp_path / "alone.h5.zip", "model.overlap=canvas")
 
 
 def test_central_windows_of_an_object_network_are_refused(tmp_path: Path) -> None:

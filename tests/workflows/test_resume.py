@@ -223,6 +223,9 @@ def test_a_finished_run_is_not_done_again(tmp_path: Path, capsys: pytest.Capture
     assert isinstance(again, float)
     assert (tmp_path / "run" / "reconstruction.npz").stat().st_mtime_ns == before
     assert "nothing to do, this run is finished already" in capsys.readouterr().out
+    quiet = tiny_run(execution__resume="auto", trainer__nepochs=1, execution__quiet=True)
+    assert launch(quiet, tmp_path / "run", []) == first
+    assert capsys.readouterr().out == ""
 
 
 def test_other_settings_or_data_are_refused(

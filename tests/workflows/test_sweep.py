@@ -71,6 +71,13 @@ class TestGrid:
         conduct(plan, Jobs(tmp_path, plan.run))
         assert reports == [tmp_path]
 
+    def test_a_quiet_one_says_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        plan = planned(tmp_path, "seed=1,2")
+        plan.run.execution.quiet = True
+        conduct(plan, Jobs(tmp_path, plan.run))
+        assert states(tmp_path) == ["finished"] * 2
+        assert capsys.readouterr().out == ""
+
     def test_another_start_does_what_is_not_finished(self, tmp_path: Path):
         plan = planned(tmp_path, "seed=1,2,3,4")
         first = Jobs(tmp_path, plan.run, lambda number: OSError("no disk") if number == 1 else None)

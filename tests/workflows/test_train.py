@@ -219,11 +219,12 @@ class TestLaunching:
         common: dict[str, Any] = {"trainer__nepochs": 4}
         lowest = launched(tmp_path / "a", **common)
         highest = launched(tmp_path / "b", execution__checkpoint_mode="max", **common)
-        alias = launched(tmp_path / "c", execution__checkpoint_monitor_metric="val_loss", **common)
         losses = [float(row["train/loss"]) for row in epochs(lowest)]
         assert f"best-epoch={losses.index(min(losses)):03d}.ckpt" in checkpoints(lowest)
         assert f"best-epoch={losses.index(max(losses)):03d}.ckpt" in checkpoints(highest)
-        assert checkpoints(alias) == checkpoints(lowest)
+        for alias in ("train_loss", "val_loss"):
+            named = {"execution__checkpoint_monitor_metric": alias}
+            assert checkpoints(launched(tmp_path / alias, **named, **common)) == checkpoints(lowest)
 
     def test_speed_may_be_monitored(self, tmp_path: Path) -> None:
         folder = launched(
