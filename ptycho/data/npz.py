@@ -159,6 +159,33 @@ def _amplitude(
     archive: Archive, n: int, values: str, metadata: dict[str, Any]
 ) -> tuple[NDArray[np.float32], dict[str, str]]:
     """Amplitudes ``(n, N, N)`` and what was decided on the way."""
+    patterns, kind, notes = read_patterns(archive, n, values, metadata)
+    if kind == "counts":
+        amplitude = np.sqrt(patterns, dtype=np.float32, order="C")
+    else:
+        amplitude = np.ascontiguousarray(patterns, dtype=np.float32)
+    amplitude += np.float32(0)  # negative zeros, with which bad pixels are marked, become zeros
+    return amplitude, notes
+
+
+def read_patterns(
+    archive: Archive, n: int, values: str, metadata: dict[str, Any]
+) -> tuple[Array, str, dict[str, str]]:
+    """The patterns as the file has them, frames first.
+
+    Args:
+        archive: the file.
+        n: how many positions it has.
+        values: ``counts``, ``amplitude`` or ``auto``, as for :func:`read_npz`.
+        metadata: the file's ``_metadata``.
+
+    Returns:
+        ``(n, N, N)`` of the file's dtype, whether they are ``counts`` or ``amplitude``, and both
+        decisions in words.
+
+    Raises:
+        DataError: they are missing, negative, or fit the positions in no order.
+    """
     key = archive.one_of(*PATTERNS)
     patterns = archive.read(key, "biuf", "real counts or amplitudes")
     if patterns.size and (low := patterns.min()) < 0:
@@ -167,12 +194,7 @@ def _amplitude(
     kind, reason = _kind(patterns, values, metadata)
     if layout == "yxn":
         patterns = np.moveaxis(patterns, -1, 0)
-    if kind == "counts":
-        amplitude = np.sqrt(patterns, dtype=np.float32, order="C")
-    else:
-        amplitude = np.ascontiguousarray(patterns, dtype=np.float32)
-    amplitude += np.float32(0)  # negative zeros, with which bad pixels are marked, become zeros
-    return amplitude, {"values": f"{kind} ({reason})", "layout": layout}
+    return patterns, kind, {"values": f"{kind} ({reason})", "layout": layout}
 
 
 def _layout(
