@@ -14,7 +14,12 @@ from functools import partial
 from typing import Any, NoReturn
 
 from ptycho.compat.flags import GONE, Flag, Groups, flags_of
-from ptycho.config.config import PyTorchExecutionConfig, UserError
+from ptycho.config.config import (
+    ExecutionConfig,
+    PyTorchExecutionConfig,
+    TrainerConfig,
+    UserError,
+)
 from ptycho.config.describe import Setting, plain, settings
 from ptycho.config.store import preset_settings, presets
 from ptycho.config.validate import alternatives, suggestion
@@ -22,7 +27,13 @@ from ptycho.config.validate import alternatives, suggestion
 MAE = {"trainer.nll_weight": 0.0, "trainer.mae_weight": 1.0}
 """What ``--torch-loss-mode mae`` sets: no likelihood, the absolute error alone."""
 
-_EXECUTION = {item.name for item in fields(PyTorchExecutionConfig)}
+_EXECUTION = {"logger.backend": "logger_backend"} | {
+    f"{group}.{item.name}": item.name
+    for group, kind in (("trainer", TrainerConfig), ("execution", ExecutionConfig))
+    for item in fields(kind)
+    if item.name in {one.name for one in fields(PyTorchExecutionConfig)}
+}
+"""Settings of the execution config, and what they are called there."""
 _HYDRA_GROUPS = {"trainer": "--accelerator", "model": "--model", "logger": "--logger"}
 _VALUE = r"(?P<is>=(?P<value>[^\s,;]*[^\s,;.:)]))?"
 
@@ -110,8 +121,9 @@ class Command:
         for flag in self.flags.values():
             if flag.setting and not flag.old:
                 flags[flag.setting] = flag
-                if flag.setting.rpartition(".")[2] in _EXECUTION:
-                    flags[flag.setting.rpartition(".")[2]] = flag
+                if flag.setting in _EXECUTION:
+                    flags[_EXECUTION[flag.setting]] = flag
+        flags["hydra.run.dir"] = self.flags["output_dir"]
         names = "|".join(map(_pattern, sorted(flags, key=len, reverse=True)))
         said = re.sub(
             rf"(?<![\w.-])(?P<name>{names})\b(?![.\w]\w){_VALUE}",
@@ -210,12 +222,9 @@ def metavar(flag: Flag) -> str:
 
 def split_execution(chosen: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings that are overrides, and those of the execution config by their short names."""
-    execution = {"logger.backend": "logger_backend"} | {
-        f"{group}.{name}": name for group in ("trainer", "execution") for name in _EXECUTION
-    }
     return (
-        {name: value for name, value in chosen.items() if name not in execution},
-        {execution[name]: value for name, value in chosen.items() if name in execution},
+        {name: value for name, value in chosen.items() if name not in _EXECUTION},
+        {_EXECUTION[name]: value for name, value in chosen.items() if name in _EXECUTION},
     )
 
 

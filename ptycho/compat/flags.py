@@ -64,7 +64,14 @@ _OUTPUT = Flag(
     "--output_dir", metavar="FOLDER", needed=True, hydra="hydra.run.dir=FOLDER",
     about="Folder of the run; made if it is not there.",
 )  # fmt: skip
-_LOGGING = (Flag("--logger", "logger.backend", hydra="logger=NAME"),)
+_RESUME = Flag(
+    "--resume", "execution.resume", constant="auto",
+    about="Go on with the interrupted run in ``--output_dir``, if its settings are these.",
+)  # fmt: skip
+_LOGGING = (
+    Flag("--logger", "logger.backend", hydra="logger=NAME"),
+    Flag("--quiet", "execution.quiet"),
+)
 _DEPRECATED = (
     Flag(
         "--device", "trainer.accelerator", choices=("cpu", "cuda"), old=True,
@@ -80,6 +87,7 @@ TRAIN: Groups = {
         Flag("--train_data_file", "data.train_data_file", "FILE.npz", needed=True),
         Flag("--test_data_file", "data.test_data_file", "FILE.npz"),
         _OUTPUT,
+        _RESUME,
         _IMAGES,
         Flag(
             "--model", "model.architecture", "NAME", hydra="model=NAME",
@@ -112,10 +120,6 @@ TRAIN: Groups = {
         Flag(
             "--early-stop-patience", "execution.early_stop_patience", "EPOCHS", default="never",
             about="Epochs without improvement before training stops.",
-        ),
-        Flag(
-            "--resume", "execution.resume", constant="auto",
-            about="Go on with the interrupted run in ``--output_dir``, if its settings are these.",
         ),
     ),
     "loss and probe": (
@@ -160,6 +164,7 @@ INFERENCE: Groups = {
             about="Scan to reconstruct (NPZ).",
         ),
         _OUTPUT,
+        _RESUME,
         _IMAGES,
     ),
     "execution": (

@@ -105,6 +105,8 @@ def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterat
         UserError: it holds another run, or another process works on it right now.
     """
     new = not folder.exists()
+    if not (new or folder.is_dir()):
+        raise UserError(f"hydra.run.dir={folder} is a file, and must be a folder; name another.")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
@@ -134,10 +136,10 @@ def _refuse_another(run: RunConfig, status: Status) -> None:
     if past.state is None:
         return
     if run.execution.resume == Resume.never:
-        on = "" if past.state.over else "go on with it by execution.resume=auto, "
+        on = "" if past.state.over else "go on with it by execution.resume=auto, or "
         raise UserError(
-            f"{folder} already holds a run ({past.state}). Folders are named after the second they "
-            f"begin in: start it again, {on}or name a folder with hydra.run.dir=FOLDER."
+            f"{folder} already holds a run ({past.state}); {on}name another folder with "
+            "hydra.run.dir=FOLDER."
         )
     if past.status.get("settings", status.settings) != status.settings:
         raise UserError(

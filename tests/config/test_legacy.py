@@ -182,6 +182,8 @@ def test_only_the_doors_touch_the_old_dictionary():
     }
     core = {name: used for name, used in found.items() if not name.startswith("compat/")}
     assert core == {
+        "inference.py": {"legacy_params"},
+        "train.py": {"legacy_params"},
         "params.py": {"cfg", "get", "set"},
         "workflows/factory.py": {"legacy", "cfg", "set", "update_legacy_dict"},
         "workflows/launch.py": {"legacy_params"},

@@ -142,7 +142,7 @@ class TestLaunching:
 
     def test_a_folder_that_holds_a_run_is_refused(self, run: Path) -> None:
         before = (run / "status.json").read_bytes()
-        with pytest.raises(UserError, match=r"already holds a run \(finished\)\. .*again, or name"):
+        with pytest.raises(UserError, match=r"already holds a run \(finished\); name another"):
             launched(run)
         assert (run / "status.json").read_bytes() == before
 
