@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from ptycho.config.config import RunConfig
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
 from ptycho.data.tiles import Lifted, TileDataset
-from ptycho.workflows import build, lessons, stages
+from ptycho.workflows import build, lessons, session, stages
 from ptycho.workflows.factory import execution_config, training_payload
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import Problem, pose
@@ -115,3 +116,9 @@ def launched(folder: Path, **changes: Any) -> Path:
     """Do a tiny run; returns its folder."""
     launch(tiny_run(**changes), folder, ["typed=this"])
     return folder
+
+
+def draw_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Leave empty pictures: drawing takes longer than a tiny training."""
+    patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    patch.setattr(session, "save_singles", lambda _, *two: [one.write_bytes(b"png") for one in two])

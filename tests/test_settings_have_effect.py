@@ -50,6 +50,7 @@ from ptycho.workflows.reconstruct import network_on
 from ptycho.workflows.solve import solve_alone
 from tests.runs import (
     CPU,
+    draw_nothing,
     launched,
     lifted,
     quiet,
@@ -75,7 +76,7 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
     write_npz(folder / "test.npz", tiny_scan(seed=3))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+        draw_nothing(patch)
         launched(folder / "trained", trainer__nepochs=1)
     return folder
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from ptycho.config.choices import Resume, UncertaintyMethod
+from ptycho.config.choices import Resume, Task, UncertaintyMethod
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.fields import PrunedError
 from ptycho.config.validate import leaves
@@ -30,6 +30,7 @@ from ptycho.report.instrument import describe, instrument_figures, save_instrume
 from ptycho.report.metrics import FLOORS, Figures, score
 from ptycho.report.mlflow import Dashboard, run_name, store_uri
 from ptycho.report.mlflow_files import keep_files, register_bundle
+from ptycho.report.singles import AMPLITUDE, PHASE, save_singles
 from ptycho.report.table import doubts, stage_table
 from ptycho.training.cluster import global_rank, local_rank
 from ptycho.workflows.build import make_freedom
@@ -143,6 +144,8 @@ class Session:
         figures = score(reconstruction, problem.experiment, problem.amplitude)
         write_reconstruction(self.path(f"{prefix}reconstruction.npz"), reconstruction)
         save_picture(reconstruction, figures, self.path(f"{prefix}reconstruction.png"))
+        if self.run.task == Task.reconstruct:
+            save_singles(reconstruction, *(self.path(prefix + one) for one in (AMPLITUDE, PHASE)))
         self.metrics[f"{prefix}stages"] = figures
         self.terminal.print(stage_table(figures))
         self._report_instrument(problem, reconstruction, prefix)

@@ -12,8 +12,7 @@ from ptycho.config.config import ConfigError
 from ptycho.nn.fno import SpectralConvolution
 from ptycho.nn.registry import make_generator, on_any_size
 from ptycho.report.bundle import load_bundle
-from ptycho.workflows import session
-from tests.runs import launched
+from tests.runs import draw_nothing, launched
 
 
 def planes(*shape: int) -> Tensor:
@@ -164,7 +163,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_foreign_generator_trains_and_reconstructs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
     trained = launched(tmp_path / "a", model__generator="foreign", trainer__nepochs=1)
     bundle = load_bundle(trained / "wts.h5.zip")
     assert set(bundle.weights) == {"generator.only.weight", "generator.only.bias"}
@@ -206,7 +205,7 @@ def test_without_foreign_packages_the_built_in_ones_are_named() -> None:
 def test_every_generator_trains_the_object_layout(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
     changes: dict[str, Any] = {"model__generator": name, "trainer__nepochs": 3}
     lines = (launched(tmp_path / "a", **changes) / "metrics.csv").read_text().splitlines()
     column = lines[0].split(",").index("train/loss")

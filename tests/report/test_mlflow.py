@@ -20,8 +20,7 @@ from ptycho.config.validate import check, leaves
 from ptycho.report.bundle import load_bundle
 from ptycho.report.mlflow import Dashboard, DashboardError, store_uri
 from ptycho.training.module import ObjectTraining
-from ptycho.workflows import session
-from tests.runs import launched, tiny_run, tiny_scan
+from tests.runs import draw_nothing, launched, tiny_run, tiny_scan
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -65,7 +64,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_picture(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
 
 
 def test_store_lies_below_the_outputs(outputs: Path) -> None:

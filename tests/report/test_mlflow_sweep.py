@@ -11,8 +11,7 @@ from ptycho.config.validate import check
 from ptycho.report.folder import read_sweep
 from ptycho.report.mlflow import run_name
 from ptycho.report.mlflow_sweep import bring_up_to_date, close_parent, open_parent
-from ptycho.workflows import session
-from tests.runs import launched, tiny_run
+from tests.runs import draw_nothing, launched, tiny_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -69,7 +68,7 @@ def children(outputs: Path, parent: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def quick_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

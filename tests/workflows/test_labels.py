@@ -15,9 +15,18 @@ from ptycho.data.npz import write_npz
 from ptycho.nn.object_net import ObjectNet
 from ptycho.physics.agreement import absolute_difference, squared_difference
 from ptycho.training.module import ObjectTraining
-from ptycho.workflows import build, lessons, patch_train, session, stages
+from ptycho.workflows import build, lessons, patch_train, stages
 from ptycho.workflows.lessons import tiles
-from tests.runs import launched, lifted, quiet, session_of, tiny_problem, tiny_run, tiny_scan
+from tests.runs import (
+    draw_nothing,
+    launched,
+    lifted,
+    quiet,
+    session_of,
+    tiny_problem,
+    tiny_run,
+    tiny_scan,
+)
 
 PATCHES: dict[str, Any] = {"model__architecture": "supervised"}
 LABELLED = {"trainer__nll_weight": 0.0, "trainer__realspace_weight": 1.0}
@@ -26,7 +35,7 @@ LABELLED = {"trainer__nll_weight": 0.0, "trainer__realspace_weight": 1.0}
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take longer than such a training."""
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
 
 
 def labelled(**changes: Any) -> RunConfig:

@@ -19,11 +19,11 @@ from ptycho.report.bundle import BundleError, load_bundle, save_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.objective import Objective
 from ptycho.training.patch_module import PatchTraining
-from ptycho.workflows import build, patch_train, patches, session
+from ptycho.workflows import build, patch_train, patches
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import with_masked_probe
 from ptycho.workflows.reconstruct import network_on
-from tests.runs import CPU, launched, session_of, tiny_problem, tiny_run, tiny_scan
+from tests.runs import CPU, draw_nothing, launched, session_of, tiny_problem, tiny_run, tiny_scan
 from tests.workflows.test_losses import from_file, stages
 from tests.workflows.test_train import arrays, checkpoints, epochs, same, state
 
@@ -37,7 +37,7 @@ SUPERVISED: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take longer than such a training."""
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

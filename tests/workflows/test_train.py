@@ -23,7 +23,7 @@ from ptycho.report.bundle import load_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import session
-from tests.runs import TINY, launched, tiny_scan
+from tests.runs import TINY, draw_nothing, launched, tiny_scan
 
 FILES = {
     "checkpoints", "config.resolved.yaml", "env.json", "metrics.csv", "metrics.json",
@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick_picture(monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
     """Pictures take longer than such a training; one of them is enough."""
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -384,6 +384,10 @@ def test_another_process_gives_the_same_bits_on_a_second_scan(
     assert not imported & {"mlflow", "tensorboard"}, "nobody asked for a dashboard"
     assert "lightning" not in imported, "nobody asked for a training"
     assert same(trained / "test_reconstruction.npz", folder / "reconstruction.npz")
+    for name in ("reconstructed_amplitude.png", "reconstructed_phase.png"):
+        assert (folder / name).read_bytes()[1:4] == b"PNG"
+        assert f"{folder / name}" in done.stdout.replace("\n", "")
+        assert not (trained / name).exists()
 
 
 def interrupt(folder: Path, kind: signal.Signals) -> tuple[int, str]:
