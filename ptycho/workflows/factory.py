@@ -17,6 +17,7 @@ from ptycho.config.config import (
     UserError,
 )
 from ptycho.config.patch_rules import object_faults
+from ptycho.config.typed_rules import bundle_faults
 from ptycho.config.validate import check, leaves, suggestion
 from ptycho.data.npz import pattern_size
 from ptycho.report.bundle import Bundle, load_bundle
@@ -150,7 +151,10 @@ def inference_payload(
     elif run.model.N is None:
         run.model.N = trained_size
     check(run)  # some limits depend on N
-    if not run.model.architecture.predicts_patches and (found := [*object_faults(run)]):
+    found = [*bundle_faults(asked, run)]
+    if not run.model.architecture.predicts_patches:
+        found += object_faults(run)
+    if found:
         raise ConfigError(*found)
     legacy.set("intensity_scale", bundle.params["intensity_scale"])
     legacy.update_legacy_dict(legacy.cfg, inference)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ptycho.config.choices import PatchInput, PatchWeighting
 from ptycho.config.config import ModelConfig, RunConfig
+from ptycho.data.in_order import in_order
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted
 from ptycho.nn.patch_net import PatchNet
@@ -158,6 +159,8 @@ def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) ->
     if numbers is None:
         numbers = torch.arange(len(problem.scan), device=problem.device)
     batches = numbers.split(PATTERNS_A_TILE * run.execution.inference_batch_size)
+    loaded = in_order(problem.amplitude, batches, **build.loader_arguments(run.execution))
+    predicted = ((predict(amplitude, some), some) for amplitude, some in loaded)
     canvas = torch.zeros(problem.shape, dtype=torch.complex64, device=problem.device)
     light = torch.zeros(problem.shape, device=problem.device)
 
@@ -166,14 +169,14 @@ def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) ->
         add_patches_(light, weights.expand(windows.shape).contiguous(), corners[which])
 
     if run.model.synchronise_phases:
-        windows = torch.cat([predict(problem.amplitude[some], some) for some in batches])
+        windows = torch.cat([some for some, _ in predicted])
         turns = synchronised_phases(windows, weights, corners[numbers], problem.shape)
         for some, part, turn in zip(
             batches, windows.split(len(batches[0])), turns.split(len(batches[0])), strict=True
         ):
             add(part * turn[:, None, None], some)
     else:
-        for some in batches:
-            add(predict(problem.amplitude[some], some), some)
+        for some, which in predicted:
+            add(some, which)
     around = problem.flat() if predict.lifted is None else predict.lifted.obj
     return torch.where(light > 0, canvas / light.clamp_min(1e-12), around)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from ptycho.config.config import UserError
 from ptycho.data.npz import write_npz
@@ -433,6 +434,56 @@ def test_stitching_may_be_asked_for_anew_the_network_not(run: Path, tmp_path: Pa
         assert not same(plain / "reconstruction.npz", other / "reconstruction.npz"), name
     with pytest.raises(UserError, match=r"model\.output=real_imag was asked for, but .*was tra"):
         launched(tmp_path / "e", **bundle, model__output="real_imag")
+
+
+LOADERS: dict[str, dict[str, Any]] = {
+    "workers": {"execution__num_workers": 2, "execution__prefetch_factor": 1},
+    "pinned": {"execution__pin_memory": True},
+}
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
+@pytest.mark.parametrize("name", LOADERS)
+def test_patterns_come_by_a_loader_that_changes_no_bit(
+    name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[DataLoader[Any]] = []
+    real = DataLoader.__init__
+
+    def spy(loader: DataLoader[Any], *some: Any, **more: Any) -> None:
+        made.append(loader)
+        real(loader, *some, **more)
+
+    monkeypatch.setattr(DataLoader, "__init__", spy)
+    again = launched(
+        tmp_path / "run", task="reconstruct", bundle=str(run / "wts.h5.zip"),
+        execution__inference_batch_size=1, **LOADERS[name],
+    )  # fmt: skip
+    (loader,) = made
+    for setting, value in LOADERS[name].items():
+        assert getattr(loader, setting.partition("__")[2]) == value
+    alone = launched(
+        tmp_path / "alone", task="reconstruct", bundle=str(run / "wts.h5.zip"),
+        execution__inference_batch_size=1,
+    )  # fmt: skip
+    assert same(alone / "reconstruction.npz", again / "reconstruction.npz")
+
+
+def test_a_loader_without_a_reader_is_refused(run: Path, tmp_path: Path) -> None:
+    trained = launched(tmp_path / "object", trainer__nepochs=1)
+    workers = {"execution__num_workers": 1, "execution__persistent_workers": True}
+    wholly, patchwise = (
+        tiny_run(task="reconstruct", bundle=str(one / "wts.h5.zip"), **workers)
+        for one in (trained, run)
+    )
+    with pytest.raises(
+        UserError, match=r"^execution\.num_workers says how batches of .*ect_pinn\)"
+    ):
+        launch(wholly, tmp_path / "a", ["execution.num_workers=1"])
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(UserError, match=r"^execution\.persistent_workers keeps workers from one"):
+        launch(patchwise, tmp_path / "b", ["execution.persistent_workers=true"])
+    launch(wholly, tmp_path / "c", ["execution=mine"])  # a preset may
 
 
 def test_stitching_that_was_typed_wins_also_where_it_is_the_default(
