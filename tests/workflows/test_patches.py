@@ -1,6 +1,7 @@
 """Networks that predict patches, through whole runs."""
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from ptycho.report.bundle import BundleError, load_bundle, save_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.objective import Objective
 from ptycho.training.patch_module import PatchTraining
+from ptycho.training.predictor import PatchPredictor
 from ptycho.workflows import build, patch_train, patches, session
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import with_masked_probe
@@ -339,6 +341,23 @@ def test_a_window_larger_than_what_is_predicted_is_refused(tmp_path: Path) -> No
         launched(tmp_path / "run", execution__middle_trim=20, model__probe_big=False, **PINN)
 
 
+class Turned:
+    """A predictor that gives every patch a phase of its own, and counts what is kept of them."""
+
+    def __init__(self, real: PatchPredictor, count: int) -> None:
+        self.real, self.lifted, self.network = real, real.lifted, real.network
+        angles = 6 * torch.rand(count, generator=torch.Generator().manual_seed(0))
+        self.turn = torch.polar(torch.ones(count), angles)
+        self.alive: list[weakref.ref[torch.Tensor]] = []
+        self.most = 0
+
+    def __call__(self, amplitude: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        self.most = max(self.most, sum(one() is not None for one in self.alive))
+        windows = self.real(amplitude, which) * self.turn[which, None, None]
+        self.alive.append(weakref.ref(windows))
+        return windows
+
+
 def test_phases_of_patches_are_synchronised(tmp_path: Path) -> None:
     """Whatever phases patches are given, the stitched object is the same."""
     run = tiny_run(**PINN)
@@ -347,24 +366,52 @@ def test_phases_of_patches_are_synchronised(tmp_path: Path) -> None:
         network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
         _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
         predict = patches.predictor(problem, network, first)
-        turn = torch.polar(torch.ones(64), 6 * torch.rand(64))
-
-        class Turned:
-            lifted, network = predict.lifted, predict.network
-
-            def __call__(self, amplitude: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-                return predict(amplitude, which) * turn[which, None, None]
-
+        turned: Any = Turned(predict, 64)
         plain = patches.stitch_patches(run, problem, predict)
-        found = patches.stitch_patches(run, problem, Turned())  # type: ignore[arg-type]
+        found = patches.stitch_patches(run, problem, turned)
         inside = problem.reconstruction([]).scanned
         plain, found = plain[inside], found[inside]
         phase = torch.vdot(found.flatten(), plain.flatten())
         away = (found * phase / phase.abs() - plain).abs().square().mean().sqrt()
         assert away < 0.1
         run.model.synchronise_phases = False
-        loose = patches.stitch_patches(run, problem, Turned())[inside]  # type: ignore[arg-type]
+        loose = patches.stitch_patches(run, problem, turned)[inside]
         assert (loose - plain).abs().square().mean().sqrt() > 0.4
+
+
+def test_blocks_are_stitched_to_the_same_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no more patches are held at once however large the scan is."""
+    sizes: list[int] = []
+    real = patches.synchronised_phases
+
+    def spy(windows: torch.Tensor, *more: Any) -> torch.Tensor:
+        sizes.append(len(windows))
+        return real(windows, *more)
+
+    monkeypatch.setattr(patches, "synchronised_phases", spy)
+    run = tiny_run(**PINN, execution__inference_batch_size=1)
+    for count in (64, 144):
+        with session_of(run, tmp_path / str(count)) as opened:
+            problem = opened.pose(tiny_scan(n_patterns=count))
+            network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
+            _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
+            plain = patches.predictor(problem, network, first)
+            inside = problem.reconstruction([]).scanned
+            wanted = patches.stitch_patches(run, problem, plain)[inside]
+            assert sizes.pop() == count - len(problem.held_out)
+            with monkeypatch.context() as patch:
+                patch.setattr(patches, "BLOCK_BYTES", 20 * 32**2 * 8)
+                turned: Any = Turned(plain, count)
+                found = patches.stitch_patches(run, problem, turned)[inside]
+            assert len(sizes) >= count // 21
+            assert max(sizes) <= 21
+            assert turned.most <= 2
+            sizes.clear()
+        phase = torch.vdot(found.flatten(), wanted.flatten())
+        away = (found * phase / phase.abs() - wanted).abs().square().mean().sqrt()
+        assert away < 0.03
 
 
 @pytest.mark.parametrize(
