@@ -122,3 +122,20 @@ def draw_nothing(patch: pytest.MonkeyPatch) -> None:
     """Leave empty pictures: drawing takes longer than a tiny training."""
     patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
     patch.setattr(session, "save_singles", lambda _, *two: [one.write_bytes(b"png") for one in two])
+
+
+def dashboard_of(told: list[Any]) -> type:
+    """A dashboard that writes what it is told to a list."""
+
+    class Board:
+        run_id = uri = address = None
+
+        def __init__(
+            self, uri: str, outputs: Path, experiment: str, name: str, *_: Any, **__: Any
+        ) -> None:
+            told.extend((uri, outputs, experiment, name))
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_, **__: None
+
+    return Board

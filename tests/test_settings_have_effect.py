@@ -50,6 +50,7 @@ from ptycho.workflows.reconstruct import network_on
 from ptycho.workflows.solve import solve_alone
 from tests.runs import (
     CPU,
+    dashboard_of,
     draw_nothing,
     launched,
     lifted,
@@ -369,23 +370,9 @@ def the_tiles_at_once(run: RunConfig, folder: Path) -> Any:
 def the_dashboard(run: RunConfig, folder: Path) -> Any:
     told: list[Any] = []
 
-    class Board:
-        run_id = uri = None
-
-        def __init__(
-            self, uri: str, outputs: Path, experiment: str, name: str, *_: Any, **__: Any
-        ) -> None:
-            told.extend((uri, outputs, experiment, name))
-
-        def log_params(self, params: Any) -> None:
-            pass
-
-        def finish(self, status: str) -> None:
-            pass
-
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(session, "Dashboard", Board)
+        patch.setattr(session, "Dashboard", dashboard_of(told))
         with session_of(run, folder):
             pass
     return [one for one in told if one != folder.name]

@@ -250,7 +250,8 @@ class ExecutionConfig:
     threads: int | None = setting(None, at_least=1, at_most=1024)
     """CPU threads of torch; all when empty."""
     num_workers: int = setting(0, at_least=0)
-    """Processes that prepare batches; 0 is fastest for scans in memory."""
+    """Processes that prepare batches, to learn from and, for networks that predict patches, to
+    reconstruct from; 0 is fastest for scans in memory."""
     pin_memory: bool = False
     """Copy batches through page-locked memory (CUDA)."""
     persistent_workers: bool = False

@@ -89,5 +89,36 @@ def synchronised_phases(
     return phases * _unit(mean).conj()
 
 
+def turn_onto(
+    windows: Tensor,
+    weights: Tensor,
+    corners: Tensor,
+    canvas: Tensor,
+    light: Tensor,
+    *,
+    batch: int = 256,
+) -> Tensor:
+    """The factor of modulus one, for all windows alike, that makes them agree with a canvas.
+
+    Args:
+        windows: complex ``(n, size, size)``.
+        weights: real ``(size, size)``, what a pixel of a window counts.
+        corners: int64 ``(n, 2)``, first row and column of each window on the canvas.
+        canvas: complex ``(H, W)``, sum of weighted windows that lie there already.
+        light: real ``(H, W)``, sum of their weights.
+        batch: windows at once.
+
+    Returns:
+        Complex scalar; one where nothing of the canvas is known yet.
+    """
+    known = canvas / light.clamp_min(torch.finfo(light.dtype).tiny)
+    agreed = torch.zeros((), dtype=windows.dtype, device=windows.device)
+    for first in range(0, len(windows), batch):
+        some = slice(first, first + batch)
+        there = extract_patches(known, corners[some], windows.shape[-1])
+        agreed += (weights * windows[some].conj() * there).sum()
+    return _unit(agreed)
+
+
 def _unit(numbers: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(numbers.real), numbers.angle())

@@ -10,6 +10,7 @@ from torch import Tensor
 from ptycho.config.choices import DataSource, LossMode, PatchInput, PatchOutput, SyntheticObject
 from ptycho.config.config import (
     DataConfig,
+    ExecutionConfig,
     InstrumentConfig,
     LearningConfig,
     ModelConfig,
@@ -188,7 +189,7 @@ def make_judge(learning: LearningConfig, amplitude: Tensor) -> Judge | None:
     return weighted(judges) if judges else None
 
 
-def loader_arguments(execution: PyTorchExecutionConfig) -> dict[str, Any]:
+def loader_arguments(execution: ExecutionConfig) -> dict[str, Any]:
     """How batches are prepared."""
     return {
         "num_workers": execution.num_workers,

@@ -17,10 +17,11 @@ from ptycho.config.config import (
     UserError,
 )
 from ptycho.config.patch_rules import object_faults
+from ptycho.config.typed_rules import bundle_faults
 from ptycho.config.validate import check, leaves, suggestion
 from ptycho.data.npz import pattern_size
 from ptycho.report.bundle import Bundle, load_bundle
-from ptycho.workflows.preflight import bundle_faults, scan_faults
+from ptycho.workflows.preflight import missing_bundle, scan_faults
 
 _FIRST_MEANT = ("data", "model", "trainer")  # solver and refine have batch_size and more, too
 
@@ -138,7 +139,7 @@ def inference_payload(
     )  # fmt: skip
     execution = execution_config(run)
     legacy.update_legacy_dict(legacy.cfg, inference)
-    if missing := bundle_faults(str(run.bundle)):
+    if missing := missing_bundle(str(run.bundle)):
         raise FileNotFoundError(*missing)
     bundle = load_bundle(Path(str(run.bundle)))
     trained = dict(bundle.config.get("model", {}))
@@ -156,7 +157,10 @@ def inference_payload(
     elif run.model.N is None:
         run.model.N = trained_size
     check(run)  # some limits depend on N
-    if not run.model.architecture.predicts_patches and (found := [*object_faults(run)]):
+    found = [*bundle_faults(asked, run)]
+    if not run.model.architecture.predicts_patches:
+        found += object_faults(run)
+    if found:
         raise ConfigError(*found)
     legacy.set("intensity_scale", bundle.params["intensity_scale"])
     legacy.update_legacy_dict(legacy.cfg, inference)

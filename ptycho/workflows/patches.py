@@ -1,5 +1,7 @@
 """Object patches of all patterns become one object: predict, synchronise, stitch."""
 
+import itertools
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -7,6 +9,8 @@ from torch import Tensor
 
 from ptycho.config.choices import PatchInput, PatchWeighting
 from ptycho.config.config import ModelConfig, RunConfig
+from ptycho.data.blocks import blocks_of
+from ptycho.data.in_order import in_order
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.tiles import Lifted
 from ptycho.nn.patch_net import PatchNet
@@ -14,7 +18,7 @@ from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import centre_start, crop_centre
 from ptycho.physics.patches import add_patches_
 from ptycho.physics.solver import Recipe
-from ptycho.physics.synchronise import synchronised_phases
+from ptycho.physics.synchronise import synchronised_phases, turn_onto
 from ptycho.report.bundle import Bundle
 from ptycho.report.metrics import Figures
 from ptycho.training.predictor import PatchPredictor
@@ -32,6 +36,12 @@ from ptycho.workflows.session import Session
 
 PATTERNS_A_TILE = 16
 """That a patch network takes where an object network takes a tile."""
+
+BLOCK_BYTES = 2**28
+"""Of predicted windows that are held to find their phases; larger scans are done in blocks."""
+
+Predicted = tuple[Tensor, Tensor]
+"""Windows ``(b, window, window)`` and the numbers ``(b,)`` of their patterns."""
 
 _OUTSKIRTS = 0.1  # what a pixel around N/2 counts, where the centre is predicted in full
 _DIM = 1e-3  # of the brightest pixel: what a pixel in the dark counts all the same
@@ -146,7 +156,8 @@ def _in_the_middle(centre: Tensor, size: int) -> Tensor:
 def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) -> Tensor:
     """Predict the patches of all fitted patterns and average them on the canvas.
 
-    Where no patch has weight, the lifted object (or free space) stays.
+    Where no patch has weight, the lifted object (or free space) stays. Memory is that of the
+    canvas, and of :data:`BLOCK_BYTES` of patches where phases are synchronised.
 
     Returns:
         Complex ``(H, W)``.
@@ -157,23 +168,62 @@ def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) ->
     numbers = problem.fitted
     if numbers is None:
         numbers = torch.arange(len(problem.scan), device=problem.device)
-    batches = numbers.split(PATTERNS_A_TILE * run.execution.inference_batch_size)
+    at_once = PATTERNS_A_TILE * run.execution.inference_batch_size
+    blocks = [numbers]
+    if run.model.synchronise_phases:
+        most = max(BLOCK_BYTES // (8 * window**2), at_once)
+        places = corners[numbers].cpu().numpy()
+        blocks = [numbers[torch.from_numpy(one)] for one in blocks_of(places, window, most)]
+    batches = [some for block in blocks for some in block.split(at_once)]
+    loaded = in_order(problem.amplitude, batches, **build.loader_arguments(run.execution))
+    predicted: Iterator[Predicted] = (
+        (predict(amplitude, some), some) for amplitude, some in loaded
+    )
     canvas = torch.zeros(problem.shape, dtype=torch.complex64, device=problem.device)
     light = torch.zeros(problem.shape, device=problem.device)
-
-    def add(windows: Tensor, which: Tensor) -> None:
+    if run.model.synchronise_phases:
+        predicted = _synchronised(predicted, blocks, corners, weights, canvas, light)
+    for windows, which in predicted:
         add_patches_(canvas, windows * weights, corners[which])
         add_patches_(light, weights.expand(windows.shape).contiguous(), corners[which])
-
-    if run.model.synchronise_phases:
-        windows = torch.cat([predict(problem.amplitude[some], some) for some in batches])
-        turns = synchronised_phases(windows, weights, corners[numbers], problem.shape)
-        for some, part, turn in zip(
-            batches, windows.split(len(batches[0])), turns.split(len(batches[0])), strict=True
-        ):
-            add(part * turn[:, None, None], some)
-    else:
-        for some in batches:
-            add(predict(problem.amplitude[some], some), some)
     around = problem.flat() if predict.lifted is None else predict.lifted.obj
     return torch.where(light > 0, canvas / light.clamp_min(1e-12), around)
+
+
+def _synchronised(
+    predicted: Iterator[Predicted],
+    blocks: Sequence[Tensor],
+    corners: Tensor,
+    weights: Tensor,
+    canvas: Tensor,
+    light: Tensor,
+) -> Iterator[Predicted]:
+    """The same windows, turned: those of a block until they agree, then the block as a whole.
+
+    Args:
+        predicted: windows in the order of the blocks. Those that come out are for the moment:
+            the next block takes their place in memory.
+        blocks: numbers of patterns.
+        corners: of the windows of all patterns.
+        weights: what a pixel of a window counts.
+        canvas: sum of the weighted windows that came out before.
+        light: sum of their weights.
+    """
+    side = weights.shape[-1]
+    room = canvas.new_empty((max(map(len, blocks)), side, side))
+    for block in blocks:
+        held = room[: len(block)]
+        ends = [0]
+        while ends[-1] < len(block):
+            windows, _ = next(predicted)
+            ends.append(ends[-1] + len(windows))
+            held[ends[-2] : ends[-1]] = windows
+        here = corners[block]
+        first = here.amin(0)
+        height, width = (here.amax(0) - first + side).tolist()
+        turns = synchronised_phases(held, weights, here - first, (height, width))
+        held *= turns[:, None, None]
+        if len(blocks) > 1:
+            held *= turn_onto(held, weights, here, canvas, light)
+        for start, end in itertools.pairwise(ends):
+            yield held[start:end], block[start:end]

@@ -87,7 +87,7 @@ def file_faults(run: RunConfig) -> list[str]:
     if data.test_data_file:
         faults += scan_faults("data.test_data_file", data.test_data_file, data.label)
     if run.task in WITH_BUNDLE and run.bundle:
-        faults += bundle_faults(run.bundle)
+        faults += missing_bundle(run.bundle)
     return faults + _output_faults(run.paths.outputs) + _logger_faults(run.logger.backend)
 
 
@@ -111,7 +111,7 @@ def _logger_faults(backend: LoggerBackend) -> list[str]:
     ]
 
 
-def bundle_faults(path: str | Path) -> list[str]:
+def missing_bundle(path: str | Path) -> list[str]:
     """A sentence about a bundle that is not there."""
     if Path(path).exists():
         return []

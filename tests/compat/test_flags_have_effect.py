@@ -164,7 +164,7 @@ TRAIN = {
     "train_data_file": Flip("--train_data_file {other}", positions, "data.train_data_file"),
     "test_data_file": Flip("--test_data_file {other}", files, "data.test_data_file"),
     "output_dir": Flip("--output_dir {folder}_moved", files),
-    "resume": Flip("--resume", code, "execution.resume", "--output_dir {done}"),
+    "resume": Flip("--resume", code, "execution.resume", "--output_dir {first}"),
     "n_images": Flip("--n_images 32", positions, "data.n_images"),
     "model": Flip("--model object_pinn", weights, "model.architecture"),
     "gridsize": Flip("--gridsize 2", weights, "model.gridsize"),
@@ -230,11 +230,12 @@ TRAIN = {
 
 INFERENCE = {
     "model_path": Flip("--model_path {second}", image, "bundle"),
+    "resume": Flip("--resume", code, "execution.resume", "--output_dir {inferred}"),
     "test_data": Flip("--test_data {other}", positions, "data.train_data_file"),
     **{
         name: TRAIN[name]
         for name in (
-            "output_dir", "resume", "n_images", "accelerator", "deterministic", "num_workers",
+            "output_dir", "n_images", "accelerator", "deterministic", "num_workers",
             "prefetch_factor", "persistent_workers", "pin_memory", "middle_trim", "pad_eval",
             "inference_batch_size", "patch_weighting", "log_patch_stats", "patch_stats_limit",
             "quiet", "device",
@@ -278,10 +279,13 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name, epochs in (("one_epoch", 1), ("two_epochs", 2)):
         found[name] = f"{folder}/{name}.json"
         Path(found[name]).write_text(json.dumps({"training_config": {"epochs": epochs}}))
-    for name, more in (("first", ""), ("second", "--gridsize 2")):
-        found[name] = f"{folder}/{name}"
-        with quick([]):
+    with quick([]):
+        for name, more in (("first", ""), ("second", "--gridsize 2")):
+            found[name] = f"{folder}/{name}"
             train.main(words(train, Flip(more, code), True, found | {"folder": found[name]}))
+        found["inferred"] = f"{folder}/inferred"
+        known = found | {"folder": found["inferred"]}
+        inference.main(words(inference, Flip("", code), True, known))
     return found
 
 
@@ -342,7 +346,7 @@ def test_a_flag_has_an_effect(
     module: ModuleType,
     key: str,
     places: dict[str, str],
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -365,6 +369,9 @@ def test_a_flag_has_an_effect(
     handed, came = do(True)
     assert came != before, f"{flip.words} changes nothing"
     assert not flip.setting or handed != before_handed
+
+
+_SEEN: dict[str, tuple[Any, Any]] = {}
 
 
 def value_of(payload: Any, setting: str) -> Any:

@@ -336,10 +336,50 @@ def test_a_sweep_is_every_job():
             "solver.coarse_iterations is for task=solve and for the labels of data.labels=solver, "
             "and this is task=adapt without; leave it out, or type model.lift_coarse_iterations.",
         ),
+        *(
+            (
+                ["task=solve", f"execution.{typed}"],
+                f"execution.{typed.partition('=')[0]} is for learning, and task=solve learns "
+                "nothing; leave it out, or use task=train.",
+            )
+            for typed in (
+                "enable_checkpointing=false",
+                "checkpoint_save_top_k=2",
+                "checkpoint_mode=max",
+                "checkpoint_monitor_metric=val_loss",
+                "early_stop_patience=3",
+                "collapse_guard=false",
+                "recon_log_every_n_epochs=1",
+                "limit_train_batches=1",
+                "detect_anomaly=true",
+                "profiler=simple",
+            )
+        ),
+        *(
+            (
+                ["task=solve", "execution={num_workers: 0}", f"execution.{typed}"],
+                [
+                    f"execution.{name} says how networks get what they work on, and task=solve has "
+                    "none; leave it out."
+                    for name in dict.fromkeys(("num_workers", typed.partition("=")[0]))
+                ],
+            )
+            for typed in ("num_workers=1", "pin_memory=true", "inference_batch_size=1")
+        ),
+        (
+            [
+                "task=reconstruct",
+                "bundle=b.zip",
+                "execution.num_workers=1",
+                "execution.persistent_workers=true",
+            ],
+            "execution.persistent_workers keeps workers from one epoch to the next, and "
+            "task=reconstruct has no epochs; leave it out.",
+        ),
     ],
 )
-def test_what_is_typed_and_read_by_no_job_is_refused(typed: list[str], words: str):
-    assert complaints(*typed) == [words]
+def test_what_is_typed_and_read_by_no_job_is_refused(typed: list[str], words: str | list[str]):
+    assert complaints(*typed) == ([words] if isinstance(words, str) else words)
 
 
 @pytest.mark.parametrize(
@@ -353,6 +393,10 @@ def test_what_is_typed_and_read_by_no_job_is_refused(typed: list[str], words: st
         ["task=reconstruct", "bundle=b.zip", "refine.iterations=3", "solver.cap=9"],
         ["task=adapt", "bundle=b.zip", "trainer.tv_weight=0"],
         ["-m", "task=solve,train", "seed=range(0,30)", "trainer.nepochs=3"],  # not all looked at
+        ["task=reconstruct", "bundle=b.zip", "execution={num_workers: 1, prefetch_factor: 3}"],
+        ["task=adapt", "bundle=b.zip", "execution.num_workers=1", "execution.profiler=simple"],
+        ["task=solve", "execution={threads: 1, deterministic: false, resume: auto, quiet: true}"],
+        ["-m", "task=solve,train", "execution.num_workers=1", "execution.profiler=simple"],
     ],
 )
 def test_what_is_typed_and_read_is_allowed(typed: list[str]):

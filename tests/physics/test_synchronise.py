@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ptycho.physics.patches import extract_patches
-from ptycho.physics.synchronise import synchronised_phases
+from ptycho.physics.patches import add_patches, extract_patches
+from ptycho.physics.synchronise import synchronised_phases, turn_onto
 from tests.operators import complex_noise
 
 SIZE, STEP, SIDE = 12, 4, 8
@@ -85,3 +85,19 @@ def test_a_patch_that_hardly_overlaps_finds_its_phase_as_well():
     windows = wrong[:, None, None].repeat(1, SIZE, SIZE)
     found = synchronised_phases(windows, torch.ones_like(WEIGHTS), corners, (40, 60))
     assert away(found, wrong.conj()) < 0.01
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, 3.0, -2.0])
+def test_a_block_is_turned_onto_what_is_there(windows, corners, angle):
+    weighted = [windows * WEIGHTS, WEIGHTS.expand(windows.shape).contiguous()]
+    there, new = slice(0, 40), slice(40, None)
+    canvas, light = (add_patches(one[there], corners[there], SHAPE) for one in weighted)
+    wrong = torch.polar(torch.tensor(1.0), torch.tensor(angle))
+    turn = turn_onto(windows[new] * wrong, WEIGHTS, corners[new], canvas, light)
+    torch.testing.assert_close(turn, wrong.conj().to(turn.dtype))
+
+
+def test_a_block_that_overlaps_nothing_stays(windows, corners):
+    nothing = torch.zeros(SHAPE, dtype=windows.dtype)
+    turn = turn_onto(1j * windows, WEIGHTS, corners, nothing, nothing.real)
+    assert turn == 1

@@ -1,6 +1,7 @@
 """Networks that predict patches, through whole runs."""
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from ptycho.config.config import UserError
 from ptycho.data.npz import write_npz
@@ -19,6 +21,7 @@ from ptycho.report.bundle import BundleError, load_bundle, save_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.objective import Objective
 from ptycho.training.patch_module import PatchTraining
+from ptycho.training.predictor import PatchPredictor
 from ptycho.workflows import build, patch_train, patches
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import with_masked_probe
@@ -338,6 +341,23 @@ def test_a_window_larger_than_what_is_predicted_is_refused(tmp_path: Path) -> No
         launched(tmp_path / "run", execution__middle_trim=20, model__probe_big=False, **PINN)
 
 
+class Turned:
+    """A predictor that gives every patch a phase of its own, and counts what is kept of them."""
+
+    def __init__(self, real: PatchPredictor, count: int) -> None:
+        self.real, self.lifted, self.network = real, real.lifted, real.network
+        angles = 6 * torch.rand(count, generator=torch.Generator().manual_seed(0))
+        self.turn = torch.polar(torch.ones(count), angles)
+        self.alive: list[weakref.ref[torch.Tensor]] = []
+        self.most = 0
+
+    def __call__(self, amplitude: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        self.most = max(self.most, sum(one() is not None for one in self.alive))
+        windows = self.real(amplitude, which) * self.turn[which, None, None]
+        self.alive.append(weakref.ref(windows))
+        return windows
+
+
 def test_phases_of_patches_are_synchronised(tmp_path: Path) -> None:
     """Whatever phases patches are given, the stitched object is the same."""
     run = tiny_run(**PINN)
@@ -346,24 +366,52 @@ def test_phases_of_patches_are_synchronised(tmp_path: Path) -> None:
         network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
         _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
         predict = patches.predictor(problem, network, first)
-        turn = torch.polar(torch.ones(64), 6 * torch.rand(64))
-
-        class Turned:
-            lifted, network = predict.lifted, predict.network
-
-            def __call__(self, amplitude: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-                return predict(amplitude, which) * turn[which, None, None]
-
+        turned: Any = Turned(predict, 64)
         plain = patches.stitch_patches(run, problem, predict)
-        found = patches.stitch_patches(run, problem, Turned())  # type: ignore[arg-type]
+        found = patches.stitch_patches(run, problem, turned)
         inside = problem.reconstruction([]).scanned
         plain, found = plain[inside], found[inside]
         phase = torch.vdot(found.flatten(), plain.flatten())
         away = (found * phase / phase.abs() - plain).abs().square().mean().sqrt()
         assert away < 0.1
         run.model.synchronise_phases = False
-        loose = patches.stitch_patches(run, problem, Turned())[inside]  # type: ignore[arg-type]
+        loose = patches.stitch_patches(run, problem, turned)[inside]
         assert (loose - plain).abs().square().mean().sqrt() > 0.4
+
+
+def test_blocks_are_stitched_to_the_same_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no more patches are held at once however large the scan is."""
+    sizes: list[int] = []
+    real = patches.synchronised_phases
+
+    def spy(windows: torch.Tensor, *more: Any) -> torch.Tensor:
+        sizes.append(len(windows))
+        return real(windows, *more)
+
+    monkeypatch.setattr(patches, "synchronised_phases", spy)
+    run = tiny_run(**PINN, execution__inference_batch_size=1)
+    for count in (64, 144):
+        with session_of(run, tmp_path / str(count)) as opened:
+            problem = opened.pose(tiny_scan(n_patterns=count))
+            network = network_on(build.make_patch_network(run.model, problem.probe), CPU)
+            _, first = patches.lift(opened, problem, build.make_recipe(run.solver))
+            plain = patches.predictor(problem, network, first)
+            inside = problem.reconstruction([]).scanned
+            wanted = patches.stitch_patches(run, problem, plain)[inside]
+            assert sizes.pop() == count - len(problem.held_out)
+            with monkeypatch.context() as patch:
+                patch.setattr(patches, "BLOCK_BYTES", 20 * 32**2 * 8)
+                turned: Any = Turned(plain, count)
+                found = patches.stitch_patches(run, problem, turned)[inside]
+            assert len(sizes) >= count // 21
+            assert max(sizes) <= 21
+            assert turned.most <= 2
+            sizes.clear()
+        phase = torch.vdot(found.flatten(), wanted.flatten())
+        away = (found * phase / phase.abs() - wanted).abs().square().mean().sqrt()
+        assert away < 0.03
 
 
 @pytest.mark.parametrize(
@@ -433,6 +481,56 @@ def test_stitching_may_be_asked_for_anew_the_network_not(run: Path, tmp_path: Pa
         assert not same(plain / "reconstruction.npz", other / "reconstruction.npz"), name
     with pytest.raises(UserError, match=r"model\.output=real_imag was asked for, but .*was tra"):
         launched(tmp_path / "e", **bundle, model__output="real_imag")
+
+
+LOADERS: dict[str, dict[str, Any]] = {
+    "workers": {"execution__num_workers": 2, "execution__prefetch_factor": 1},
+    "pinned": {"execution__pin_memory": True},
+}
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
+@pytest.mark.parametrize("name", LOADERS)
+def test_patterns_come_by_a_loader_that_changes_no_bit(
+    name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[DataLoader[Any]] = []
+    real = DataLoader.__init__
+
+    def spy(loader: DataLoader[Any], *some: Any, **more: Any) -> None:
+        made.append(loader)
+        real(loader, *some, **more)
+
+    monkeypatch.setattr(DataLoader, "__init__", spy)
+    again = launched(
+        tmp_path / "run", task="reconstruct", bundle=str(run / "wts.h5.zip"),
+        execution__inference_batch_size=1, **LOADERS[name],
+    )  # fmt: skip
+    (loader,) = made
+    for setting, value in LOADERS[name].items():
+        assert getattr(loader, setting.partition("__")[2]) == value
+    alone = launched(
+        tmp_path / "alone", task="reconstruct", bundle=str(run / "wts.h5.zip"),
+        execution__inference_batch_size=1,
+    )  # fmt: skip
+    assert same(alone / "reconstruction.npz", again / "reconstruction.npz")
+
+
+def test_a_loader_without_a_reader_is_refused(run: Path, tmp_path: Path) -> None:
+    trained = launched(tmp_path / "object", trainer__nepochs=1)
+    workers = {"execution__num_workers": 1, "execution__persistent_workers": True}
+    wholly, patchwise = (
+        tiny_run(task="reconstruct", bundle=str(one / "wts.h5.zip"), **workers)
+        for one in (trained, run)
+    )
+    with pytest.raises(
+        UserError, match=r"^execution\.num_workers says how batches of .*ect_pinn\)"
+    ):
+        launch(wholly, tmp_path / "a", ["execution.num_workers=1"])
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(UserError, match=r"^execution\.persistent_workers keeps workers from one"):
+        launch(patchwise, tmp_path / "b", ["execution.persistent_workers=true"])
+    launch(wholly, tmp_path / "c", ["execution=mine"])  # a preset may
 
 
 def test_stitching_that_was_typed_wins_also_where_it_is_the_default(
