@@ -289,6 +289,11 @@ class ExecutionConfig:
     """Let autograd name the operation that made a NaN; slow."""
     profiler: str | None = setting(None, choices=("simple", "advanced"))
     """Write Lightning's profile of the training into the run folder."""
+    log_patch_stats: bool = False
+    """Write amplitude, phase and R factor of every predicted patch to ``patch_stats.csv`` and
+    ``patch_stats.png``; for networks that predict patches."""
+    patch_stats_limit: int | None = setting(None, at_least=1)
+    """Look at so many batches of patches at most (``inference_batch_size``); empty: at all."""
     middle_trim: int | None = setting(None, at_least=1)
     """Side of the central window of patches that is stitched; for networks that predict them."""
     pad_eval: bool | None = None

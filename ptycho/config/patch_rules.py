@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from ptycho.config.choices import Activation, Architecture, Labels, Overlap, PatchOutput, Task
-from ptycho.config.config import GroupingConfig, PatchConfig, RunConfig
+from ptycho.config.config import ExecutionConfig, GroupingConfig, PatchConfig, RunConfig
 
 _TAUGHT = ("n_groups", "neighbor_count", "enable_oversampling", "labels")
 _EVERYWHERE = ("n_subsample", "subsample_seed", "sequential_sampling", "labels")
@@ -24,6 +24,7 @@ def patch_faults(run: RunConfig) -> Iterator[str]:
         yield from _label_faults(run)
     elif run.task != Task.reconstruct:  # there, the bundle knows the architecture
         yield from object_faults(run)
+    yield from _statistics_faults(run)
     yield from _teaching_faults(run)
     yield from _sampling_faults(run)
 
@@ -46,8 +47,8 @@ def object_faults(run: RunConfig) -> Iterator[str]:
             f"model.gridsize must be 1 for {who}, which sees all patterns "
             f"on one canvas instead of groups, got {run.model.gridsize}."
         )
-    for name in ("middle_trim", "pad_eval"):
-        if getattr(run.execution, name) is not None:
+    for name in ("middle_trim", "pad_eval", "log_patch_stats"):
+        if getattr(run.execution, name) != getattr(ExecutionConfig(), name):
             yield (
                 f"execution.{name} belongs to networks that predict patches; "
                 f"{who} predicts the whole object. Leave it out."
@@ -57,6 +58,25 @@ def object_faults(run: RunConfig) -> Iterator[str]:
 def teaches(run: RunConfig) -> bool:
     """Whether a network learns."""
     return run.task in (Task.train, Task.adapt)
+
+
+def _statistics_faults(run: RunConfig) -> Iterator[str]:
+    execution = run.execution
+    if execution.patch_stats_limit is not None and not execution.log_patch_stats:
+        yield (
+            f"execution.patch_stats_limit={execution.patch_stats_limit} says how much "
+            "execution.log_patch_stats looks at, and that is false; leave it out, or type "
+            "execution.log_patch_stats=true."
+        )
+    if (
+        execution.log_patch_stats
+        and run.task == Task.solve
+        and run.model.architecture.predicts_patches  # else it is refused above
+    ):
+        yield (
+            "execution.log_patch_stats tells of predicted patches, and task=solve predicts none; "
+            "leave it out."
+        )
 
 
 def _teaching_faults(run: RunConfig) -> Iterator[str]:

@@ -114,8 +114,18 @@ class Experiment(nn.Module):
             Real ``(b, y, x)``, zero frequency at the centre.
         """
         some = self.of(which, origin)
-        patches = extract_patches(obj, some.corners, self.size)
-        exit_waves = some.beams(slice(None)) * patches[:, None]
+        return some.diffract(extract_patches(obj, some.corners, self.size))
+
+    def diffract(self, patches: Tensor) -> Tensor:
+        """Expected photons of object patches, one at each position.
+
+        Args:
+            patches: complex ``(n, y, x)``.
+
+        Returns:
+            Real ``(n, y, x)``, zero frequency at the centre.
+        """
+        exit_waves = self.beams(slice(None)) * patches[:, None]
         return self.seen(torch.fft.fft2(exit_waves, norm="ortho"))
 
     def beams(self, which: slice | Tensor) -> Tensor:

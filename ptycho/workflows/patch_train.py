@@ -58,7 +58,8 @@ def train(session: Session) -> dict[str, Figures]:
     problem = problem.knowing(history.instrument)
     save_network(session, problem.brightened(gain), network, (side, side), gain)
     again = partial(patches.reconstruct_with, network=network, gain=gain)
-    found = with_curves(again(session, problem, lifted=(lifted, lift_seconds)), curve(history))
+    found = again(session, problem, lifted=(lifted, lift_seconds), statistics="")
+    found = with_curves(found, curve(history))
     figures = uncertainty.report(session, problem, found, again)
     say_training(session, history)
     if test is not None:
@@ -67,7 +68,8 @@ def train(session: Session) -> dict[str, Figures]:
         twin.load_state_dict(network.state_dict())
         network_on(twin, session.device)
         again = partial(again, network=twin)
-        uncertainty.report(session, test, again(session, test), again, prefix="test_")
+        found = again(session, test, statistics="test_")
+        uncertainty.report(session, test, found, again, prefix="test_")
     return figures
 
 

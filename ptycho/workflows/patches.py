@@ -1,7 +1,7 @@
 """Object patches of all patterns become one object: predict, synchronise, stitch."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -23,6 +23,7 @@ from ptycho.report.bundle import Bundle
 from ptycho.report.metrics import Figures
 from ptycho.training.predictor import PatchPredictor
 from ptycho.workflows import build, stages, uncertainty
+from ptycho.workflows.patch_stats import PatchStatistics
 from ptycho.workflows.problem import Problem
 from ptycho.workflows.reconstruct import (
     finish,
@@ -59,7 +60,8 @@ def reconstruct(session: Session, bundle: Bundle) -> dict[str, Figures]:
     gain = gain_of(bundle)
     recipe = lift_recipe_of(bundle, run.solver)
     again = partial(reconstruct_with, network=network, lift_recipe=recipe, gain=gain)
-    return uncertainty.report(session, problem, again(session, problem), again)
+    found = again(session, problem, statistics="")
+    return uncertainty.report(session, problem, found, again)
 
 
 def reconstruct_with(
@@ -70,6 +72,7 @@ def reconstruct_with(
     lifted: tuple[Lifted | None, float] | None = None,
     lift_recipe: Recipe | None = None,
     gain: float = 1.0,
+    statistics: str | None = None,
 ) -> Reconstruction:
     """Lift where the network wants it, predict and stitch patches, and refine.
 
@@ -81,6 +84,8 @@ def reconstruct_with(
         lift_recipe: how to lift, when not as this session's settings say.
         gain: what the training found the predicted photons should be multiplied by; it lifted
             without.
+        statistics: what the names of the files begin with that ``execution.log_patch_stats``
+            asks for; None: none are written here.
     """
     run, device = session.run, session.device
     how = lift_recipe or build.make_recipe(run.solver)
@@ -90,9 +95,14 @@ def reconstruct_with(
     else:
         first, lift_seconds = lifted
     problem = problem.brightened(gain)
-    stitched, seconds = stages.timed(
-        device, lambda: stitch_patches(run, problem, predictor(problem, network, first))
-    )
+    watch = None
+    if statistics is not None and run.execution.log_patch_stats:
+        core, limit = _core(run, network.window), run.execution.patch_stats_limit
+        watch = PatchStatistics(problem, core, _at_once(run), limit)
+    predict = predictor(problem, network, first)
+    stitched, seconds = stages.timed(device, lambda: stitch_patches(run, problem, predict, watch))
+    if watch is not None:
+        watch.report(session, statistics or "")
     steps = [stages.as_stage("network", stitched, seconds)]
     if first is not None:
         steps.insert(0, stages.as_stage("lift", first.obj, lift_seconds))
@@ -146,6 +156,18 @@ def stitching_weights(run: RunConfig, probe: Tensor, window: int) -> Tensor:
     return weights * inside.clamp_min(fill)
 
 
+def _core(run: RunConfig, window: int) -> int:
+    """Side of the central part of windows that counts in full when they are stitched."""
+    if run.execution.middle_trim is not None:
+        return min(run.execution.middle_trim, window)
+    return window // 2 if run.model.pad_object and window == run.model.N else window
+
+
+def _at_once(run: RunConfig) -> int:
+    """Patterns that are predicted at once."""
+    return PATTERNS_A_TILE * run.execution.inference_batch_size
+
+
 def _in_the_middle(centre: Tensor, size: int) -> Tensor:
     whole = centre.new_zeros(size, size)
     crop_centre(whole, centre.shape[-1]).copy_(centre)
@@ -153,11 +175,22 @@ def _in_the_middle(centre: Tensor, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) -> Tensor:
+def stitch_patches(
+    run: RunConfig,
+    problem: Problem,
+    predict: PatchPredictor,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
+) -> Tensor:
     """Predict the patches of all fitted patterns and average them on the canvas.
 
     Where no patch has weight, the lifted object (or free space) stays. Memory is that of the
     canvas, and of :data:`BLOCK_BYTES` of patches where phases are synchronised.
+
+    Args:
+        run: settings.
+        problem: the scan.
+        predict: what predicts windows.
+        watch: called with the windows of every batch as they are stitched, and their numbers.
 
     Returns:
         Complex ``(H, W)``.
@@ -168,7 +201,7 @@ def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) ->
     numbers = problem.fitted
     if numbers is None:
         numbers = torch.arange(len(problem.scan), device=problem.device)
-    at_once = PATTERNS_A_TILE * run.execution.inference_batch_size
+    at_once = _at_once(run)
     blocks = [numbers]
     if run.model.synchronise_phases:
         most = max(BLOCK_BYTES // (8 * window**2), at_once)
@@ -184,6 +217,8 @@ def stitch_patches(run: RunConfig, problem: Problem, predict: PatchPredictor) ->
     if run.model.synchronise_phases:
         predicted = _synchronised(predicted, blocks, corners, weights, canvas, light)
     for windows, which in predicted:
+        if watch is not None:
+            watch(windows, which)
         add_patches_(canvas, windows * weights, corners[which])
         add_patches_(light, weights.expand(windows.shape).contiguous(), corners[which])
     around = problem.flat() if predict.lifted is None else predict.lifted.obj
