@@ -70,6 +70,8 @@ _RESUME = Flag(
 )  # fmt: skip
 _LOGGING = (
     Flag("--logger", "logger.backend", hydra="logger=NAME"),
+    Flag("--log-patch-stats", "execution.log_patch_stats"),
+    Flag("--patch-stats-limit", "execution.patch_stats_limit", default="no limit"),
     Flag("--quiet", "execution.quiet"),
 )
 _DEPRECATED = (

@@ -264,7 +264,7 @@ def words(module: ModuleType, flip: Flip, after: bool, places: dict[str, str]) -
     left_out = flip.without + (flip.instead if after else ())
     usual = [text for one in USUAL[module].items() if one[0] not in left_out for text in one]
     typed = [*usual, *flip.around.split(), *(flip.words if after else flip.before).split()]
-    return [one.format(**places) for one in typed]
+    return [one.format_map(places) for one in typed]
 
 
 @pytest.fixture(scope="module")
@@ -362,13 +362,20 @@ def test_a_flag_has_an_effect(
         return value_of(ran.payload, flip.setting), flip.look(ran)
 
     # most are compared with the same plain run: it is looked at once
-    usually = f"{module.__name__} {flip.setting} {flip.look.__name__} {flip.around} {flip.before}"
+    usually = f"{flip.setting} {flip.look.__name__} {words(module, flip, False, _Names())}"
     if usually not in _SEEN:
         _SEEN[usually] = do(False)
     before_handed, before = _SEEN[usually]
     handed, came = do(True)
     assert came != before, f"{flip.words} changes nothing"
     assert not flip.setting or handed != before_handed
+
+
+class _Names(dict[str, str]):
+    """Every place is called what it is."""
+
+    def __missing__(self, name: str) -> str:
+        return name
 
 
 _SEEN: dict[str, tuple[Any, Any]] = {}
