@@ -46,7 +46,6 @@ Groups = dict[str, tuple[Flag, ...]]
 _WORKERS = (
     Flag("--num-workers", "execution.num_workers"),
     Flag("--prefetch-factor", "execution.prefetch_factor"),
-    Flag("--persistent-workers", "execution.persistent_workers"),
     Flag("--pin-memory", "execution.pin_memory"),
 )
 _STITCHING = (
@@ -108,6 +107,7 @@ TRAIN: Groups = {
         Flag("--scheduler", "trainer.scheduler"),
         Flag("--accumulate-grad-batches", "trainer.accum_steps"),
         *_WORKERS,
+        Flag("--persistent-workers", "execution.persistent_workers"),
         *_STITCHING,
         Flag("--patch-weighting", "model.patch_weighting"),
     ),

@@ -136,7 +136,10 @@ def _parse(path: Path, name: str, members: dict[str, bytes]) -> dict[str, Any]:
     try:
         content = json.loads(members[name])
     except KeyError as error:
-        raise BundleError(f"{path} has no {name}: not a bundle of ptycho.") from error
+        raise BundleError(
+            f"{path} has no {name}: not a bundle of ptycho; name the folder of a training, or its "
+            f"{NAME}."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {name} is not JSON: {error}.") from error
     if not isinstance(content, dict):

@@ -71,6 +71,12 @@ class RunFolder:
         return max(len(table.read_text("utf-8").splitlines()) - 1, 0) if table.is_file() else 0
 
     @property
+    def empty(self) -> bool:
+        """Whether it came to nothing: no epoch, no checkpoint and no result."""
+        left = ("checkpoints", "wts.h5.zip", "reconstruction.npz")
+        return not self.epochs and not any((self.path / name).exists() for name in left)
+
+    @property
     def deaths(self) -> int:
         """How often in a row a process ended without a word, and without another epoch.
 

@@ -117,8 +117,8 @@ def create_inference_payload(
     }
     known = [name for name, *_ in leaves(RunConfig())]
     run = _run_from(given, overrides, execution_config)
-    asked = frozenset(_full_names(name, known)[0] for name in overrides or {})
-    return inference_payload(run, output_dir, asked)
+    asked = {_full_names(name, known)[0] for name in overrides or {}}
+    return inference_payload(run, output_dir, frozenset(asked | _said_by(execution_config)))
 
 
 def inference_payload(
@@ -282,6 +282,20 @@ def _run_from(
     for full, value in (label | given | typed).items():
         _set(run, full, value)
     return run
+
+
+def _said_by(execution: PyTorchExecutionConfig | None) -> set[str]:
+    """Settings in which an execution config differs from the usual one, by their full names."""
+    if execution is None:
+        return set()
+    usual = PyTorchExecutionConfig()
+    return {
+        name
+        for name, *_ in leaves(RunConfig())
+        if name.split(".")[0] in ("trainer", "execution")
+        and hasattr(usual, last := name.rpartition(".")[2])
+        and getattr(execution, last) != getattr(usual, last)
+    }
 
 
 def _full_names(name: str, known: list[str]) -> list[str]:

@@ -133,7 +133,7 @@ def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterat
 
 def _refuse_another(run: RunConfig, status: Status) -> None:
     past, folder = status.past, status.folder
-    if past.state is None:
+    if past.state is None or (past.state == State.failed and past.empty):
         return
     if run.execution.resume == Resume.never:
         on = "" if past.state.over else "go on with it by execution.resume=auto, or "

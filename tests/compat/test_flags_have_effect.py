@@ -236,7 +236,7 @@ INFERENCE = {
         name: TRAIN[name]
         for name in (
             "output_dir", "n_images", "accelerator", "deterministic", "num_workers",
-            "prefetch_factor", "persistent_workers", "pin_memory", "middle_trim", "pad_eval",
+            "prefetch_factor", "pin_memory", "middle_trim", "pad_eval",
             "inference_batch_size", "patch_weighting", "log_patch_stats", "patch_stats_limit",
             "quiet", "device",
         )
