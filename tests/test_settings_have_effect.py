@@ -249,6 +249,13 @@ def the_run_folder(run: RunConfig, folder: Path) -> Any:
     return {file.name for file in folder.iterdir()}
 
 
+def the_statistics(run: RunConfig, folder: Path) -> Any:
+    """Patterns of which something is told."""
+    the_run_folder(run, folder)
+    table = folder / "patch_stats.csv"
+    return table.is_file() and len(table.read_text().splitlines())
+
+
 def the_words(run: RunConfig, folder: Path) -> Any:
     """Whether anything is said."""
     with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -439,6 +446,7 @@ PRUNED = SWEPT | {
 GROUPS = PATCHES | {"model.gridsize": 2}
 CHOSEN = GROUPS | {"data.neighbor_count": 6, "data.n_groups": 40}
 LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
+DESCRIBED = PATCHES | {"execution.log_patch_stats": True, "execution.inference_batch_size": 1}
 TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "npz", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
 LOADED = {"execution.num_workers": 1}
@@ -547,6 +555,8 @@ TABLE: dict[str, Flip] = {
     "execution.profiler": Flip("simple", the_files),
     "execution.middle_trim": Flip(8, the_stitched, PATCHES),
     "execution.pad_eval": Flip(False, the_stitched, TRIMMED),
+    "execution.log_patch_stats": Flip(True, the_run_folder, PATCHES),
+    "execution.patch_stats_limit": Flip(1, the_statistics, DESCRIBED),
     "instrument.probe_trainable": Flip(True, the_instrument),
     "instrument.probe_modes": Flip(2, the_instrument, {"instrument.probe_trainable": True}),
     "instrument.positions_trainable": Flip(True, the_instrument),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -18,12 +19,12 @@ from ptycho.report.files import write_csv
 
 Vector = NDArray[np.float64]
 
-_PIXELS = 240  # of a map, along its longer side
+_PIXELS = 480  # of a map, along its longer side
 _FAR = 1.5  # typical distances of positions from the next one at which a map ends
 _BINS = 48
 _WIDTH = 18.0  # of the page
-_BAR = 0.75  # room for a colour bar and its labels
-_TALLEST = 4.2  # row of the page
+_BAR = 0.85  # room for a colour bar and its labels
+_TALLEST = 5.3  # row of the page
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ def nearest(places: Vector, values: Vector) -> panels.Image:
     if len(places) > 1:
         apart = tree.query(places, k=2)[0][:, 1]
         typical = max(float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0, 1e-9)
-    low, high = places.min(0) - typical, places.max(0) + typical
-    step = max(float((high - low).max()) / _PIXELS, typical / 8)
+    low, high = places.min(0) - typical / 2, places.max(0) + typical / 2
+    step = max(float((high - low).max()) / _PIXELS, typical / 16)
     axes = [np.arange(start, stop, step) + step / 2 for start, stop in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     distance, which = tree.query(grid)
@@ -179,7 +180,6 @@ def _patch(
     axes: Axes, show: Callable[..., object], view: panels.View, title: str, core: int, bar: bool
 ) -> None:
     drawn = show(axes, view, title)
-    axes.title.set_fontsize(9)
     axes.set_title(title, loc="left", fontsize=9, color=panels.INK)
     side = view.phase.shape[0]
     if core < side:
@@ -199,7 +199,10 @@ def _map(axes: Axes, image: panels.Image, values: Vector, title: str, colours: s
 def _spread(axes: Axes, values: Vector, title: str, colour: str) -> None:
     known = values[np.isfinite(values)]
     if known.size:
-        axes.hist(known, bins=_BINS, color=colour, alpha=0.85)
+        bins = int(np.clip(2 * np.sqrt(known.size), 5, _BINS))
+        axes.hist(known, bins=bins, color=colour, alpha=0.85)
         axes.axvline(float(np.median(known)), color=panels.INK, lw=1, ls="--")
+    axes.set_axisbelow(True)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_title(f"{title}: patterns", loc="left", fontsize=11, color=panels.INK)
     panels.plain_axes(axes)

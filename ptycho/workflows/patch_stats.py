@@ -1,7 +1,7 @@
 """``execution.log_patch_stats``: figures of every predicted patch, while patches are stitched."""
 
-import heapq
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class PatchStatistics:
             total = min(total, limit * at_once)
         self._wanted = {round((place + 0.5) * total / _SPREAD) for place in range(_SPREAD)}
         self._shown: list[Example] = []
-        self._worst: list[tuple[float, int, Example]] = []
+        self._worst: list[Example] = []
 
     @torch.no_grad()
     def __call__(self, windows: Tensor, which: Tensor) -> None:
@@ -57,15 +57,25 @@ class PatchStatistics:
         self._numbers.append(which.cpu())
         for place, (number, r) in enumerate(zip(which.tolist(), rows[:, -1].tolist(), strict=True)):
             spread = self._seen + place in self._wanted
-            bad = math.isfinite(r) and (len(self._worst) < _WORST or r > self._worst[0][0])
+            bad = math.isfinite(r) and self._among_the_worst(number, r)
             if spread or bad:
                 example = Example(number, windows[place].cpu().numpy().copy(), r)
-                if spread:
-                    self._shown.append(example)
-                if bad:
-                    keep = heapq.heappush if len(self._worst) < _WORST else heapq.heapreplace
-                    keep(self._worst, (r, number, example))
+                self._shown += [example] if spread else []
+                self._worst += [example] if bad else []
+                self._worst = sorted(self._worst, key=lambda one: -one.R)[:_WORST]
         self._seen += len(which)
+
+    def _among_the_worst(self, number: int, r: float) -> bool:
+        """Whether it is; what is better in the same place gives way to it."""
+        if len(self._worst) == _WORST and r <= self._worst[-1].R:
+            return False
+        places = self.problem.positions
+        away = [float((places[one.number] - places[number]).abs().max()) for one in self._worst]
+        near = [one.R for one, far in zip(self._worst, away, strict=True) if far < self.core]
+        if max(near, default=-1.0) >= r:
+            return False
+        self._worst = [one for one, far in zip(self._worst, away, strict=True) if far >= self.core]
+        return True
 
     def _misfit(self, windows: Tensor, which: Tensor) -> Tensor:
         """R ``(b,)`` of patterns and what each patch, free space around it, predicts of its own."""
@@ -94,8 +104,7 @@ class PatchStatistics:
         if not all(np.isfinite(one).all() for one in (table.amplitude_mean, table.phase_std)):
             return  # the run is about to be refused for it
         worst = [
-            Example(one.number, one.window, one.R, "worst" if rank == 0 else "")
-            for rank, (_, _, one) in enumerate(sorted(self._worst, reverse=True))
+            replace(one, name="worst" if rank == 0 else "") for rank, one in enumerate(self._worst)
         ]
         write_table(table, session.path(f"{prefix}{NAME}.csv"))
         picture = session.path(f"{prefix}{NAME}.png")

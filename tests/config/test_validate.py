@@ -80,6 +80,7 @@ LIMITS: list[tuple[str, Any, str]] = [
         "one of train/loss, train/patterns_per_s, train_loss, val_loss",
     ),
     ("execution.early_stop_patience", 0, "at least 1"),
+    ("execution.patch_stats_limit", 0, "at least 1"),
     ("execution.recon_log_every_n_epochs", 0, "at least 1"),
     ("execution.inference_batch_size", 0, "at least 1"),
     ("execution.limit_train_batches", 0, "at least 1"),
@@ -374,6 +375,15 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"execution.middle_trim": 32}, r"^execution\.middle_trim belongs to networks that predict p"),
     ({"execution.pad_eval": False}, r"^execution\.pad_eval belongs to networks that predict pat"),
+    ({"execution.log_patch_stats": True}, r"^execution\.log_patch_stats belongs to networks that"),
+    (
+        {"execution.patch_stats_limit": 3},
+        r"^execution\.patch_stats_limit=3 says how much execution\.log_patch_stats looks at, and t",
+    ),
+    (
+        {"execution.log_patch_stats": True, "task": "solve", "model.architecture": "pinn"},
+        r"^execution\.log_patch_stats tells of predicted patches, and task=solve predicts none; le",
+    ),
     ({"trainer.accelerator": "tpu"}, r"^trainer\.accelerator=tpu is not supported.*cpu or auto"),
     (
         {"trainer.accelerator": "cpu", "trainer.precision": "16-mixed"},
