@@ -213,7 +213,7 @@ def test_supervised_leaves_the_photons_alone(read, capsys):
         ("data_config", {"K_quadrant": 60}, "data_config.K_quadrant=60"),
         ("data_config", {"grid_size": [1, 1], "C": 4}, "data_config.C=4"),
         ("model_config", {"cbam_decoder": True}, "model_config.cbam_decoder=true"),
-        ("model_config", {"spectral_bottleneck_modes": 24}, "model_config.spectral_bottleneck_modes=24"),
+        ("model_config", {"hybrid_width": 24}, "model_config.hybrid_width=24"),
         ("training_config", {"stage_2_epochs": 5}, "training_config.stage_2_epochs=5"),
         ("training_config", {"optimizer": "sgd"}, 'training_config.optimizer="sgd"'),
         ("training_config", {"strategy": "fsdp"}, 'training_config.strategy="fsdp"'),
