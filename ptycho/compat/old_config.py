@@ -219,6 +219,8 @@ class _Reading:
             self.found["trainer.gradient_clip_val"] = name, None
 
     def _window(self) -> None:
+        if not self.found.get("execution.log_patch_stats", ("", False))[1]:
+            self.found.pop("execution.patch_stats_limit", None)  # of nothing
         name = "inference_config.pad_eval"
         if name not in self.old:
             return

@@ -216,6 +216,8 @@ INFERENCE: dict[str, Old] = {
     "middle_trim": Old("execution.middle_trim", 32),
     "pad_eval": Old("execution.pad_eval", True, "where there is a `middle_trim`", settled=True),
     "patch_weighting": Old("model.patch_weighting"),
+    "log_patch_stats": Old("execution.log_patch_stats", False),
+    "patch_stats_limit": Old("execution.patch_stats_limit", note="with `log_patch_stats`"),
     "batch_size": Old(
         usual=1000, note="memory only: `execution.inference_batch_size` counts 16 patterns each"
     ),

@@ -180,6 +180,14 @@ def test_every_field_says_where_it_went():
             {"execution.middle_trim": 16, "execution.pad_eval": False},
         ),
         ("inference_config", {"pad_eval": True}, {}),
+        (
+            "inference_config", {"log_patch_stats": True, "patch_stats_limit": 3},
+            {"execution.log_patch_stats": True, "execution.patch_stats_limit": 3},
+        ),
+        (
+            "inference_config", {"log_patch_stats": False, "patch_stats_limit": 3},
+            {"execution.log_patch_stats": False},
+        ),
     ],
 )  # fmt: skip
 def test_fields_become_settings(section, fields, wanted, read, capsys):
