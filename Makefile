@@ -17,7 +17,7 @@ STAMP := $(VENV)/.installed
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-all check format bench-peers ui wheel clean
+.PHONY: help run install test test-all check reference format bench-peers ui wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ check: $(STAMP) ## lint, formatting, types and import layers
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-logo
+
+reference: $(STAMP) ## fill the tables of docs/reference.md
+	$(BIN)/python -m scripts.make_reference $(ARGS)
 
 format: $(STAMP) ## mend formatting and what the linter can mend
 	$(BIN)/python -m ruff check --fix .
