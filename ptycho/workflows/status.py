@@ -121,7 +121,7 @@ def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterat
         kept = {name: past.status[name] for name in _KEPT if name in past.status}
         status = Status(folder, past, settings or digest(run), kept)
         _refuse_another(run, status)
-        for part in folder.rglob(".*.part*"):
+        for part in folder.rglob(".*.part*") if past.state else ():
             part.unlink()  # what a process that was killed was writing
         yield status
     finally:
