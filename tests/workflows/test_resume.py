@@ -20,9 +20,9 @@ from ptycho.report.folder import LOCK, State, locked, read_run, read_status
 from ptycho.training.callbacks import History
 from ptycho.training.module import ObjectTraining
 from ptycho.training.patch_module import PatchTraining
-from ptycho.workflows import session, status
+from ptycho.workflows import status
 from ptycho.workflows.launch import launch
-from tests.runs import launched, tiny_run, tiny_scan
+from tests.runs import draw_nothing, launched, tiny_run, tiny_scan
 from tests.workflows.test_train import command, epochs, same, state, surroundings, wait_for
 
 EPOCHS = 4
@@ -30,7 +30,7 @@ EPOCHS = 4
 
 @pytest.fixture(autouse=True)
 def quick_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

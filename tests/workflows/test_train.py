@@ -23,7 +23,7 @@ from ptycho.report.bundle import load_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import session
-from tests.runs import TINY, draw_nothing, launched, tiny_scan
+from tests.runs import TINY, launched, tiny_scan
 
 FILES = {
     "checkpoints", "config.resolved.yaml", "env.json", "metrics.csv", "metrics.json",
@@ -36,13 +36,8 @@ IN_A_DIRTY_CHECKOUT = {"changes.diff"}
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, to be looked at by many."""
     torch.set_num_threads(1)
-    return launched(tmp_path_factory.mktemp("train") / "run", trainer__nepochs=3)
-
-
-@pytest.fixture
-def quick_picture(monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
-    """Pictures take longer than such a training; one of them is enough."""
-    draw_nothing(monkeypatch)
+    folder = tmp_path_factory.mktemp("train") / "run"
+    return launched(folder, pictures=True, trainer__nepochs=3)
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -123,7 +118,6 @@ def test_last_checkpoint_loads_safely(run: Path) -> None:
     assert saved["epoch"] == 2
 
 
-@pytest.mark.usefixtures("quick_picture")
 class TestLaunching:
     """One tiny run each."""
 
@@ -360,7 +354,7 @@ def surroundings() -> dict[str, str]:
 
 
 def test_another_process_gives_the_same_bits_on_a_second_scan(
-    tmp_path: Path, quick_picture: None, run: Path
+    tmp_path: Path,
 ) -> None:
     second = tmp_path / "second.npz"
     write_npz(second, tiny_scan(seed=5))
