@@ -176,14 +176,22 @@ class TestLaunching:
         assert len(epochs(tmp_path / "run")) == 1
         assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
 
-    @pytest.mark.parametrize("where", ["lift", "refine", "training_step"])
-    def test_sigterm_ends_a_run_wherever_it_stands(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    @pytest.mark.parametrize(
+        ("where", "kind"),
+        [
+            ("lift", signal.SIGTERM),
+            ("refine", signal.SIGTERM),
+            ("training_step", signal.SIGTERM),
+            ("training_step", signal.SIGUSR1),
+        ],
+    )
+    def test_a_signal_ends_a_run_wherever_it_stands(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, kind: signal.Signals
     ) -> None:
         from ptycho.workflows import stages
 
         def terminated(*_: Any, **__: Any) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), kind)
             time.sleep(5)
             raise AssertionError("still alive")
 
@@ -191,9 +199,9 @@ class TestLaunching:
         monkeypatch.setattr(owner, where, terminated)
         with pytest.raises(SystemExit) as ended:
             launched(tmp_path / "run")
-        assert ended.value.code == 143
+        assert ended.value.code == 128 + kind
         found = state(tmp_path / "run")
-        assert (found["state"], found["exit"], found["attempts"]) == ("interrupted", 143, 1)
+        assert (found["state"], found["exit"], found["attempts"]) == ("interrupted", 128 + kind, 1)
 
     @pytest.mark.parametrize(("keep", "files"), [(0, 1), (2, 3), (-1, 4)])
     def test_as_many_checkpoints_as_asked(self, tmp_path: Path, keep: int, files: int) -> None:
@@ -405,20 +413,14 @@ def wait_for(condition: Callable[[], bool], running: subprocess.Popen[str]) -> N
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [
-        pytest.param(signal.SIGINT, 130, id="ctrl-c"),
-        # the quick version of this one runs in this process, above
-        pytest.param(signal.SIGTERM, 143, id="terminated", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow  # quick: Ctrl-C in test_resume.test_auto_finds..., others in this process, above
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_interrupted_process_leaves_everything_in_order(
-    tmp_path: Path, kind: signal.Signals, code: int
+    tmp_path: Path, kind: signal.Signals
 ) -> None:
     folder = tmp_path / "run"
     returned, said = interrupt(folder, kind)
-    assert returned == code, said
+    assert returned == 128 + kind, said
     assert "Traceback" not in said
     assert f"{folder} was interrupted; `ptycho resume {folder}` goes on with it" in said
     assert state(folder)["state"] == "interrupted"
