@@ -38,6 +38,7 @@ from ptycho.workflows import (
     status,
     uncertainty,
 )
+from ptycho.workflows import plan as plan_of_a_sweep
 from ptycho.workflows import sweep as sweep_of_runs
 from ptycho.workflows import train as train_
 from ptycho.workflows.launch import launch
@@ -404,6 +405,8 @@ def the_sweep(run: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep_of_runs, "Helpers", Helpers)
         patch.setattr(sweep_of_runs, "_write_report", lambda *_: None)
+        # Hyperband sorts trials by the name of their study, which is new every time
+        patch.setattr(plan_of_a_sweep, "_study_name", lambda _: "study")
         sweep_of_runs.conduct(plan, Jobs(folder, run))
     runs, record = read_jobs(folder), read_sweep(folder)
     jobs = [(one.overrides, one.state, one.status.get("epoch")) for one in runs]
