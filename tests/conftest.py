@@ -1,11 +1,16 @@
 """Shared by all tests: seeds, one thread, and where the measured scans are."""
 
 import random
+import signal
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # shells start what runs in the background deaf to Ctrl-C, and its children with it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ from ptycho.config.config import RunConfig
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
 from ptycho.data.tiles import Lifted, TileDataset
-from ptycho.workflows import build, lessons, session, stages
+from ptycho.report import environment
+from ptycho.workflows import build, lessons, session, stages, uncertainty
 from ptycho.workflows.factory import execution_config, training_payload
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import Problem, pose
@@ -106,22 +107,35 @@ def quiet() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def session_of(run: RunConfig, folder: Path) -> Iterator[Session]:
-    """An open session of a run, as :func:`launch` makes it."""
+    """An open session of a run, as :func:`launch` makes it, but for the question to git."""
     payload = training_payload(run, folder)
-    with open_session(payload.run, execution_config(payload.run), folder, []) as session:
-        yield session
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "uncommitted", lambda: "")
+        patch.setattr(environment, "git_state", lambda _: None)
+        with open_session(payload.run, execution_config(payload.run), folder, []) as opened:
+            yield opened
 
 
-def launched(folder: Path, **changes: Any) -> Path:
-    """Do a tiny run; returns its folder."""
-    launch(tiny_run(**changes), folder, ["typed=this"])
+def launched(folder: Path, *, pictures: bool = False, **changes: Any) -> Path:
+    """Do a tiny run, with real pictures only where they are looked at; returns its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not pictures:
+            draw_nothing(patch)
+        launch(tiny_run(**changes), folder, ["typed=this"])
     return folder
 
 
 def draw_nothing(patch: pytest.MonkeyPatch) -> None:
-    """Leave empty pictures: drawing takes longer than a tiny training."""
-    patch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
-    patch.setattr(session, "save_singles", lambda _, *two: [one.write_bytes(b"png") for one in two])
+    """Leave files that are no pictures: drawing takes twice as long as a tiny run."""
+
+    def leave(*arguments: Any) -> None:
+        for path in arguments:
+            if isinstance(path, Path):
+                path.write_bytes(b"png")
+
+    for name in ("save_picture", "save_singles", "save_instrument"):
+        patch.setattr(session, name, leave)
+    patch.setattr(uncertainty, "save_uncertainty", leave)
 
 
 def dashboard_of(told: list[Any]) -> type:

@@ -40,6 +40,7 @@ from ptycho.workflows import (
     status,
     uncertainty,
 )
+from ptycho.workflows import plan as plan_of_a_sweep
 from ptycho.workflows import sweep as sweep_of_runs
 from ptycho.workflows import train as train_
 from ptycho.workflows.launch import launch
@@ -76,9 +77,7 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
         )  # fmt: skip
     write_npz(folder / "test.npz", tiny_scan(seed=3))
-    with pytest.MonkeyPatch.context() as patch:
-        draw_nothing(patch)
-        launched(folder / "trained", trainer__nepochs=1)
+    launched(folder / "trained", trainer__nepochs=1)
     return folder
 
 
@@ -243,8 +242,7 @@ def the_files(run: RunConfig, folder: Path) -> Any:
 
 def the_run_folder(run: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((session, "save_picture"), (uncertainty, "save_uncertainty")):
-            patch.setattr(module, name, lambda _, __, path: path.write_bytes(b"png"))
+        draw_nothing(patch)
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
 
@@ -410,6 +408,8 @@ def the_sweep(run: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep_of_runs, "Helpers", Helpers)
         patch.setattr(sweep_of_runs, "_write_report", lambda *_: None)
+        # Hyperband sorts trials by the name of their study, which is new every time
+        patch.setattr(plan_of_a_sweep, "_study_name", lambda _: "study")
         sweep_of_runs.conduct(plan, Jobs(folder, run))
     runs, record = read_jobs(folder), read_sweep(folder)
     jobs = [(one.overrides, one.state, one.status.get("epoch")) for one in runs]

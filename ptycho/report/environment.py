@@ -84,6 +84,7 @@ def _is_ours(folder: Path) -> bool:
     return (folder.parent.parent / "pyproject.toml").is_file()
 
 
+@functools.cache
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)

@@ -12,7 +12,7 @@ from ptycho.config.config import ConfigError
 from ptycho.nn.fno import SpectralConvolution
 from ptycho.nn.registry import make_generator, on_any_size
 from ptycho.report.bundle import load_bundle
-from tests.runs import draw_nothing, launched
+from tests.runs import launched
 
 
 def planes(*shape: int) -> Tensor:
@@ -160,10 +160,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("foreign")
-def test_a_foreign_generator_trains_and_reconstructs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw_nothing(monkeypatch)
+def test_a_foreign_generator_trains_and_reconstructs(tmp_path: Path) -> None:
     trained = launched(tmp_path / "a", model__generator="foreign", trainer__nepochs=1)
     bundle = load_bundle(trained / "wts.h5.zip")
     assert set(bundle.weights) == {"generator.only.weight", "generator.only.bias"}
@@ -202,10 +199,7 @@ def test_without_foreign_packages_the_built_in_ones_are_named() -> None:
 
 
 @pytest.mark.parametrize("name", GENERATORS[1:])
-def test_every_generator_trains_the_object_layout(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw_nothing(monkeypatch)
+def test_every_generator_trains_the_object_layout(name: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"model__generator": name, "trainer__nepochs": 3}
     lines = (launched(tmp_path / "a", **changes) / "metrics.csv").read_text().splitlines()
     column = lines[0].split(",").index("train/loss")

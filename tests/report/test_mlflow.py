@@ -20,7 +20,7 @@ from ptycho.config.validate import check, leaves
 from ptycho.report.bundle import load_bundle
 from ptycho.report.mlflow import Dashboard, DashboardError, store_uri
 from ptycho.training.module import ObjectTraining
-from tests.runs import draw_nothing, launched, tiny_run, tiny_scan
+from tests.runs import launched, tiny_run, tiny_scan
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -60,11 +60,6 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         os.chdir(cwd)
     return here
-
-
-@pytest.fixture
-def quick_picture(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
-    draw_nothing(monkeypatch)
 
 
 def test_store_lies_below_the_outputs(outputs: Path) -> None:
@@ -172,7 +167,6 @@ def test_tags_tell_where_a_run_comes_from(outputs: Path) -> None:
     assert tags["mlflow.source.git.commit"] == str((env["git"] or {}).get("sha"))
 
 
-@pytest.mark.usefixtures("quick_picture")
 @pytest.mark.parametrize(
     ("error", "status"), [(ArithmeticError, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )
@@ -194,7 +188,6 @@ def test_status_of_what_did_not_finish(
     assert run.info.run_name == "mine"
 
 
-@pytest.mark.usefixtures("quick_picture")
 def test_tracking_uri_of_the_environment_is_respected(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +203,6 @@ def test_tracking_uri_of_the_environment_is_respected(
     assert not (tmp_path / "unused" / "mlflow" / "mlflow.db").exists()
 
 
-@pytest.mark.usefixtures("quick_picture")
 def test_many_means_all_of_them(outputs: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     folder = launched(
@@ -222,7 +214,6 @@ def test_many_means_all_of_them(outputs: Path, tmp_path: Path) -> None:
     assert list((folder / "tensorboard").glob("events*"))
 
 
-@pytest.mark.usefixtures("quick_picture")
 def test_csv_writes_its_files_alone(outputs: Path, tmp_path: Path) -> None:
     folder = launched(tmp_path / "run", logger__backend="csv", paths__outputs=str(tmp_path))
     lines = (folder / "csv" / "metrics.csv").read_text().splitlines()
@@ -232,7 +223,6 @@ def test_csv_writes_its_files_alone(outputs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "mlflow").exists()
 
 
-@pytest.mark.usefixtures("quick_picture")
 def test_tensorboard_writes_its_files_alone(outputs: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     folder = launched(tmp_path / "run", logger__backend="tensorboard", trainer__nepochs=1)

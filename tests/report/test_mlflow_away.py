@@ -17,7 +17,7 @@ from ptycho.report import outbox as outbox_module
 from ptycho.report.mlflow import Dashboard, DashboardError
 from ptycho.report.mlflow_calls import Sender
 from ptycho.report.outbox import UNSENT, AwayError, read_unsent
-from tests.runs import draw_nothing, launched
+from tests.runs import launched
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -111,7 +111,6 @@ def test_a_run_goes_on_without_its_server_and_is_sent_later(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    draw_nothing(monkeypatch)
     folder = launched(
         tmp_path / "late", logger__backend="mlflow", logger__tracking_uri=NOBODY,
         logger__experiment="away", execution__recon_log_every_n_epochs=1,

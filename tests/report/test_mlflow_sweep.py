@@ -11,7 +11,7 @@ from ptycho.config.validate import check
 from ptycho.report.folder import read_sweep
 from ptycho.report.mlflow import run_name
 from ptycho.report.mlflow_sweep import bring_up_to_date, close_parent, open_parent
-from tests.runs import draw_nothing, launched, tiny_run
+from tests.runs import launched, tiny_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -64,11 +64,6 @@ def children(outputs: Path, parent: str) -> dict[str, Any]:
     place = store.get_run(parent).info.experiment_id
     found = store.search_runs([place], f"tags.`mlflow.parentRunId` = '{parent}'")
     return {run.data.tags["ptycho.job"]: run for run in found}
-
-
-@pytest.fixture(autouse=True)
-def quick_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,10 @@ from ptycho.report.bundle import BundleError, load_bundle, save_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows.launch import launch
-from tests.runs import draw_nothing, launched, tiny_run
+from tests.runs import launched, tiny_run
 
 USUAL = RunConfig().trainer.nepochs
 UNSEEN = {"data__synthetic__seed": 5, "data__synthetic__object": "dead_leaves"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_picture() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        draw_nothing(patch)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,7 @@ EFFORT = {"solver.coarse_iterations": 8, "solver.iterations": 8, "solver.poisson
 def test_solving_finds_a_wrong_probe(wrong: Path, tmp_path: Path) -> None:
     free = {"instrument.probe_trainable": True}
     stuck = launched(tmp_path / "stuck", task="solve", **from_file(wrong), **EFFORT)
+    free = {**free, "pictures": True}
     found = launched(tmp_path / "found", task="solve", **from_file(wrong), **EFFORT, **free)
     assert c_of(found, "solver") > c_of(stuck, "solver") + 0.01
     with np.load(found / "reconstruction.npz") as saved, np.load(wrong) as came:

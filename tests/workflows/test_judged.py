@@ -37,10 +37,9 @@ def test_what_is_missing_is_missed():
     assert as_returned(["C"], None) is None
 
 
-def test_every_figure_of_a_run_can_be_asked_for(tmp_path, monkeypatch: pytest.MonkeyPatch):
+def test_every_figure_of_a_run_can_be_asked_for(tmp_path):
     import json
 
-    monkeypatch.setattr("ptycho.workflows.session.save_picture", lambda *_: None)
     run = launched(tmp_path / "run")
     found = figures_of(json.loads((run / "metrics.json").read_text()), 1.0, 1e5)
     assert len(found) > 50

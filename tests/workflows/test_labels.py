@@ -18,7 +18,6 @@ from ptycho.training.module import ObjectTraining
 from ptycho.workflows import build, lessons, patch_train, stages
 from ptycho.workflows.lessons import tiles
 from tests.runs import (
-    draw_nothing,
     launched,
     lifted,
     quiet,
@@ -30,12 +29,6 @@ from tests.runs import (
 
 PATCHES: dict[str, Any] = {"model__architecture": "supervised"}
 LABELLED = {"trainer__nll_weight": 0.0, "trainer__realspace_weight": 1.0}
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take longer than such a training."""
-    draw_nothing(monkeypatch)
 
 
 def labelled(**changes: Any) -> RunConfig:

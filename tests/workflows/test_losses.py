@@ -11,14 +11,7 @@ import pytest
 from ptycho.data.npz import write_npz
 from ptycho.data.scan import Scan
 from ptycho.report.bundle import load_bundle
-from ptycho.workflows import session
 from tests.runs import launched, tiny_scan
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take longer than such a training."""
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
 
 
 def stages(folder: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ptycho.workflows import build, patch_train, patches
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import with_masked_probe
 from ptycho.workflows.reconstruct import network_on
-from tests.runs import CPU, draw_nothing, launched, session_of, tiny_problem, tiny_run, tiny_scan
+from tests.runs import CPU, launched, session_of, tiny_problem, tiny_run, tiny_scan
 from tests.workflows.test_losses import from_file, stages
 from tests.workflows.test_train import arrays, checkpoints, epochs, same, state
 
@@ -35,12 +35,6 @@ UNREFINED: dict[str, Any] = {"refine__iterations": 0, "refine__poisson_iteration
 SUPERVISED: dict[str, Any] = {
     "model__architecture": "supervised", "trainer__nll_weight": 0, "trainer__realspace_weight": 1.0,
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take longer than such a training."""
-    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,13 @@ from ptycho.report.agreement import (
 )
 from ptycho.report.mlflow import store_uri
 from ptycho.workflows import session
-from tests.runs import launched, tiny_scan
+from tests.runs import draw_nothing, launched, tiny_scan
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,15 @@ import torch
 
 from ptycho.config.config import UserError
 from ptycho.data.npz import write_npz
+from ptycho.main import main
 from ptycho.report.bundle import load_bundle
 from ptycho.report.folder import LOCK, State, locked, read_run, read_status
 from ptycho.training.callbacks import History
 from ptycho.training.module import ObjectTraining
 from ptycho.training.patch_module import PatchTraining
-from ptycho.workflows import session, status
+from ptycho.workflows import status
 from ptycho.workflows.launch import launch
-from tests.runs import launched, tiny_run, tiny_scan
+from tests.runs import draw_nothing, launched, tiny_run, tiny_scan
 from tests.workflows.test_train import command, epochs, same, state, surroundings, wait_for
 
 EPOCHS = 4
@@ -30,7 +31,7 @@ EPOCHS = 4
 
 @pytest.fixture(autouse=True)
 def quick_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "save_picture", lambda _, __, path: path.write_bytes(b"png"))
+    draw_nothing(monkeypatch)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -363,36 +364,38 @@ def test_auto_finds_the_folder_and_goes_on_there(tmp_path: Path) -> None:
     assert state(folder)["state"] == "running", "killed: nobody could say so"
     before = len(epochs(folder))
     running = subprocess.Popen(
-        words, env=surroundings(), cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+        words, env=surroundings(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
     try:
         wait_for(lambda: len(epochs(folder)) > before + 1, running)
-        running.send_signal(signal.SIGUSR1)
-        said, _ = running.communicate(timeout=60)
+        running.send_signal(signal.SIGINT)  # Ctrl-C
+        said, errors = running.communicate(timeout=60)
     finally:
         running.kill()
-    assert running.returncode == 128 + signal.SIGUSR1
+    assert running.returncode == 130, errors
     assert f"going on with {folder.relative_to(tmp_path)}" in said
     assert "the training goes on after" in said
+    assert "Traceback" not in errors
+    assert f"{folder} was interrupted; `ptycho resume {folder}` goes on with it" in errors
+    assert not list(folder.rglob("*.part*"))
     assert len(list((tmp_path / "outputs" / "runs").iterdir())) == 1
     assert (state(folder)["state"], state(folder)["attempts"]) == ("interrupted", 2)
 
 
-def test_resume_goes_on_with_what_was_recorded(tmp_path: Path) -> None:
+def test_resume_goes_on_with_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "parts"
-    run = tiny_run(trainer__nepochs=3)
-    launch(run, whole, [])
+    launched(whole, trainer__nepochs=3)
     with pytest.MonkeyPatch.context() as patch:
         stop_in(patch, 1)
         with pytest.raises(KeyboardInterrupt):
             launched(folder, trainer__nepochs=3)
-    done = subprocess.run(
-        [sys.executable, "-m", "ptycho", "resume", str(folder)],
-        env=surroundings() | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "goes on after 1 of 3 epochs" in done.stdout
+    monkeypatch.chdir(tmp_path)  # and back: to resume, one goes where it began
+    monkeypatch.setattr(sys, "argv", ["ptycho", "resume", "parts"])
+    main()
+    assert "goes on after 1 of 3 epochs" in capsys.readouterr().out
     assert same(whole / "reconstruction.npz", folder / "reconstruction.npz")
     assert (folder / "overrides.txt").read_text() == "typed=this\n"
 

@@ -23,7 +23,7 @@ from ptycho.report.bundle import load_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.module import ObjectTraining
 from ptycho.workflows import session
-from tests.runs import TINY, draw_nothing, launched, tiny_scan
+from tests.runs import TINY, launched, tiny_scan
 
 FILES = {
     "checkpoints", "config.resolved.yaml", "env.json", "metrics.csv", "metrics.json",
@@ -36,13 +36,8 @@ IN_A_DIRTY_CHECKOUT = {"changes.diff"}
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, to be looked at by many."""
     torch.set_num_threads(1)
-    return launched(tmp_path_factory.mktemp("train") / "run", trainer__nepochs=3)
-
-
-@pytest.fixture
-def quick_picture(monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
-    """Pictures take longer than such a training; one of them is enough."""
-    draw_nothing(monkeypatch)
+    folder = tmp_path_factory.mktemp("train") / "run"
+    return launched(folder, pictures=True, trainer__nepochs=3)
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -123,7 +118,6 @@ def test_last_checkpoint_loads_safely(run: Path) -> None:
     assert saved["epoch"] == 2
 
 
-@pytest.mark.usefixtures("quick_picture")
 class TestLaunching:
     """One tiny run each."""
 
@@ -182,14 +176,22 @@ class TestLaunching:
         assert len(epochs(tmp_path / "run")) == 1
         assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
 
-    @pytest.mark.parametrize("where", ["lift", "refine", "training_step"])
-    def test_sigterm_ends_a_run_wherever_it_stands(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    @pytest.mark.parametrize(
+        ("where", "kind"),
+        [
+            ("lift", signal.SIGTERM),
+            ("refine", signal.SIGTERM),
+            ("training_step", signal.SIGTERM),
+            ("training_step", signal.SIGUSR1),
+        ],
+    )
+    def test_a_signal_ends_a_run_wherever_it_stands(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, kind: signal.Signals
     ) -> None:
         from ptycho.workflows import stages
 
         def terminated(*_: Any, **__: Any) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), kind)
             time.sleep(5)
             raise AssertionError("still alive")
 
@@ -197,9 +199,9 @@ class TestLaunching:
         monkeypatch.setattr(owner, where, terminated)
         with pytest.raises(SystemExit) as ended:
             launched(tmp_path / "run")
-        assert ended.value.code == 143
+        assert ended.value.code == 128 + kind
         found = state(tmp_path / "run")
-        assert (found["state"], found["exit"], found["attempts"]) == ("interrupted", 143, 1)
+        assert (found["state"], found["exit"], found["attempts"]) == ("interrupted", 128 + kind, 1)
 
     @pytest.mark.parametrize(("keep", "files"), [(0, 1), (2, 3), (-1, 4)])
     def test_as_many_checkpoints_as_asked(self, tmp_path: Path, keep: int, files: int) -> None:
@@ -361,7 +363,7 @@ def surroundings() -> dict[str, str]:
 
 
 def test_another_process_gives_the_same_bits_on_a_second_scan(
-    tmp_path: Path, quick_picture: None, run: Path
+    tmp_path: Path,
 ) -> None:
     second = tmp_path / "second.npz"
     write_npz(second, tiny_scan(seed=5))
@@ -412,20 +414,14 @@ def wait_for(condition: Callable[[], bool], running: subprocess.Popen[str]) -> N
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [
-        pytest.param(signal.SIGINT, 130, id="ctrl-c"),
-        # the quick version of this one runs in this process, above
-        pytest.param(signal.SIGTERM, 143, id="terminated", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow  # quick: Ctrl-C in test_resume.test_auto_finds..., others in this process, above
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_interrupted_process_leaves_everything_in_order(
-    tmp_path: Path, kind: signal.Signals, code: int
+    tmp_path: Path, kind: signal.Signals
 ) -> None:
     folder = tmp_path / "run"
     returned, said = interrupt(folder, kind)
-    assert returned == code, said
+    assert returned == 128 + kind, said
     assert "Traceback" not in said
     assert f"{folder} was interrupted; `ptycho resume {folder}` goes on with it" in said
     assert state(folder)["state"] == "interrupted"
