@@ -51,7 +51,7 @@ check: $(STAMP) ## lint, formatting, types and import layers
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-logo
 
-reference: $(STAMP) ## fill the tables of docs/reference.md
+reference: $(STAMP) ## fill the tables of docs/reference.md and docs/migration.md
 	$(BIN)/python -m scripts.make_reference $(ARGS)
 
 format: $(STAMP) ## mend formatting and what the linter can mend

@@ -12,7 +12,7 @@ from pathlib import Path
 from scripts import tables
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("reference.md",)
+PAGES = ("reference.md", "migration.md")
 _TABLE = re.compile(r"(?P<begin><!-- begin (?P<name>[\w.]+) -->\n).*?(?P<end><!-- end -->)", re.S)
 
 

@@ -28,12 +28,12 @@ class Old:
 
 _LAYERS = "the networks are built in another way; `model.generator` chooses one"
 _CLOSED_FORM = "the photons are matched in closed form"
-_SCALES = "every pattern is brought to a root mean square of one"
+_SCALES = "a network sees every pattern at a root mean square of one"
 _ALL_POSITIONS = "all positions are used"
 _ONE_STAGE = "a training has one stage"
 _SIMULATED = "a scan is simulated by `data=synthetic`, `data.synthetic.*`, without a file"
 _RATE = "the schedules have their own; `trainer.warmup_steps` is the warm-up, in steps"
-_ADAMW = "the optimiser is AdamW with its usual moments"
+_ADAMW = "the optimiser is AdamW, whose moments are fixed"
 _SMOOTH = "`trainer.tv_weight` smooths the complex object, with another weight"
 _OWN_FOLDER = "every run has a folder of its own: `--output_dir`"
 _RENORMALISED = "`model.probe_scale` is what the network sees of the probe, nothing else"
@@ -124,7 +124,7 @@ MODEL: dict[str, Old] = {
     "offset": Old(usual=6, note="positions come from the scan"),
     "max_position_jitter": Old(usual=10, note="positions come from the scan"),
     "training_patch_weighting": Old(
-        usual="central_mask", note="what is far from the centre counts a tenth"
+        usual="central_mask", note="what lies around the central N/2 counts a tenth"
     ),
     "physics_forward_mode": Old(usual="amplitude", note=_CLOSED_FORM),
     "rect_*": Old(note=_CLOSED_FORM),
@@ -164,7 +164,9 @@ TRAINING: dict[str, Old] = {
         "trainer.gradient_clip_algorithm", "norm", "`norm` or `value`; `agc` is left out, and with "
         "it its value",
     ),
-    "scheduler": Old("trainer.scheduler", "Default", words={"Cosine": "WarmupCosine"}),
+    "scheduler": Old(
+        "trainer.scheduler", "Default", "`Cosine` is `WarmupCosine`", {"Cosine": "WarmupCosine"}
+    ),
     "device": Old(
         "trainer.accelerator", "cuda", "`cuda:0` is `cuda`", settled=True,
     ),

@@ -10,7 +10,7 @@ from ptycho.config.describe import settings
 from scripts import make_reference, tables
 
 DOCS = make_reference.DOCS
-PAGES = [DOCS / name for name in make_reference.PAGES]
+PAGES = [DOCS / name for name in (*make_reference.PAGES, "workflows/command_lines.md")]
 
 
 def test_the_tables_are_fresh():
@@ -64,5 +64,9 @@ def test_making_them_loads_nothing_heavy():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
+        there = (page.parent / target) if target else page
+        assert there.exists(), target
+        headings = re.findall(r"^#+ (.+)$", there.read_text(), re.M) if anchor else []
+        slugs = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+        assert not anchor or anchor in slugs, (target, anchor)
