@@ -46,7 +46,7 @@ def read_old_config(path: Path) -> dict[str, Any]:
 def _fields(path: Path) -> dict[str, Any]:
     """What a file says, by section and field; what is null says nothing."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"--config: {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

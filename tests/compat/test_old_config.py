@@ -294,6 +294,11 @@ def test_files_that_are_none_are_refused(content, words, read):
         read(content)
 
 
+def test_a_file_from_windows_is_read(tmp_path):
+    (tmp_path / "old.json").write_text('{"training_config": {"epochs": 3}}', encoding="utf-8-sig")
+    assert read_old_config(tmp_path / "old.json") == {"trainer.nepochs": 3}
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"--config: .*none\.json: No such file"):
         read_old_config(tmp_path / "none.json")
