@@ -24,6 +24,7 @@ from ptycho.config.describe import Setting, plain, settings
 from ptycho.config.store import preset_settings, presets
 from ptycho.config.validate import alternatives, suggestion
 
+MAE_ALONE = "mae"
 MAE = {"trainer.nll_weight": 0.0, "trainer.mae_weight": 1.0}
 """What ``--torch-loss-mode mae`` sets: no likelihood, the absolute error alone."""
 
@@ -99,7 +100,7 @@ class Command:
         found: dict[str, Any] = {}
         for key, value in typed.items():
             flag = self.flags[key]
-            if key == "torch_loss_mode" and value == "mae":
+            if key == "torch_loss_mode" and value == MAE_ALONE:
                 found |= MAE
             elif flag.setting:
                 found[flag.setting] = _typed(value, settings()[flag.setting])
@@ -255,8 +256,9 @@ def _typed(value: Any, setting: Setting) -> Any:
 
 
 def _pattern(name: str) -> str:
-    """Where a setting is meant: a name that is an English word, only where something follows."""
-    return re.escape(name) if re.search("[._]", name) else rf"{name}(?=[:=]| must )"
+    """Where a setting is meant: a name that is an English word, only as the subject or with =."""
+    word = re.escape(name)
+    return word if re.search("[._]", name) else rf"(?:(?:^|(?<=\n)){word}(?=:| must )|{word}(?==))"
 
 
 def _as_flag(flags: Mapping[str, Flag], found: re.Match[str]) -> str:

@@ -190,6 +190,10 @@ OLD_INTERFACE = ("--ptycho_dir", "--config", "--run_id", "--infer_dir", "--file_
 """What said which data and which model before there were the flags of today."""
 
 GONE = {
+    "--nepochs": "use --max_epochs",
+    "--n-groups": "patterns are counted, not groups; use --n_images",
+    "--gridsize": "the bundle says how the network was trained",
+    "--backend": "there is one",
     "--run-id": _PICKLED,
     "--infer-dir": _PICKLED,
     "--file-index": _PICKLED,

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ptycho.compat.command import Command, split_execution
+from ptycho.compat.command import MAE, MAE_ALONE, Command, split_execution
 from ptycho.compat.flags import OLD_INTERFACE
 from ptycho.compat.old_config import read_old_config
 from ptycho.config.config import PathsConfig, PyTorchExecutionConfig, UserError
@@ -58,6 +58,8 @@ def requested(command: Command, words: list[str]) -> Request:
         typed, before = _through_the_old_interface(typed)
     else:
         _refuse_missing(command, typed)
+    if typed.get("torch_loss_mode") not in (None, MAE_ALONE):
+        before = {name: value for name, value in before.items() if name not in MAE}
     own = before | command.typed_settings(typed)
     model = str(own.get("model.architecture", command.model))
     overrides, execution = split_execution(command.preset(model) | own)

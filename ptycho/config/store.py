@@ -66,7 +66,11 @@ def preset_settings(group: str, name: str) -> dict[str, Any]:
     path = Path(conf_dir()) / group / f"{name}.yaml"
     anywhere = path.read_text(encoding="utf-8").startswith("# @package _global_")
     content = OmegaConf.to_container(OmegaConf.load(path))
-    return dict(_flat(content if anywhere else {group: content}, ""))
+    found = dict(_flat(content if anywhere else {group: content}, ""))
+    typed = OmegaConf.structured(RunConfig)
+    for setting, value in found.items():
+        OmegaConf.update(typed, setting, value)
+    return {setting: OmegaConf.select(typed, setting) for setting in found}
 
 
 def _flat(content: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -113,7 +113,10 @@ def _read_zip(path: Path) -> dict[str, bytes]:
                 _check_member(path, info.filename, info.file_size)
             return {name: archive.read(name) for name in archive.namelist()}
     except _UNREADABLE as error:
-        raise BundleError(f"{path} is not a readable bundle: {error}.") from error
+        raise BundleError(
+            f"{path} is not a readable bundle: {error}. It must be a {NAME} of ptycho; models of "
+            "other packages are not read."
+        ) from error
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:

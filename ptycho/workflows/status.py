@@ -108,6 +108,7 @@ def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterat
     if not (new or folder.is_dir()):
         raise UserError(f"hydra.run.dir={folder} is a file, and must be a folder; name another.")
     folder.mkdir(parents=True, exist_ok=True)
+    killed = (folder / LOCK).exists()
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
@@ -121,7 +122,7 @@ def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterat
         kept = {name: past.status[name] for name in _KEPT if name in past.status}
         status = Status(folder, past, settings or digest(run), kept)
         _refuse_another(run, status)
-        for part in folder.rglob(".*.part*") if past.state else ():
+        for part in folder.rglob(".*.part*") if past.state or killed else ():
             part.unlink()  # what a process that was killed was writing
         yield status
     finally:

@@ -101,7 +101,7 @@ class TestInferenceCLI:
             ((*NEEDED, "--n_images", "3"), "--n_images must be at least 16, got 3."),
             ((*NEEDED, "--n_images", "3.5"), "--n_images must be a whole number or empty (null)"),
             ((*NEEDED, "--patch-weighting", "gauss"), "--patch-weighting must be one of probe, un"),
-            ((*NEEDED, "--gridsize", "2"), "there is no flag --gridsize; see python -m ptycho.inf"),
+            ((*NEEDED, "--gridsize", "2"), "there is no flag --gridsize any more: the bundle says"),
             ((*NEEDED[2:], "--model_path", "none"), "--model_path: no such file or folder: /"),
         ],
     )

@@ -10,7 +10,7 @@ import pytest
 from ptycho import train
 from ptycho.config.choices import Accelerator, LoggerBackend
 from ptycho.config.config import PyTorchExecutionConfig
-from ptycho.workflows import factory
+from ptycho.workflows import factory, launch
 
 NEEDED = ("--train_data_file", "scan.npz", "--output_dir", "out")
 
@@ -222,3 +222,23 @@ class TestExecutionConfigCLI:
         assert "(default: 32; 192 with --model object_pinn, 48 with --model supervised)" in told
         assert "--deterministic, --no-deterministic" in told
         assert "(default: WarmupCosine)" in told
+
+
+class TestOldFiles:
+    """Flags and the file of the older interface together."""
+
+    @pytest.mark.parametrize(
+        ("words", "weight"), [((), 0.0), (("--torch-loss-mode", "poisson"), None)]
+    )
+    def test_a_flag_wins_over_the_loss_of_a_file(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...], weight: Any
+    ) -> None:
+        seen: list[Handed] = []
+        (tmp_path / "scan.npz").touch()
+        (tmp_path / "old.json").write_text('{"training_config": {"torch_loss_mode": "mae"}}')
+        monkeypatch.setattr(
+            factory, "create_training_payload", lambda *handed: seen.append(Handed(*handed))
+        )
+        monkeypatch.setattr(launch, "launch_payload", lambda *_: None)
+        train.main(["--ptycho_dir", str(tmp_path), "--config", f"{tmp_path}/old.json", *words])
+        assert seen[0].overrides.get("trainer.nll_weight") == weight

@@ -255,10 +255,18 @@ def test_other_settings_or_data_are_refused(
 def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
-    for name in (".status.json.123.part.json", "checkpoints/.last.ckpt.part"):
+    for name in (".status.json.123.part.json", "checkpoints/.last.ckpt.part", LOCK):
         (folder / name).write_bytes(b"half")
     launched(folder, task="solve")
     assert not list(folder.rglob("*.part*"))
+
+
+def test_nothing_is_cleared_away_where_no_run_was(tmp_path: Path) -> None:
+    mine = tmp_path / "run" / ".notes.part"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    launched(tmp_path / "run", task="solve")
+    assert mine.read_text() == "mine"
 
 
 def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
