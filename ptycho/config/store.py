@@ -1,11 +1,13 @@
 """The only file besides ``ptycho.run`` that knows Hydra: schema, typed config, typo checks."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from hydra import compose
@@ -56,7 +58,8 @@ def preset(base: T, group: str, name: str) -> T:
     return cast(T, OmegaConf.to_object(merged))
 
 
-def preset_settings(group: str, name: str) -> dict[str, Any]:
+@cache
+def preset_settings(group: str, name: str) -> Mapping[str, Any]:
     """What an option of a YAML group sets, by the full names of the settings.
 
     Args:
@@ -70,7 +73,7 @@ def preset_settings(group: str, name: str) -> dict[str, Any]:
     typed = OmegaConf.structured(RunConfig)
     for setting, value in found.items():
         OmegaConf.update(typed, setting, value)
-    return {setting: OmegaConf.select(typed, setting) for setting in found}
+    return MappingProxyType({one: OmegaConf.select(typed, one) for one in found})
 
 
 def _flat(content: Any, prefix: str) -> Iterator[tuple[str, Any]]:
