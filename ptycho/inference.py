@@ -35,8 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: the command line; taken from ``sys.argv`` when None.
     """
     gentle_threads()
-    with exit_codes(), COMMAND.speaking():
-        request = requested(COMMAND, sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    with exit_codes(), COMMAND.speaking(words):
+        request = requested(COMMAND, words)
         how = request.execution_config()
         from ptycho.workflows import factory  # heavy from here on: torch
         from ptycho.workflows.launch import launch_payload

@@ -5,9 +5,10 @@ whose sentences are translated back to flags.
 """
 
 import argparse
+import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -65,11 +66,13 @@ class Command:
         Raises:
             UserError: with a sentence for every word that is no flag.
         """
+        if "--" in words:
+            raise UserError("-- has no meaning here: all words are flags and their values.")
         known = {_hyphens(one): one for one in self._spellings()}
         typed, others = self.parser().parse_known_args([*map(partial(_canonical, known), words)])
         unknown = [one for one in others if one.startswith("-")] or others
         if unknown:
-            raise UserError(*map(self._unknown, unknown))
+            raise UserError(*_gone(unknown), *map(self._unknown, _not_gone(unknown)))
         return {name: value for name, value in vars(typed).items() if value is not None}
 
     def defaults(self, setting: str) -> dict[str, Any]:
@@ -107,14 +110,27 @@ class Command:
         return found
 
     @contextmanager
-    def speaking(self) -> Iterator[None]:
-        """Let what is refused name flags instead of settings."""
+    def speaking(self, words: Sequence[str]) -> Iterator[None]:
+        """Let what is refused name flags instead of settings.
+
+        Args:
+            words: as typed; names of files are left alone.
+        """
+        own = [one for one in words if re.search("[./=]", one) and not one.startswith("-")]
         try:
             yield
         except UserError as error:
-            raise UserError(*map(self.in_flags, error.faults)) from error
+            raise UserError(*(self._translated(one, own) for one in error.faults)) from error
         except FileNotFoundError as error:
-            raise UserError(self.in_flags(str(error))) from error
+            raise UserError(self._translated(str(error), own)) from error
+
+    def _translated(self, sentence: str, own: Sequence[str]) -> str:
+        """A sentence in flags, but for what the user typed."""
+        kept = [*(os.path.abspath(one) for one in own), *own]
+        parts = re.split(f"({'|'.join(map(re.escape, kept))})", sentence) if kept else [sentence]
+        return "".join(
+            part if place % 2 else self.in_flags(part) for place, part in enumerate(parts)
+        )
 
     def in_flags(self, sentence: str) -> str:
         """A sentence about settings as one about flags, where there are such."""
@@ -195,13 +211,31 @@ class Command:
         name = word.partition("=")[0]
         if not name.startswith("-"):
             return f"{word} is no flag and no value of one; see {self.prog} --help."
-        if why := GONE.get(_hyphens(name)):
-            return f"there is no flag {name} any more: {why}."
         names = [one.key for one in self.flags.values()]
         near = suggestion(name.lstrip("-").replace("-", "_"), names)
         found = re.search(r"Did you mean (\w+)", near)
         more = f"did you mean {self.flags[found[1]].name}?" if found else f"see {self.prog} --help."
         return f"there is no flag {name}; {more}"
+
+
+def _why_gone(word: str) -> str | None:
+    return GONE.get(_hyphens(word.partition("=")[0]))
+
+
+def _not_gone(words: Sequence[str]) -> list[str]:
+    return [one for one in words if not _why_gone(one)]
+
+
+def _gone(words: Sequence[str]) -> Iterator[str]:
+    """A sentence for each reason why flags of the older command lines are not here."""
+    reasons: dict[str, list[str]] = {}
+    for one in words:
+        if why := _why_gone(one):
+            reasons.setdefault(why, []).append(one.partition("=")[0])
+    for why, names in reasons.items():
+        flags = "flag" if len(names) == 1 else "flags"
+        verb = "is" if len(names) == 1 else "are"
+        yield f"there {verb} no {flags} {', '.join(names)} any more: {why}."
 
 
 class _Parser(argparse.ArgumentParser):

@@ -91,7 +91,7 @@ TRAIN: Groups = {
         _RESUME,
         _IMAGES,
         Flag(
-            "--model", "model.architecture", "NAME", hydra="model=NAME",
+            "--model", "model.architecture", hydra="model=NAME",
             about="What is learnt, with the batch size, learning rate and weights it usually "
             "needs: ``pinn`` and ``supervised`` a patch for every pattern, ``object_pinn`` the "
             "whole object, which is faster and often better.",
@@ -145,7 +145,8 @@ TRAIN: Groups = {
         *_DEPRECATED,
         Flag(
             "--ptycho_dir", metavar="FOLDER", old=True,
-            about="Folder with the one scan to train on. Use ``--train_data_file``.",
+            about="Folder with the one scan to train on; the run goes to ``outputs/runs``. Use "
+            "``--train_data_file`` and ``--output_dir``.",
         ),
         Flag(
             "--config", metavar="FILE.json", old=True,

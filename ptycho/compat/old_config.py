@@ -46,7 +46,7 @@ def read_old_config(path: Path) -> dict[str, Any]:
 def _fields(path: Path) -> dict[str, Any]:
     """What a file says, by section and field; what is null says nothing."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except OSError as error:
         raise UserError(f"--config: {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
@@ -283,3 +283,11 @@ def _wrong(name: str, wanted: str, value: Any) -> UserError:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dictionary of JSON, in which no name may come twice."""
+    names = [name for name, _ in pairs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{', '.join(sorted(twice))} comes twice")
+    return dict(pairs)

@@ -10,6 +10,7 @@ from typing import Any
 from ptycho.compat.command import MAE, MAE_ALONE, Command, split_execution
 from ptycho.compat.flags import OLD_INTERFACE
 from ptycho.compat.old_config import read_old_config
+from ptycho.config.choices import Architecture
 from ptycho.config.config import PathsConfig, PyTorchExecutionConfig, UserError
 from ptycho.config.describe import plain, quoted
 
@@ -62,6 +63,11 @@ def requested(command: Command, words: list[str]) -> Request:
         before = {name: value for name, value in before.items() if name not in MAE}
     own = before | command.typed_settings(typed)
     model = str(own.get("model.architecture", command.model))
+    if model == Architecture.supervised and typed.get("torch_loss_mode") == MAE_ALONE:
+        raise UserError(
+            "--torch-loss-mode mae compares with patterns, and --model supervised learns labels "
+            "alone; leave --torch-loss-mode out."
+        )
     overrides, execution = split_execution(command.preset(model) | own)
     scan = str(overrides.pop("data.train_data_file"))
     return Request(
@@ -120,7 +126,7 @@ def _through_the_old_interface(
     """Flags of today, and the settings of the file, for the older way to say what to do."""
     said = dict(typed)
     folder, config = said.pop("ptycho_dir", None), said.pop("config", None)
-    if folder is None:
+    if not folder:
         raise UserError(
             "--config goes with --ptycho_dir FOLDER; or name the scan with --train_data_file and "
             "the folder of the run with --output_dir, and use flags."

@@ -207,7 +207,7 @@ class OptimiserConfig:
     direction alone, and no rare large gradient throws a training off."""
     gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.norm
     """Clip the norm of all gradients or each value."""
-    accum_steps: int = setting(1, at_least=1)
+    accum_steps: int = setting(1, at_least=1, at_most=1_000_000)
     """Batches whose gradients are added before a step."""
 
 
@@ -215,7 +215,7 @@ class OptimiserConfig:
 class LearningConfig:
     """How long to learn, and from what."""
 
-    nepochs: int = setting(50, at_least=1)
+    nepochs: int = setting(50, at_least=1, at_most=1_000_000_000)
     """Passes over the scan."""
     batch_size: int = setting(192, at_least=1)
     """Neighbouring patterns in one training tile."""
@@ -249,14 +249,14 @@ class ExecutionConfig:
     """Use deterministic algorithms, so that the same seed gives the same bits."""
     threads: int | None = setting(None, at_least=1, at_most=1024)
     """CPU threads of torch; all when empty."""
-    num_workers: int = setting(0, at_least=0)
+    num_workers: int = setting(0, at_least=0, at_most=256)
     """Processes that prepare batches, to learn from and, for networks that predict patches, to
     reconstruct from; 0 is fastest for scans in memory."""
     pin_memory: bool = False
     """Copy batches through page-locked memory (CUDA)."""
     persistent_workers: bool = False
     """Keep the workers between epochs (needs workers)."""
-    prefetch_factor: int | None = setting(None, at_least=1)
+    prefetch_factor: int | None = setting(None, at_least=1, at_most=1000)
     """Batches each worker prepares ahead (needs workers)."""
     enable_progress_bar: bool = True
     """Show progress with loss and patterns per second."""
@@ -275,13 +275,13 @@ class ExecutionConfig:
     of ``train/loss``."""
     checkpoint_mode: Direction = Direction.min
     """Whether a small or a large metric is best."""
-    early_stop_patience: int | None = setting(None, at_least=1)
+    early_stop_patience: int | None = setting(None, at_least=1, at_most=1_000_000_000)
     """Epochs without improvement before training stops; empty to never stop."""
     collapse_guard: bool = True
     """Stop, and say so, when the object goes flat or the scale explodes."""
     recon_log_every_n_epochs: int | None = setting(None, at_least=1)
     """Write a picture before the training and every so many epochs; empty for never."""
-    inference_batch_size: int = setting(4, at_least=1)
+    inference_batch_size: int = setting(4, at_least=1, at_most=1_000_000)
     """Tiles the network corrects at once when it reconstructs; for patches, 16 patterns each."""
     limit_train_batches: int | None = setting(None, at_least=1)
     """Stop each epoch after so many batches; for debugging."""

@@ -50,11 +50,11 @@ def settings() -> dict[str, Setting]:
 
 
 def plain(value: Any) -> str:
-    """A value as it is typed."""
+    """A value as it is typed, to the last digit."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        return repr(value).removesuffix(".0")
     return "null" if value is None else str(value)
 
 

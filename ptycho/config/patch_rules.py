@@ -6,7 +6,15 @@ Standard library only; part of :mod:`ptycho.config.validate`.
 from collections.abc import Iterator
 from dataclasses import fields
 
-from ptycho.config.choices import Activation, Architecture, Labels, Overlap, PatchOutput, Task
+from ptycho.config.choices import (
+    Activation,
+    Architecture,
+    Labels,
+    LossMode,
+    Overlap,
+    PatchOutput,
+    Task,
+)
 from ptycho.config.config import ExecutionConfig, GroupingConfig, PatchConfig, RunConfig
 
 _TAUGHT = ("n_groups", "neighbor_count", "enable_oversampling", "labels")
@@ -255,6 +263,11 @@ def _label_faults(run: RunConfig) -> Iterator[str]:
                     "supervised learns labels alone; set it to 0, or use model=pinn with "
                     "trainer.realspace_weight to learn from both."
                 )
+        if trainer.torch_loss_mode != LossMode.poisson:
+            yield (
+                f"trainer.torch_loss_mode={trainer.torch_loss_mode} compares with patterns, and "
+                "supervised learns labels alone; leave it out."
+            )
         if trainer.intensity_scale_trainable:
             yield (
                 "trainer.intensity_scale_trainable=true scales predicted photons, and supervised "

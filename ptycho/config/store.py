@@ -28,7 +28,7 @@ from ptycho.config.process import plain_sentence
 from ptycho.config.sweep_rules import alone_faults, missing_extras
 from ptycho.config.typed_rules import idle_faults
 from ptycho.config.typed_space import read_space
-from ptycho.config.validate import check, leaves, suggestion
+from ptycho.config.validate import check, label_of, leaves, suggestion
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ def register() -> None:
 
 def _stem(path: str | None) -> str:
     """``${stem:FILE}``: the name of a file without folder and ending."""
-    return Path(path).stem if path else "scan"
+    return label_of(path) if path else "scan"
 
 
 def to_run_config(cfg: DictConfig) -> RunConfig:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from ptycho.config.choices import (
@@ -28,6 +29,7 @@ from ptycho.config.choices import (
 from ptycho.config.config import (
     AdaptConfig,
     ConfigError,
+    ExecutionConfig,
     InstrumentConfig,
     PyTorchExecutionConfig,
     RunConfig,
@@ -237,6 +239,8 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
             f"data.synthetic.n_objects={several} scans teach networks that correct an object, and "
             f"model.architecture={run.model.architecture} predicts patches; leave it out."
         )
+    if data.test_data_file == "":
+        yield "data.test_data_file must name a scan, got nothing; leave it out to score none."
     if data.test_data_file and run.task != Task.train:
         yield f"data.test_data_file is scored by task=train only, and this is task={run.task}."
 
@@ -303,6 +307,21 @@ def _loss_faults(run: RunConfig) -> Iterator[str]:
 def _trainer_faults(run: RunConfig) -> Iterator[str]:
     yield from _hardware_faults(run.trainer, "trainer.")
     yield from _worker_faults(run.execution, "execution.")
+    yield from _checkpoint_faults(run)
+
+
+def _checkpoint_faults(run: RunConfig) -> Iterator[str]:
+    """What says which checkpoints to keep, where none is written."""
+    if run.execution.enable_checkpointing:
+        return
+    usual = ExecutionConfig()
+    for name in ("checkpoint_save_top_k", "checkpoint_monitor_metric", "checkpoint_mode"):
+        value = getattr(run.execution, name)
+        if value != getattr(usual, name):
+            yield (
+                f"execution.{name}={value} has no effect with execution.enable_checkpointing=false;"
+                " leave one of them out."
+            )
 
 
 def _instrument_faults(run: RunConfig) -> Iterator[str]:
@@ -487,4 +506,10 @@ def _describe(allowed: tuple[Any, ...]) -> str:
 
 
 def _show(value: Any) -> str:
-    return "nothing" if value is None else str(value)
+    text = "nothing" if value is None else str(value)
+    return text if text and text.isprintable() else repr(text)
+
+
+def label_of(path: str) -> str:
+    """A name for the scan in a file: that of the file, as far as ``data.label`` may be it."""
+    return re.sub(r"[/\\\0\n]", "_", Path(path).stem)[:100] or "scan"

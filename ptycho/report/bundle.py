@@ -18,8 +18,9 @@ from safetensors.torch import load, save
 from ptycho import __version__
 from ptycho.config.config import UserError
 from ptycho.report.files import plain, replacing
+from ptycho.report.folder import BUNDLE
 
-NAME = "wts.h5.zip"
+NAME = BUNDLE
 FORMAT = 1
 NETWORK = "diffraction_to_obj.safetensors"
 PHYSICS = "physics.safetensors"

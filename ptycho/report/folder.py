@@ -17,6 +17,7 @@ from ptycho.config.config import UserError
 SWEEP = "sweep.json"
 STATUS = "status.json"
 LOCK = ".running.lock"
+BUNDLE = "wts.h5.zip"
 
 
 class State(StrEnum):
@@ -73,7 +74,7 @@ class RunFolder:
     @property
     def empty(self) -> bool:
         """Whether it came to nothing: no epoch, no checkpoint and no result."""
-        left = ("checkpoints", "wts.h5.zip", "reconstruction.npz")
+        left = ("checkpoints", BUNDLE, "reconstruction.npz")
         return not self.epochs and not any((self.path / name).exists() for name in left)
 
     @property

@@ -18,7 +18,7 @@ from ptycho.config.config import (
 )
 from ptycho.config.patch_rules import object_faults
 from ptycho.config.typed_rules import bundle_faults
-from ptycho.config.validate import check, leaves, suggestion
+from ptycho.config.validate import check, label_of, leaves, suggestion
 from ptycho.data.npz import pattern_size
 from ptycho.report.bundle import Bundle, load_bundle
 from ptycho.workflows.preflight import missing_bundle, scan_faults
@@ -278,7 +278,7 @@ def _run_from(
     if faults:
         raise UserError(*faults)
     typed = {named[name][0]: value for name, value in (overrides or {}).items()}
-    label = {"data.label": Path(given["data.train_data_file"]).stem}  # as data=npz does
+    label = {"data.label": label_of(given["data.train_data_file"])}  # as data=npz does
     for full, value in (label | given | typed).items():
         _set(run, full, value)
     return run

@@ -15,6 +15,7 @@ from ptycho.config.choices import (
     LoggerBackend,
 )
 from ptycho.config.config import ConfigError, RunConfig
+from ptycho.report.folder import BUNDLE, STATUS
 from ptycho.training.cluster import place_faults
 
 
@@ -85,7 +86,7 @@ def file_faults(run: RunConfig) -> list[str]:
     if data.source == DataSource.npz and data.train_data_file:
         faults += scan_faults("data.train_data_file", data.train_data_file, data.label)
     if data.test_data_file:
-        faults += scan_faults("data.test_data_file", data.test_data_file, data.label)
+        faults += scan_faults("data.test_data_file", data.test_data_file)
     if run.task in WITH_BUNDLE and run.bundle:
         faults += missing_bundle(run.bundle)
     return faults + _output_faults(run.paths.outputs) + _logger_faults(run.logger.backend)
@@ -113,7 +114,15 @@ def _logger_faults(backend: LoggerBackend) -> list[str]:
 
 def missing_bundle(path: str | Path) -> list[str]:
     """A sentence about a bundle that is not there."""
-    if Path(path).exists():
+    there = Path(path)
+    if (there / STATUS).is_file() and not any(
+        (there / name).is_file() for name in (BUNDLE, "manifest.json")
+    ):
+        return [
+            f"bundle: {there.absolute()} holds a run that made no {BUNDLE}; `ptycho resume {path}` "
+            "goes on with an interrupted training."
+        ]
+    if there.exists():
         return []
     return [
         f"bundle: no such file or folder: {Path(path).absolute()}; training writes wts.h5.zip into "

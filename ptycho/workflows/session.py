@@ -3,6 +3,7 @@
 import contextlib
 import math
 import random
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -151,6 +152,8 @@ class Session:
         self._report_instrument(problem, reconstruction, prefix)
         for doubt in doubts(figures):
             self.terminal.print(doubt, style="yellow", markup=False)
+            if self.terminal.quiet and self.first:  # a warning is told all the same
+                print(f"ptycho: {self.folder}: {doubt}", file=sys.stderr)
         if self.dashboard is not None:
             self.dashboard.log_metrics(_flat_names(figures, prefix))
         return figures

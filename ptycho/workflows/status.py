@@ -106,7 +106,7 @@ def claimed(run: RunConfig, folder: Path, settings: str | None = None) -> Iterat
     """
     new = not folder.exists()
     if not (new or folder.is_dir()):
-        raise UserError(f"hydra.run.dir={folder} is a file, and must be a folder; name another.")
+        raise UserError(f"hydra.run.dir: {folder} is a file, and must be a folder; name another.")
     folder.mkdir(parents=True, exist_ok=True)
     killed = (folder / LOCK).exists()
     lock = FileLock(folder / LOCK, timeout=0)
@@ -139,15 +139,20 @@ def _refuse_another(run: RunConfig, status: Status) -> None:
     if run.execution.resume == Resume.never:
         on = "" if past.state.over else "go on with it by execution.resume=auto, or "
         raise UserError(
-            f"{folder} already holds a run ({past.state}); {on}name another folder with "
+            f"{folder} already holds a run ({_how(past)}); {on}name another folder with "
             "hydra.run.dir=FOLDER."
         )
     if past.status.get("settings", status.settings) != status.settings:
         raise UserError(
-            f"{folder} holds a run ({past.state}) of other settings, and execution.resume=auto "
+            f"{folder} holds a run ({_how(past)}) of other settings, and execution.resume=auto "
             f"goes on with the same only. Type `ptycho resume {folder}`, or name another folder "
             "with hydra.run.dir=FOLDER."
         )
+
+
+def _how(past: RunFolder) -> str:
+    """How a run that nobody works on any more stands."""
+    return "killed" if past.state == State.running else str(past.state)
 
 
 def unfinished(run: RunConfig, folder: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """What the older command lines refuse once files come into it: a sentence, exit code 2."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 from ptycho import inference, train
 from ptycho.data.npz import write_npz
 from ptycho.report.bundle import NETWORK
+from ptycho.workflows import session
 from tests.runs import draw_nothing, tiny_scan
 
 Refused = Any
@@ -119,6 +121,34 @@ def test_what_the_network_of_the_bundle_does_not_read(
     assert not (place / "never").exists()
 
 
+def test_a_training_that_was_killed_is_no_bundle(refused: Refused, place: Path) -> None:
+    (place / "killed").mkdir()
+    (place / "killed" / "status.json").write_text('{"state": "running"}')
+    said = "ptycho: --model_path: killed holds a run that made no wts.h5.zip; `ptycho resume"
+    assert refused(inference, "never", "--model_path", "{here}/killed").startswith(said)
+    assert "already holds a run (killed); go on with it by --resume, or" in refused(train, "killed")
+
+
+def test_a_spoiled_network_is_told_in_a_quiet_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_nothing(monkeypatch)
+    monkeypatch.setattr(session, "doubts", lambda _: ["the network is worse than nothing."])
+    inference.main(typed(inference, place, "doubted"))
+    out, said = capsys.readouterr()
+    assert not out
+    assert said == f"ptycho: {place}/doubted: the network is worse than nothing.\n"
+
+
+def test_a_scan_with_a_strange_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_nothing(monkeypatch)
+    name = "a\\b" + "c" * 120
+    shutil.copy(place / "scan.npz", place / f"{name}.npz")
+    inference.main(typed(inference, place, "strange", "--test_data", f"{place}/{name}.npz"))
+    known = json.loads((place / "strange" / "env.json").read_text())
+    assert known["data"]["label"] == ("a_b" + "c" * 120)[:100]
+
+
 def test_a_missing_test_scan(refused: Refused, place: Path) -> None:
     got = refused(train, "never", "--test_data_file", "{here}/none.npz")
     assert got.startswith("ptycho: --test_data_file: no such file: none.npz")
@@ -134,7 +164,7 @@ def test_a_folder_that_is_taken(refused: Refused, place: Path) -> None:
         "ptycho: trained holds a run (finished) of other settings, and --resume goes on"
     )
     assert (place / "trained" / "status.json").read_bytes() == before
-    assert refused(train, "scan.npz").startswith("ptycho: --output_dir scan.npz is a file")
+    assert refused(train, "scan.npz").startswith("ptycho: --output_dir: scan.npz is a file")
 
 
 def test_a_run_that_came_to_nothing_may_be_started_again(

@@ -98,6 +98,10 @@ class TestInferenceCLI:
             ((*NEEDED, "--run_id", "1"), "--run_id and --model_path and --test_data and --output"),
             (("--run_id", "1"), "there is no flag --run_id any more: the models it names"),
             (("--infer_dir", "x"), "there is no flag --infer_dir any more: the models it names"),
+            (
+                ("--run_id", "1", "--file_index", "2"),
+                "there are no flags --run_id, --file_index any",
+            ),
             ((*NEEDED, "--n_images", "3"), "--n_images must be at least 16, got 3."),
             ((*NEEDED, "--n_images", "3.5"), "--n_images must be a whole number or empty (null)"),
             ((*NEEDED, "--patch-weighting", "gauss"), "--patch-weighting must be one of probe, un"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ptycho import train
+from ptycho.compat.request import requested
 from ptycho.config.choices import Accelerator, LoggerBackend
 from ptycho.config.config import PyTorchExecutionConfig
 from ptycho.workflows import factory, launch
@@ -190,12 +191,33 @@ class TestExecutionConfigCLI:
             ("--gridsize", "--gridsize: expected one argument"),
             ("--quiet=yes", "--quiet/--no-quiet: ignored explicit argument 'yes'"),
             ("stray", "stray is no flag and no value of one"),
+            ("-- --quiet", "-- has no meaning here"),
+            ("--num-workers 999", "--num-workers must be at most 256, got 999."),
+            ("--disable-checkpointing --checkpoint-save-top-k 2", "--checkpoint-save-top-k 2 has"),
+            ("--model supervised --torch-loss-mode mae", "--torch-loss-mode mae compares with pat"),
+            ("--model supervised --torch-loss-mode amplitude", "--torch-loss-mode amplitude comp"),
+            ("--test_data_file=", "--test_data_file must name a scan, got nothing"),
         ],
     )
     def test_what_cannot_be_is_one_sentence(self, refused: Any, words: str, said: str) -> None:
         got = refused(*NEEDED, *words.split())
         assert got.startswith(f"ptycho: {said}"), got
         assert got.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        "path",
+        ["/x/model.gridsize/trainer.nepochs=5.npz", "/x/accelerator=cpu.npz", "seed=1/a.npz"],
+    )
+    def test_paths_are_not_taken_for_settings(self, refused: Any, path: str) -> None:
+        got = refused("--train_data_file", path, "--output_dir", "out")
+        assert got.startswith(f"ptycho: --train_data_file: no such file: {Path(path).absolute()}. ")
+
+    def test_every_digit_is_written_down(self) -> None:
+        words = [*NEEDED, "--learning-rate", "0.000123456789", "--train_data_file", "a b"]
+        assert requested(train.COMMAND, words).hydra == [
+            "data=npz", "model=pinn", "data.train_data_file='a b'",
+            "trainer.learning_rate=0.000123456789",
+        ]  # fmt: skip
 
     def test_what_to_do_must_be_said(self, refused: Any) -> None:
         assert refused().startswith(
