@@ -168,6 +168,7 @@ def test_a_bad_scan_is_one_sentence(tmp_path: Path):
     assert {content(one)["state"] for one in tmp_path.rglob("status.json")} <= {"failed"}
 
 
+@pytest.mark.slow  # a quiet run in this process: tests/compat/test_flags_have_effect.py
 def test_a_quiet_run_says_nothing_also_when_it_goes_on(tmp_path: Path):
     typed = (
         "task=solve", "logger=none", "data.synthetic.n_patterns=64", "execution.quiet=true",

@@ -89,7 +89,7 @@ LEARNS: dict[str, dict[str, Any]] = {
     "amplitude error": {"trainer__torch_loss_mode": "amplitude"},
     "oversampled": {
         "model__gridsize": 2, "model__overlap": "group", "data__neighbor_count": 6,
-        "data__n_groups": 120, "data__enable_oversampling": True,
+        "data__n_groups": 80, "data__enable_oversampling": True,
     },
     "fourier": {"model__generator": "fno"},
 }  # fmt: skip
@@ -528,8 +528,9 @@ def test_a_loader_without_a_reader_is_refused(run: Path, tmp_path: Path) -> None
 
 
 def test_stitching_that_was_typed_wins_also_where_it_is_the_default(
-    run: Path, tmp_path: Path
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    draw_nothing(monkeypatch)
     content = load_bundle(run / "wts.h5.zip")
     content.config["model"] |= {"patch_weighting": "uniform", "synchronise_phases": False}
     save_bundle(tmp_path / "wts.h5.zip", content)
