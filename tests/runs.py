@@ -110,10 +110,15 @@ def session_of(run: RunConfig, folder: Path) -> Iterator[Session]:
     """An open session of a run, as :func:`launch` makes it, but for the question to git."""
     payload = training_payload(run, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "uncommitted", lambda: "")
-        patch.setattr(environment, "git_state", lambda _: None)
+        ask_no_git(patch)
         with open_session(payload.run, execution_config(payload.run), folder, []) as opened:
             yield opened
+
+
+def ask_no_git(patch: pytest.MonkeyPatch) -> None:
+    """Record nothing of the code: git takes as long as a tiny training."""
+    patch.setattr(session, "uncommitted", lambda: "")
+    patch.setattr(environment, "git_state", lambda _: None)
 
 
 def launched(folder: Path, *, pictures: bool = False, **changes: Any) -> Path:

@@ -25,7 +25,7 @@ from ptycho.data.npz import write_npz
 from ptycho.report.bundle import load_bundle
 from ptycho.training.predictor import PatchPredictor
 from ptycho.workflows import factory, session
-from tests.runs import dashboard_of, draw_nothing, tiny_scan
+from tests.runs import ask_no_git, dashboard_of, draw_nothing, tiny_scan
 
 Look = Callable[["Ran"], Any]
 
@@ -294,6 +294,7 @@ def quick(dashboards: list[Any]) -> Iterator[None]:
     """Without pictures and without a database, which would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
+        ask_no_git(patch)
         patch.setattr(session, "Dashboard", dashboard_of(dashboards))
         patch.setattr(session, "keep_files", lambda *_: None)
         yield

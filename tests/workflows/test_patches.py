@@ -26,7 +26,7 @@ from ptycho.workflows import build, patch_train, patches
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import with_masked_probe
 from ptycho.workflows.reconstruct import network_on
-from tests.runs import CPU, launched, session_of, tiny_problem, tiny_run, tiny_scan
+from tests.runs import CPU, draw_nothing, launched, session_of, tiny_problem, tiny_run, tiny_scan
 from tests.workflows.test_losses import from_file, stages
 from tests.workflows.test_train import arrays, checkpoints, epochs, same, state
 
