@@ -121,11 +121,13 @@ def ask_no_git(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(environment, "git_state", lambda _: None)
 
 
-def launched(folder: Path, *, pictures: bool = False, **changes: Any) -> Path:
-    """Do a tiny run, with real pictures only where they are looked at; returns its folder."""
+def launched(folder: Path, *, pictures: bool = False, git: bool = False, **changes: Any) -> Path:
+    """Do a tiny run, with pictures and git's record only where asked for; returns its folder."""
     with pytest.MonkeyPatch.context() as patch:
         if not pictures:
             draw_nothing(patch)
+        if not git:
+            ask_no_git(patch)
         launch(tiny_run(**changes), folder, ["typed=this"])
     return folder
 

@@ -41,7 +41,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_npz(home / "scan.npz", tiny_scan())
     usual = RunConfig().data
     return launched(
-        home / "first", task="solve", model__N=None, data__source="npz",
+        home / "first", git=True, task="solve", model__N=None, data__source="npz",
         data__train_data_file=str(home / "scan.npz"), data__synthetic=usual.synthetic,
         data__nphotons=usual.nphotons,
     )  # fmt: skip
@@ -312,10 +312,10 @@ def test_uncommitted_changes_lie_in_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "uncommitted", lambda: "+a change\n")
-    folder = launched(tmp_path / "dirty", task="solve")
+    folder = launched(tmp_path / "dirty", git=True, task="solve")
     assert (folder / "changes.diff").read_text() == "+a change\n"
     monkeypatch.setattr(session, "uncommitted", lambda: "")
-    assert not (launched(tmp_path / "clean", task="solve") / "changes.diff").exists()
+    assert not (launched(tmp_path / "clean", git=True, task="solve") / "changes.diff").exists()
 
 
 def figure(recorded: float | None, now: float | None) -> Figure:
