@@ -1,6 +1,7 @@
 """One run while it lasts: its folder, its terminal, its device, its dashboard."""
 
 import contextlib
+import logging
 import math
 import random
 import sys
@@ -280,7 +281,7 @@ def open_session(
 
 @contextlib.contextmanager
 def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> Iterator[None]:
-    """Threads, determinism and seeds of this process, put back afterwards."""
+    """Threads, determinism, log and seeds of this process, put back afterwards."""
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(execution.threads or threads)
@@ -289,10 +290,15 @@ def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> I
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
     memory.fill_uninitialized_memory = False
+    told = logging.getLogger("ptycho")
+    level = told.level
+    if execution.quiet:
+        told.setLevel(logging.WARNING)
     sow(run.seed)
     try:
         yield
     finally:
+        told.setLevel(level)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
         memory.fill_uninitialized_memory = filled

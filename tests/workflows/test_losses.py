@@ -1,6 +1,7 @@
 """Losses, weights and bad pixels through whole runs."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,13 @@ def test_variation_makes_the_object_smoother(tmp_path: Path) -> None:
         obj = torch.from_numpy(np.load(folder / "reconstruction.npz")["object"])[20:-20, 20:-20]
         found.append(float(total_variation(obj, torch.ones(obj.shape))))
     assert found[1] < 0.9 * found[0]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_quiet_run_logs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, quiet: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    settings = from_file(tiny_scan(), tmp_path / "scan.npz")
+    launched(tmp_path / "run", task="solve", execution__quiet=quiet, **settings)
+    assert quiet != any("axes nyx" in one.getMessage() for one in caplog.records)
