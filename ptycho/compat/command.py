@@ -116,7 +116,8 @@ class Command:
         Args:
             words: as typed; names of files are left alone.
         """
-        own = [one for one in words if re.search("[./=]", one) and not one.startswith("-")]
+        values = (one.partition("=")[2] if one.startswith("--") else one for one in words)
+        own = [one for one in values if re.search("[./=]", one)]
         try:
             yield
         except UserError as error:

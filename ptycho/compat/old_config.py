@@ -211,12 +211,11 @@ class _Reading:
             self.left[name] = self.old[name]
 
     def _clipping(self) -> None:
-        name = "training_config.gradient_clip_algorithm"
         if self._is("trainer.gradient_clip_algorithm", "agc"):
             self._drop("trainer.gradient_clip_algorithm")
             self._drop("trainer.gradient_clip_val")
         elif self._is("trainer.gradient_clip_val", 0):
-            self.found["trainer.gradient_clip_val"] = name, None
+            self.found["trainer.gradient_clip_val"] = "training_config.gradient_clip_val", None
 
     def _window(self) -> None:
         if not self.found.get("execution.log_patch_stats", ("", False))[1]:

@@ -209,8 +209,10 @@ class TestExecutionConfigCLI:
         ["/x/model.gridsize/trainer.nepochs=5.npz", "/x/accelerator=cpu.npz", "seed=1/a.npz"],
     )
     def test_paths_are_not_taken_for_settings(self, refused: Any, path: str) -> None:
-        got = refused("--train_data_file", path, "--output_dir", "out")
-        assert got.startswith(f"ptycho: --train_data_file: no such file: {Path(path).absolute()}. ")
+        for named in (["--train_data_file", path], [f"--train_data_file={path}"]):
+            got = refused(*named, "--output_dir", "out")
+            said = f"ptycho: --train_data_file: no such file: {Path(path).absolute()}. "
+            assert got.startswith(said)
 
     def test_every_digit_is_written_down(self) -> None:
         words = [*NEEDED, "--learning-rate", "0.000123456789", "--train_data_file", "a b"]
