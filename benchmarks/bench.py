@@ -158,7 +158,7 @@ class Bench:
 def default_run(accelerator: str, threads: int | None, scan_file: Path) -> RunConfig:
     """The package's settings as they are, on a scan, quietly."""
     run = RunConfig()
-    run.data.source = DataSource.npz
+    run.data.source = DataSource.file
     run.data.train_data_file = str(scan_file)
     run.trainer = replace(run.trainer, accelerator=accelerator)  # type: ignore[arg-type]
     run.execution.threads = threads

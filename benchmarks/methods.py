@@ -23,7 +23,7 @@ from benchmarks.peers import protocol
 from ptycho.config.choices import Accelerator, LoggerBackend
 from ptycho.config.config import InstrumentConfig, RunConfig
 from ptycho.config.store import preset
-from ptycho.data.npz import read_npz
+from ptycho.data.formats.npz import read_npz
 from ptycho.data.tiles import TileDataset
 from ptycho.report.console import console, progress
 from ptycho.training.choosing import KeepBest

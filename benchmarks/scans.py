@@ -23,7 +23,7 @@ from rich.table import Table
 
 from ptycho.config.config import UserError
 from ptycho.data import simulate as simulator
-from ptycho.data.npz import read_npz, write_npz
+from ptycho.data.formats.npz import read_npz, write_npz
 from ptycho.data.scan import Scan
 
 ROOT = Path(__file__).parents[1]

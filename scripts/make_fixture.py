@@ -33,7 +33,7 @@ from ptycho.data.archive import (
     read_metadata,
     read_positions,
 )
-from ptycho.data.npz import PATTERNS, read_npz, read_patterns
+from ptycho.data.formats.npz import PATTERNS, measure_npz, read_npz
 from ptycho.data.scan import DataError
 from ptycho.data.simulate import simulate
 from ptycho.report.files import replacing, write_json
@@ -86,11 +86,12 @@ def read(path: Path) -> Source:
         FileNotFoundError: there is no such file.
         DataError: the file cannot be used, with the reason in one sentence.
     """
-    read_npz(path, patches=True)  # says what is wrong with it, if anything is
+    kind = read_npz(path, patches=True).notes["values"].partition(" ")[0]  # or says what is wrong
+    found = measure_npz(path)
+    patterns, layout = found.frames.read(slice(None)), found.notes["layout"]
     with opened_npz(path) as archive:
         metadata = read_metadata(archive)
         positions = read_positions(archive)
-        patterns, kind, notes = read_patterns(archive, len(positions), "auto", metadata)
         kept = [key for key in (*_ONCE, *_BY_FRAME) if _fits(archive, key, len(positions))]
         arrays = {key: archive.read(key, "biufc", "numbers") for key in kept}
         used = {archive.one_of(*PATTERNS), "ycoords", "xcoords", "_metadata", *kept}
@@ -98,7 +99,7 @@ def read(path: Path) -> Source:
     source = Source(
         path.name, _sha256(path), patterns, positions, arrays, metadata, left_out=left_out
     )
-    if notes["layout"] == "yxn":
+    if layout == "yxn":
         source.done.append("diffraction: frames moved from the last axis to the first")
     _settle_dtypes(source, kind)
     return source

@@ -13,7 +13,7 @@ import pytest
 
 from ptycho.config.choices import DataSource, Task
 from ptycho.config.config import RunConfig
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.scan import Scan
 from ptycho.evaluate import main
 from ptycho.workflows.launch import launch
@@ -183,7 +183,7 @@ class TestAgainstThePatterns:
         for name, value in TINY.items():
             if not name.startswith("data."):
                 put(run, name, value)
-        put(run, "data.source", DataSource.npz)
+        put(run, "data.source", DataSource.file)
         put(run, "data.train_data_file", "scan.npz")
         launch(run, quick / "run", [])
         found = evaluated("run/reconstruction.npz", "--data", "scan.npz")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho.data.npz import read_npz
+from ptycho.data.formats.npz import read_npz
 from ptycho.data.simulate import expected_photons
 from ptycho.physics.patches import split_positions
 from ptycho.physics.solver import Recipe

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from safetensors.numpy import load
 
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from tests.runs import tiny_scan
 
 REPOSITORY = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.typed_space import read_space
 from ptycho.config.validate import check, faults, leaves, type_faults
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
@@ -448,7 +448,7 @@ CHOSEN = GROUPS | {"data.neighbor_count": 6, "data.n_groups": 40}
 LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
 DESCRIBED = PATCHES | {"execution.log_patch_stats": True, "execution.inference_batch_size": 1}
 TRIMMED = PATCHES | {"execution.middle_trim": 4}
-FROM_FILE = {"data.source": "npz", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
+FROM_FILE = {"data.source": "file", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
 ADAPTING = {
@@ -464,7 +464,7 @@ TABLE: dict[str, Flip] = {
     "seed": Flip(1, the_network),
     "bundle": Flip("wts.h5.zip", refused),  # with task=reconstruct: tests/workflows/test_train
     "data.label": Flip("mine", the_scan),
-    "data.source": Flip("npz", the_scan, FROM_FILE),
+    "data.source": Flip("file", the_scan, FROM_FILE),
     "data.train_data_file": Flip("{scans}/2.npz", the_scan, FROM_FILE),
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),

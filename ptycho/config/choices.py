@@ -20,7 +20,7 @@ class DataSource(StrEnum):
     """Where a scan comes from."""
 
     synthetic = "synthetic"
-    npz = "npz"
+    file = "file"
 
 
 class Values(StrEnum):

@@ -84,9 +84,9 @@ class DataConfig(GroupingConfig):
     label: str = "scan"
     """Name of the scan in folders, tables and pictures."""
     source: DataSource = DataSource.synthetic
-    """``synthetic`` simulates a scan, ``npz`` reads ``train_data_file``."""
+    """``synthetic`` simulates a scan, ``file`` reads ``train_data_file``."""
     train_data_file: str | None = None
-    """Scan to train on or to reconstruct (NPZ)."""
+    """Scan to train on or to reconstruct, in a format of ``data.format``."""
     test_data_file: str | None = None
     """A second scan that the trained network reconstructs and that is scored beside the first."""
     values: Values = Values.auto

@@ -205,7 +205,7 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
     if data.source == DataSource.synthetic:
         if data.train_data_file:
             yield (
-                "data.train_data_file needs data.source=npz (data=npz), "
+                "data.train_data_file needs data.source=file (data=npz), "
                 "but data.source is synthetic and would not read it."
             )
         if data.nphotons is None:
@@ -218,7 +218,7 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
     else:
         if not data.train_data_file:
             yield (
-                "data.train_data_file must name the scan for data.source=npz, got nothing; "
+                "data.train_data_file must name the scan for data.source=file, got nothing; "
                 "type data.train_data_file=FILE.npz."
             )
         if data.nphotons is not None:
@@ -253,7 +253,7 @@ def _simulated_fault(run: RunConfig) -> str:
         for name, value, *_ in leaves(run.data.synthetic)
         if value != usual[name]
     )
-    said = f"{differing}: this describes a simulated scan, and data.source=npz reads one instead. "
+    said = f"{differing}: this describes a simulated scan, and data.source=file reads one instead. "
     if run.data.labels != Labels.solver or run.data.synthetic.n_objects == 1:
         return f"{said}Leave it out, or use data=synthetic."
     return (

@@ -27,7 +27,7 @@ from ptycho.data.archive import (
     read_positions,
     read_probe,
 )
-from ptycho.data.npz import PATTERNS, read_estimate
+from ptycho.data.formats.npz import PATTERNS, read_estimate
 from ptycho.data.scan import DataError
 
 Indices = NDArray[np.int64]

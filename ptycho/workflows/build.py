@@ -18,8 +18,9 @@ from ptycho.config.config import (
     RunConfig,
     SolverConfig,
 )
+from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.grouping import make_groups, subsample
-from ptycho.data.npz import read_npz
+from ptycho.data.preparation import prepare
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
 from ptycho.nn import patch_net
@@ -93,7 +94,8 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     """Read one file the way the ``data`` group says."""
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
-    return read_npz(Path(path), values=data.values.value, label=label, patches=labelled)
+    found = measure(Path(path), how=Reading(patches=labelled))
+    return prepare(found, values=data.values.value, label=label, patches=labelled)
 
 
 def make_network(model: ModelConfig) -> ObjectNet:

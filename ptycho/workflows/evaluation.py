@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import InstrumentConfig, UserError
-from ptycho.data.npz import read_npz
+from ptycho.data.formats.npz import read_npz
 from ptycho.data.placing import place
 from ptycho.data.products import Product, read_product
 from ptycho.data.reconstruction import Complex, scanned_area

@@ -19,7 +19,7 @@ from ptycho.config.config import (
 from ptycho.config.patch_rules import object_faults
 from ptycho.config.typed_rules import bundle_faults
 from ptycho.config.validate import check, label_of, leaves, suggestion
-from ptycho.data.npz import pattern_size
+from ptycho.data.formats.npz import pattern_size
 from ptycho.report.bundle import Bundle, load_bundle
 from ptycho.workflows.preflight import missing_bundle, scan_faults
 
@@ -74,7 +74,7 @@ def create_training_payload(
         FileNotFoundError: for a missing scan.
         ValueError: for an unknown override or an impossible value (``ConfigError``).
     """
-    given = {"data.source": DataSource.npz, "data.train_data_file": str(train_data_file)}
+    given = {"data.source": DataSource.file, "data.train_data_file": str(train_data_file)}
     return training_payload(_run_from(given, overrides, execution_config), output_dir)
 
 
@@ -87,7 +87,7 @@ def training_payload(run: RunConfig, output_dir: str | Path) -> TrainingPayload:
     )  # fmt: skip
     execution = execution_config(run)
     legacy.update_legacy_dict(legacy.cfg, training)
-    if run.data.source == DataSource.npz and run.data.train_data_file:
+    if run.data.source == DataSource.file and run.data.train_data_file:
         _settle_size(run, Path(run.data.train_data_file))
     elif run.model.N is None:
         run.model.N = 64
@@ -112,7 +112,7 @@ def create_inference_payload(
     given = {
         "task": Task.reconstruct,
         "bundle": str(model_path),
-        "data.source": DataSource.npz,
+        "data.source": DataSource.file,
         "data.train_data_file": str(test_data_file),
     }
     known = [name for name, *_ in leaves(RunConfig())]
@@ -152,7 +152,7 @@ def inference_payload(
             f"task=adapt moves networks on that correct an object, and {run.bundle} holds one that "
             f"predicts patches ({run.model.architecture}); use task=reconstruct."
         )
-    if run.data.source == DataSource.npz:
+    if run.data.source == DataSource.file:
         _settle_size(run, Path(str(run.data.train_data_file)))
     elif run.model.N is None:
         run.model.N = trained_size

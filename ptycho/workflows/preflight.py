@@ -83,7 +83,7 @@ def file_faults(run: RunConfig) -> list[str]:
     """Sentences about files that are not where the settings say."""
     faults = []
     data = run.data
-    if data.source == DataSource.npz and data.train_data_file:
+    if data.source == DataSource.file and data.train_data_file:
         faults += scan_faults("data.train_data_file", data.train_data_file, data.label)
     if data.test_data_file:
         faults += scan_faults("data.test_data_file", data.test_data_file)

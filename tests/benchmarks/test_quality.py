@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks import curves, methods, peers, processes, quality, quality_report, scans, tasks
 from benchmarks.curves import Curve, Judge, Point, first_crossing
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.physics.instrument import Freedom
 from ptycho.workflows.problem import pose
 from tests.runs import CPU, tiny_scan

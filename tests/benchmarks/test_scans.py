@@ -8,7 +8,7 @@ import pytest
 from benchmarks import scans
 from ptycho.config.config import UserError
 from ptycho.data import simulate as simulator
-from ptycho.data.npz import read_npz
+from ptycho.data.formats.npz import read_npz
 from ptycho.data.scan import Scan
 
 FEW = 25

@@ -20,7 +20,7 @@ from benchmarks.clock import Measured
 from benchmarks.machine import cpu_name
 from benchmarks.throughput_page import END_TO_END, PATCH_RATIO, RATIO, SOLVER, Goal, Report
 from ptycho.config.config import ConfigError
-from ptycho.data.npz import read_npz
+from ptycho.data.formats.npz import read_npz
 from ptycho.data.simulate import simulate
 from ptycho.report.files import plain
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from tests.fakeslurm.cluster import wait_until
 from tests.fakeslurm.commands import is_alive
 from tests.runs import tiny_scan

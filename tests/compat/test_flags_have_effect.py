@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ptycho import inference, train
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.report.bundle import load_bundle
 from ptycho.training.predictor import PatchPredictor
 from ptycho.workflows import factory, session

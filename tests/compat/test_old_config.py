@@ -11,7 +11,7 @@ from ptycho.compat.old_fields import CLIENT, SECTIONS, translated
 from ptycho.config.config import RunConfig, UserError
 from ptycho.config.describe import settings
 from ptycho.config.validate import check
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.train import main
 from tests.runs import put, tiny_scan
 
@@ -51,7 +51,7 @@ def accepted(found):
     """The settings of a training that are those found, once nothing is refused."""
     run = RunConfig()
     run.model.architecture = "pinn"
-    for name, value in {"data.source": "npz", "data.train_data_file": "a.npz", **found}.items():
+    for name, value in {"data.source": "file", "data.train_data_file": "a.npz", **found}.items():
         put(run, name, value)
     return check(run)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ptycho import inference, train
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.report.bundle import NETWORK
 from ptycho.workflows import session
 from tests.runs import draw_nothing, tiny_scan

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ptycho import train
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.training.schedules import LAST_SHARE
 from tests.runs import draw_nothing, tiny_scan
 

@@ -27,7 +27,7 @@ OPTIONS = sorted(
     if folder.is_dir()
     for path in folder.glob("*.yaml")
 )
-NEEDS_A_FILE = ("data", "npz")
+NEED_A_FILE = (("data", "npz"), ("data", "file"))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -75,7 +75,7 @@ def test_the_groups_are_those_the_documents_name():
     assert {option for group, option in OPTIONS if group == "logger"} == set(LoggerBackend)
 
 
-@pytest.mark.parametrize("choice", [one for one in OPTIONS if one != NEEDS_A_FILE], ids="=".join)
+@pytest.mark.parametrize("choice", [one for one in OPTIONS if one not in NEED_A_FILE], ids="=".join)
 def test_every_option_composes_to_typed_settings(choice: tuple[str, str]):
     if missing := [*missing_extras(["=".join(choice)])]:
         pytest.skip(missing[0])
@@ -95,11 +95,11 @@ def test_every_option_says_something(choice: tuple[str, str]):
 
 def test_a_scan_of_your_own_needs_its_file():
     assert complaints("data=npz") == [
-        "data.train_data_file must name the scan for data.source=npz, got nothing; "
+        "data.train_data_file must name the scan for data.source=file, got nothing; "
         "type data.train_data_file=FILE.npz."
     ]
     run = settled("data=npz", "data.train_data_file=a.npz")
-    assert run.data.source is DataSource.npz
+    assert run.data.source is DataSource.file
     assert run.data.train_data_file == "a.npz"
 
 
@@ -407,7 +407,7 @@ def test_distilling_a_file_is_told_what_to_do():
     (said,) = complaints("experiment=distill", "data=npz", "data.train_data_file=a.npz")
     assert said == (
         "data.synthetic.object=mixed, data.synthetic.n_objects=6: this describes a simulated scan, "
-        "and data.source=npz reads one instead. experiment=distill learns from simulated scans: "
+        "and data.source=file reads one instead. experiment=distill learns from simulated scans: "
         "run it without data=npz, then type task=reconstruct bundle=RUN_FOLDER data=npz "
         "data.train_data_file=FILE. Or leave experiment=distill out and let the solver teach on "
         "this scan alone: data.labels=solver trainer.realspace_weight=1."

@@ -167,14 +167,14 @@ CROSS: list[tuple[dict[str, Any], str]] = [
         {"bundle": "b.zip"},
         r"^bundle is read by task=reconstruct and task=adapt only, .*=train\.$",
     ),
-    ({"data.train_data_file": "a.npz"}, r"^data\.train_data_file needs data\.source=npz"),
+    ({"data.train_data_file": "a.npz"}, r"^data\.train_data_file needs data\.source=file"),
     ({"data.nphotons": None}, r"^data\.nphotons must say .* got nothing\.$"),
     (
-        {"data.source": "npz", "data.nphotons": None},
+        {"data.source": "file", "data.nphotons": None},
         r"^data\.train_data_file must name the scan .* got nothing; type data\.train_data_file=",
     ),
     (
-        {"data.source": "npz", "data.train_data_file": "a.npz", "data.nphotons": 3e4},
+        {"data.source": "file", "data.train_data_file": "a.npz", "data.nphotons": 3e4},
         r"^data\.nphotons=30000 is the dose of a simulated scan",
     ),
     ({"data.label": "../escape"}, r"^data\.label names folders .* without slashes, got '\.\./esc"),
@@ -185,7 +185,7 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     ({"data.values": "counts"}, r"^data\.values=counts says how a file is read.*Leave it out\.$"),
     (
         {
-            "data.source": "npz",
+            "data.source": "file",
             "data.train_data_file": "a.npz",
             "data.nphotons": None,
             "data.synthetic.seed": 1,
@@ -520,7 +520,7 @@ def test_settings_that_contradict_each_other(changes: dict[str, Any], words: str
     "changes",
     [
         {"task": "reconstruct", "bundle": "b.zip"},
-        {"data.source": "npz", "data.train_data_file": "a.npz", "data.nphotons": None},
+        {"data.source": "file", "data.train_data_file": "a.npz", "data.nphotons": None},
         {"trainer.devices": 2, "trainer.strategy": "ddp"},
         {"trainer.num_nodes": 2, "trainer.strategy": "ddp"},
         {"execution.num_workers": 1, "execution.persistent_workers": True},

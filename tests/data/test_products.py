@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.products import read_product, to_our_pixels
 from ptycho.data.scan import DataError
 from tests.products import (

@@ -19,7 +19,7 @@ from ptycho.config.config import (
     UserError,
 )
 from ptycho.config.legacy import legacy_params
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.report.bundle import NETWORK, Bundle, BundleError, load_bundle, save_bundle
 from ptycho.report.files import plain_config
 from ptycho.workflows import factory
@@ -179,7 +179,7 @@ class TestOverrides:
     def test_what_the_arguments_say_cannot_be_said_again(self, scan: Path):
         with pytest.raises(ValueError, match=r"data\.train_data_file is .*scan\.npz here, from"):
             training(scan, {"train_data_file": "other.npz"})
-        with pytest.raises(ValueError, match=r"data\.source is npz here"):
+        with pytest.raises(ValueError, match=r"data\.source is file here"):
             training(scan, {"source": "synthetic"})
 
     def test_the_audit_lists_default_and_value(self, scan: Path):

@@ -10,7 +10,7 @@ import torch
 
 from ptycho.config.config import SyntheticConfig
 from ptycho.config.validate import faults
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.scan import DataError, Scan
 from ptycho.data.simulate import zone_plate_probe
 from ptycho.physics.instrument import Freedom
@@ -42,7 +42,7 @@ def wrong(scan: Scan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def from_file(path: Path, **more: object) -> dict[str, object]:
-    source = {"data.source": "npz", "data.train_data_file": str(path), "data.nphotons": None}
+    source = {"data.source": "file", "data.train_data_file": str(path), "data.nphotons": None}
     usual = {f"data.synthetic.{one.name}": one.default for one in fields(SyntheticConfig)}
     return {**source, **usual, "model.N": None, **more}
 

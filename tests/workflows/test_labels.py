@@ -11,7 +11,7 @@ import torch
 
 from ptycho.config.config import RunConfig, UserError
 from ptycho.config.validate import faults
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.nn.object_net import ObjectNet
 from ptycho.physics.agreement import absolute_difference, squared_difference
 from ptycho.training.module import ObjectTraining
@@ -117,7 +117,7 @@ def test_further_scans_bring_labels_of_their_own(tmp_path: Path) -> None:
 def test_without_the_object_one_sentence_says_what_to_type(tmp_path: Path) -> None:
     write_npz(tmp_path / "scan.npz", replace(tiny_scan(), truth=None, truth_is_known=False))
     from_file: dict[str, Any] = {
-        "data__source": "npz", "data__train_data_file": str(tmp_path / "scan.npz"),
+        "data__source": "file", "data__train_data_file": str(tmp_path / "scan.npz"),
         "data__nphotons": None, "data__synthetic__n_patterns": 1600, "data__synthetic__step": 6.0,
         "data__synthetic__probe_radius": 12.0,
     }  # fmt: skip
@@ -158,7 +158,7 @@ def test_where_labels_came_from_is_printed_and_kept(
             arrays = dict(np.load(path, allow_pickle=False))
             np.savez(path, **arrays, Y=np.ones((64, 32, 32), np.complex64))
         settings |= {
-            "data__source": "npz", "data__train_data_file": str(path), "data__nphotons": None,
+            "data__source": "file", "data__train_data_file": str(path), "data__nphotons": None,
             "data__synthetic__n_patterns": 1600, "data__synthetic__step": 6.0,
             "data__synthetic__probe_radius": 12.0,
         }  # fmt: skip

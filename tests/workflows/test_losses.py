@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.scan import Scan
 from ptycho.report.bundle import load_bundle
 from tests.runs import launched, tiny_scan
@@ -23,7 +23,7 @@ def stages(folder: Path) -> dict[str, Any]:
 def from_file(scan: Scan, path: Path) -> dict[str, Any]:
     write_npz(path, scan)
     return {
-        "data__source": "npz", "data__train_data_file": str(path), "data__nphotons": None,
+        "data__source": "file", "data__train_data_file": str(path), "data__nphotons": None,
         "data__synthetic__n_patterns": 1600, "data__synthetic__step": 6.0,
         "data__synthetic__probe_radius": 12.0,
     }  # fmt: skip

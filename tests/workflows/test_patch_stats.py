@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ptycho.config.config import UserError
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.physics.mask import hide
 from ptycho.physics.patches import extract_patches
 from ptycho.report.patch_figure import PatchTable

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ptycho.config.config import UserError
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.patch_batches import PatchBatch
 from ptycho.data.scan import Scan
 from ptycho.physics.patches import extract_patches, split_positions

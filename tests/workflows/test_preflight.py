@@ -23,7 +23,7 @@ from ptycho.workflows.preflight import (
 
 def measured(path: Path | str, **changes: Any) -> RunConfig:
     """A run on a file."""
-    data = DataConfig(label="fly001", source="npz", train_data_file=str(path))  # type: ignore[arg-type]
+    data = DataConfig(label="fly001", source="file", train_data_file=str(path))  # type: ignore[arg-type]
     return RunConfig(data=data, **changes)
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from ptycho import reproduce as command
 from ptycho.config.config import RunConfig
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.report.agreement import (
     Agreement,
     Figure,
@@ -41,7 +41,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_npz(home / "scan.npz", tiny_scan())
     usual = RunConfig().data
     return launched(
-        home / "first", git=True, task="solve", model__N=None, data__source="npz",
+        home / "first", git=True, task="solve", model__N=None, data__source="file",
         data__train_data_file=str(home / "scan.npz"), data__synthetic=usual.synthetic,
         data__nphotons=usual.nphotons,
     )  # fmt: skip

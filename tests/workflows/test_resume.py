@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ptycho.config.config import UserError
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.main import main
 from ptycho.report.bundle import load_bundle
 from ptycho.report.folder import LOCK, State, locked, read_run, read_status
@@ -234,7 +234,7 @@ def test_other_settings_or_data_are_refused(
 ) -> None:
     write_npz(tmp_path / "scan.npz", tiny_scan())
     changes = {
-        "data__source": "npz", "data__train_data_file": str(tmp_path / "scan.npz"),
+        "data__source": "file", "data__train_data_file": str(tmp_path / "scan.npz"),
         "data__nphotons": None, "execution__resume": "auto", "trainer__nepochs": 3,
         **{f"data__synthetic__{name}": value for name, value in
            (("n_patterns", 1600), ("step", 6.0), ("probe_radius", 12.0))},

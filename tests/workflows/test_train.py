@@ -18,7 +18,7 @@ import yaml
 
 from ptycho.config import legacy
 from ptycho.config.config import RunConfig, UserError
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.report.bundle import load_bundle
 from ptycho.training.callbacks import CollapseError
 from ptycho.training.module import ObjectTraining

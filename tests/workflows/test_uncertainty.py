@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ptycho.config.config import RunConfig, UserError
-from ptycho.data.npz import write_npz
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.reconstruction import NETWORK, Reconstruction
 from ptycho.workflows import stages, uncertainty
 from ptycho.workflows.problem import Problem
@@ -19,7 +19,7 @@ from ptycho.workflows.solve import solve_alone
 from tests.runs import launched, session_of, tiny_run, tiny_scan
 
 FROM_FILE: dict[str, Any] = {
-    "data__source": "npz", "data__nphotons": None, "model__N": None,
+    "data__source": "file", "data__nphotons": None, "model__N": None,
     "data__synthetic__n_patterns": 1600, "data__synthetic__step": 6.0,
     "data__synthetic__probe_radius": 12.0,
 }  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptycho.config.choices import Values
-from ptycho.data.npz import pattern_size, read_npz, write_npz
+from ptycho.data.formats.npz import pattern_size, read_npz, write_npz
 from ptycho.data.scan import DataError, Scan
 
 N_PATTERNS, N = 6, 8
@@ -119,7 +119,7 @@ def test_object_patches_are_read_when_asked_for_and_written_again(save, tmp_path
     np.testing.assert_array_equal(
         read_npz(tmp_path / "again.npz", patches=True).patches, scan.patches
     )
-    with caplog.at_level(logging.WARNING, "ptycho.data.npz"):
+    with caplog.at_level(logging.WARNING, "ptycho.data.formats.npz"):
         assert read_npz(save(Y=np.ones(3)), patches=True).patches is None
     assert "Y (3,) of float64 is no complex (6, 8, 8), ignored" in caplog.text
 
@@ -132,7 +132,7 @@ def test_negative_zeros_of_a_file_are_no_bad_pixels(save):
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float32", "float64"])
 def test_whole_numbers_are_counts(save, dtype, caplog):
-    with caplog.at_level(logging.INFO, "ptycho.data.npz"):
+    with caplog.at_level(logging.INFO, "ptycho.data.preparation"):
         scan = read_npz(save(diffraction=COUNTS.astype(dtype)))
     np.testing.assert_allclose(scan.amplitude, AMPLITUDE, rtol=1e-6)
     assert scan.notes["values"].startswith("counts (")

@@ -24,13 +24,57 @@ from ptycho.data.archive import (
     read_positions,
     read_probe,
 )
-from ptycho.data.scan import DataError, Scan
+from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.measurement import Measurement
+from ptycho.data.preparation import VALUES, prepare
+from ptycho.data.scan import Scan
 
 log = logging.getLogger(__name__)
 
 PATTERNS = ("diffraction", "diff3d")
 """Keys of the patterns of a scan."""
-_VALUES = ("auto", "counts", "amplitude")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file is a ZIP archive, as every NPZ is."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measurement:
+    """What an NPZ file holds.
+
+    Args:
+        path: file with ``diffraction`` or ``diff3d``, ``xcoords``, ``ycoords`` (patch centres
+            in object pixels, x = column) and ``probeGuess`` or ``probeModes``.
+        patches: whether to read the object patches ``Y``, if there are any.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: the file cannot be used, with the reason in one sentence.
+    """
+    with opened_npz(path) as archive:
+        metadata = read_metadata(archive)
+        positions = read_positions(archive)
+        frames, layout = read_frames(archive, len(positions), metadata)
+        bad = _bad_pixels(archive)
+        probe, obj = read_probe(archive), read_estimate(archive)
+        known = _object_patches(archive, frames.shape) if patches else None
+    said = metadata.get("values")
+    return Measurement(
+        frames=frames,
+        positions=positions,
+        probe=probe,
+        bad_pixels=bad,
+        obj=obj,
+        obj_is_truth=metadata.get("object_is_truth") is True,
+        patches=known,
+        values=str(said) if said in VALUES[1:] else "auto",
+        why="as its _metadata says",
+        pixel_size_m=metadata.get("pixel_size_m"),
+        label=str(metadata["label"]) if metadata.get("label") else None,
+        notes={"layout": layout},
+    )
 
 
 def read_npz(
@@ -43,10 +87,9 @@ def read_npz(
     """Read a scan.
 
     Args:
-        path: file with ``diffraction`` or ``diff3d``, ``xcoords``, ``ycoords`` (patch centres
-            in object pixels, x = column) and ``probeGuess`` or ``probeModes``.
-        values: ``counts`` or ``amplitude``; ``auto`` asks the file's ``_metadata``, then takes
-            integers (of whatever dtype) for counts.
+        path: as for :func:`measure_npz`.
+        values: ``counts``, ``amplitude`` or ``auto``, as for
+            :func:`ptycho.data.preparation.prepare`.
         label: name of the scan; from ``_metadata`` or the file's name when None.
         patches: whether to read the object patches ``Y``, if there are any.
 
@@ -54,30 +97,8 @@ def read_npz(
         FileNotFoundError: there is no such file.
         DataError: the file cannot be used, with the reason in one sentence.
     """
-    if values not in _VALUES:
-        raise DataError(f"values must be one of {', '.join(_VALUES)}, got {values!r}.")
-    with opened_npz(path) as archive:
-        metadata = read_metadata(archive)
-        positions = read_positions(archive)
-        amplitude, notes = _amplitude(archive, len(positions), values, metadata)
-        notes |= _hide_bad_pixels(archive, amplitude)
-        probe, truth = read_probe(archive), read_estimate(archive)
-        known = _object_patches(archive, amplitude.shape) if patches else None
-    log.info("%s: %d patterns, %s, axes %s", path, len(amplitude), notes["values"], notes["layout"])
-    try:
-        return Scan(
-            amplitude=amplitude,
-            positions=positions,
-            probe=probe,
-            truth=truth,
-            patches=known,
-            truth_is_known=truth is not None and metadata.get("object_is_truth") is True,
-            pixel_size_m=metadata.get("pixel_size_m"),
-            label=label or str(metadata.get("label") or archive.path.stem),
-            notes=notes,
-        )
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    found = measure_npz(path, patches=patches)
+    return prepare(found, values=values, label=label, patches=patches)
 
 
 def pattern_size(path: str | os.PathLike[str]) -> int:
@@ -127,21 +148,10 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _hide_bad_pixels(archive: Archive, amplitude: NDArray[np.float32]) -> dict[str, str]:
-    """Mark in the amplitudes what the mask marks, in place; says how much that is."""
+def _bad_pixels(archive: Archive) -> NDArray[np.bool_] | None:
     if not archive.has_optional("bad_pixels"):
-        return {}
-    bad = archive.read("bad_pixels", "biu", "true or false").astype(bool)
-    if bad.shape not in (amplitude.shape, amplitude.shape[1:]):
-        n, size, _ = amplitude.shape
-        sentence = f"must be ({size}, {size}) or ({n}, {size}, {size}), got {bad.shape}"
-        raise archive.fault("bad_pixels", sentence)
-    if bad.all():
-        raise archive.fault("bad_pixels", "marks every pixel; true means bad")
-    if not bad.any():
-        return {}
-    amplitude[np.broadcast_to(bad, amplitude.shape)] = -0.0
-    return {"bad_pixels": f"{bad.mean():.2%} of the detector"}
+        return None
+    return archive.read("bad_pixels", "biu", "true or false").astype(bool)
 
 
 def _object_patches(archive: Archive, shape: Shape) -> NDArray[np.complex64] | None:
@@ -155,46 +165,26 @@ def _object_patches(archive: Archive, shape: Shape) -> NDArray[np.complex64] | N
     return archive.read("Y", "c", "complex numbers").astype(np.complex64)
 
 
-def _amplitude(
-    archive: Archive, n: int, values: str, metadata: dict[str, Any]
-) -> tuple[NDArray[np.float32], dict[str, str]]:
-    """Amplitudes ``(n, N, N)`` and what was decided on the way."""
-    patterns, kind, notes = read_patterns(archive, n, values, metadata)
-    if kind == "counts":
-        amplitude = np.sqrt(patterns, dtype=np.float32, order="C")
-    else:
-        amplitude = np.ascontiguousarray(patterns, dtype=np.float32)
-    amplitude += np.float32(0)  # negative zeros, with which bad pixels are marked, become zeros
-    return amplitude, notes
-
-
-def read_patterns(
-    archive: Archive, n: int, values: str, metadata: dict[str, Any]
-) -> tuple[Array, str, dict[str, str]]:
+def read_frames(archive: Archive, n: int, metadata: dict[str, Any]) -> tuple[Frames, str]:
     """The patterns as the file has them, frames first.
 
     Args:
         archive: the file.
         n: how many positions it has.
-        values: ``counts``, ``amplitude`` or ``auto``, as for :func:`read_npz`.
         metadata: the file's ``_metadata``.
 
     Returns:
-        ``(n, N, N)`` of the file's dtype, whether they are ``counts`` or ``amplitude``, and both
-        decisions in words.
+        The frames, and ``nyx`` or ``yxn``: the order of the axes in the file.
 
     Raises:
-        DataError: they are missing, negative, or fit the positions in no order.
+        DataError: they are missing, or fit the positions in no order.
     """
     key = archive.one_of(*PATTERNS)
     patterns = archive.read(key, "biuf", "real counts or amplitudes")
-    if patterns.size and (low := patterns.min()) < 0:
-        raise archive.fault(key, f"must not be negative, the smallest value is {low:g}")
     layout = _layout(archive, key, patterns.shape, n, metadata)
-    kind, reason = _kind(patterns, values, metadata)
     if layout == "yxn":
         patterns = np.moveaxis(patterns, -1, 0)
-    return patterns, kind, {"values": f"{kind} ({reason})", "layout": layout}
+    return ArrayFrames(patterns, archive.path, key), layout
 
 
 def _layout(
@@ -211,20 +201,6 @@ def _layout(
         remedy = 'leave one pattern out or put {"layout": "nyx"} into _metadata'
         raise archive.fault(key, f"{shape} is ambiguous, frames may be first or last; {remedy}")
     return str(said)
-
-
-def _kind(patterns: Array, values: str, metadata: dict[str, Any]) -> tuple[str, str]:
-    """``counts`` or ``amplitude``, and why."""
-    if values != "auto":
-        return values, "as told"
-    if metadata.get("values") in _VALUES[1:]:
-        return str(metadata["values"]), "as its _metadata says"
-    if patterns.dtype.kind != "f":
-        return "counts", f"integer dtype {patterns.dtype}"
-    # plane by plane: fractions show in the first one, and a whole copy is never made
-    if all((plane == np.floor(plane)).all() for plane in patterns):
-        return "counts", f"whole numbers in {patterns.dtype}"
-    return "amplitude", "fractions"
 
 
 def read_estimate(archive: Archive) -> NDArray[np.complex64] | None:

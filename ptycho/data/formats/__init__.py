@@ -1,0 +1,1 @@
+"""File formats of scans, one module each; :mod:`ptycho.data.formats.registry` knows them all."""

@@ -1,0 +1,74 @@
+"""Diffraction patterns that lie in a file, or in memory, and are read some at a time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.data.scan import DataError
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
+
+BLOCK_BYTES = 64 * 2**20
+"""What is read at once where all frames are looked at."""
+
+
+class Frames(ABC):
+    """The patterns of a scan as its file holds them, frames first.
+
+    Attributes:
+        path: the file.
+        name: what the file calls them, for sentences.
+        shape: ``(n, H, W)``.
+        dtype: of the numbers in the file.
+    """
+
+    path: Path
+    name: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+
+    @abstractmethod
+    def read(self, rows: slice | Indices) -> Array:
+        """Frames ``(b, H, W)`` of some rows, in the order of the rows; repeated ones are allowed.
+
+        Raises:
+            DataError: the file is damaged, or not the one that was opened.
+        """
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def blocks(self, at_least: int = 1) -> Iterator[slice]:
+        """Rows of all frames in order, about :data:`BLOCK_BYTES` at a time."""
+        each = max(int(np.prod(self.shape[1:])) * self.dtype.itemsize, 1)
+        rows = max(BLOCK_BYTES // each, at_least)
+        for start in range(0, len(self), rows):
+            yield slice(start, min(start + rows, len(self)))
+
+    def fault(self, sentence: str) -> DataError:
+        """What is wrong with the patterns, as an error."""
+        return DataError(f"{self.path}: {self.name} {sentence}.")
+
+
+class ArrayFrames(Frames):
+    """Patterns that are in memory.
+
+    Args:
+        array: ``(n, H, W)``.
+        path: where they came from.
+        name: what the file calls them.
+    """
+
+    def __init__(self, array: Array, path: Path, name: str) -> None:
+        self._array, self.path, self.name = array, path, name
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def read(self, rows: slice | Indices) -> Array:
+        """Frames of some rows."""
+        found: Array = self._array[rows]
+        return found
