@@ -24,36 +24,15 @@ from ptycho.config.choices import (
     PatchWeighting,
     Resume,
     Scheduler,
-    SyntheticObject,
     Task,
     UncertaintyMethod,
     Values,
 )
+from ptycho.config.data_config import SyntheticConfig as SyntheticConfig
 from ptycho.config.fields import ConfigError as ConfigError
 from ptycho.config.fields import UserError as UserError
 from ptycho.config.fields import setting as setting
 from ptycho.config.sweep_config import SweepConfig as SweepConfig
-
-
-@dataclass(kw_only=True)
-class SyntheticConfig:
-    """The built-in simulated scan; used when ``data.source`` is ``synthetic``."""
-
-    object: SyntheticObject = SyntheticObject.natural
-    """``natural`` (a photograph bundled with scikit-image), ``dead_leaves``, ``chip``, or
-    ``mixed``: one kind after another, for several objects."""
-    n_patterns: int = setting(1600, at_least=16, at_most=1_000_000)
-    """Diffraction patterns to simulate (rounded down to full rows)."""
-    step: float = setting(6.0, above=0, at_most=1e4)
-    """Mean distance between neighbouring positions, in object pixels."""
-    jitter: float = setting(1.0, at_least=0, at_most=1e3)
-    """Standard deviation added to the raster positions, in object pixels."""
-    probe_radius: float = setting(12.0, above=1)
-    """Radius of the defocused beam on the object, in object pixels."""
-    seed: int = setting(0, at_least=0)
-    """Seed of object, positions and photon noise; independent of the run's own seed."""
-    n_objects: int = setting(1, at_least=1, at_most=1000)
-    """Scans to train on, each of another object; the first is reconstructed and reported."""
 
 
 @dataclass(kw_only=True)
