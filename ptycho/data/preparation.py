@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.lazy import read_amplitudes
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
 
@@ -45,7 +46,12 @@ class Preparation:
 
 
 def prepare(
-    found: Measurement, *, values: str = "auto", label: str | None = None, patches: bool = False
+    found: Measurement,
+    *,
+    values: str = "auto",
+    label: str | None = None,
+    patches: bool = False,
+    lazy: str = "never",
 ) -> Scan:
     """A scan from what a reader found.
 
@@ -55,6 +61,8 @@ def prepare(
             whatever dtype) for counts.
         label: name of the scan; the file's own, or its name, when None.
         patches: whether to keep the object patches of the file.
+        lazy: when to leave the patterns in the file, see
+            :func:`ptycho.data.lazy.read_amplitudes`.
 
     Raises:
         DataError: the file cannot be used, with the reason in one sentence.
@@ -66,9 +74,7 @@ def prepare(
     step = Preparation(kind == "counts", bad=_mask(found))
     if step.bad is not None:
         notes["bad_pixels"] = f"{step.bad.mean():.2%} of the detector"
-    amplitude = np.empty(found.frames.shape, np.float32)
-    for rows in found.frames.blocks():
-        amplitude[rows] = step(found.frames, rows)
+    amplitude = read_amplitudes(found.frames, step, lazy, notes)
     log.info("%s: %d patterns, %s", found.path, len(found), ", ".join(notes.values()))
     if found.probe is None:
         raise DataError(f"{found.path}: holds no probe.")

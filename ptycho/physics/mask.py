@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import to_detector
+from ptycho.physics.measured import Deferred, Measured
 from ptycho.physics.sweep import Judge
 
 _WHOLE = {torch.float32: torch.int32, torch.float64: torch.int64}
@@ -54,7 +55,7 @@ def seeing(judge: Judge) -> Judge:
     return judge_what_is_seen
 
 
-def seen_share(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) -> float:
+def seen_share(probe: Tensor, amplitude: Measured, take: Tensor | None = None) -> float:
     """Share of the photons of an empty object that falls on good pixels.
 
     Args:
@@ -63,9 +64,26 @@ def seen_share(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) -> 
         take: numbers ``(m,)`` of the patterns to look at; all when None.
 
     """
-    bad = hidden(amplitude)
-    if bad is None:
+    missing = _missing(amplitude, take)
+    if missing is None:
         return 1.0
-    seen = 1 - (bad if take is None else bad[take]).double().mean(0)
+    seen = 1 - missing
     light = intensity(to_detector(probe.to(torch.complex128)))
     return float((light * seen).sum() / light.sum())
+
+
+def hidden_of(amplitude: Measured, which: Tensor) -> Tensor | None:
+    """:func:`hidden` of some patterns ``(b,)``, which need not be read for it."""
+    return amplitude.bad(which) if isinstance(amplitude, Deferred) else hidden(amplitude[which])
+
+
+def _missing(amplitude: Measured, take: Tensor | None) -> Tensor | None:
+    """Share of the patterns in which a pixel is bad, float64 ``(y, x)``; None: all are good."""
+    if isinstance(amplitude, Deferred):
+        count = amplitude.bad_count(take)
+        n = len(amplitude if take is None else take)
+        return None if count is None else count.double() / n
+    bad = hidden(amplitude)
+    if bad is None:
+        return None
+    return (bad if take is None else bad[take]).double().mean(0)
