@@ -31,6 +31,14 @@ class Values(StrEnum):
     amplitude = "amplitude"
 
 
+class Lazy(StrEnum):
+    """When amplitudes stay in their file and are read as they are needed."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
 class SyntheticObject(StrEnum):
     """Objects of the built-in simulated scan."""
 

@@ -37,6 +37,7 @@ from ptycho.config.config import (
     TrainerConfig,
     UncertaintyConfig,
 )
+from ptycho.config.lazy_rules import lazy_faults
 from ptycho.config.patch_rules import patch_faults, teaches
 from ptycho.config.sweep_rules import sweep_faults
 
@@ -66,7 +67,7 @@ def faults(run: RunConfig) -> list[str]:
     checks = (
         limit_faults, _task_faults, _data_faults, patch_faults, _loss_faults, _trainer_faults,
         _instrument_faults, _solver_faults, _uncertainty_faults, _path_faults, _logger_faults,
-        sweep_faults,
+        lazy_faults, sweep_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 
@@ -210,7 +211,7 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
             )
         if data.nphotons is None:
             yield "data.nphotons must say the photons per simulated pattern, got nothing."
-        if data.values != Values.auto and not data.test_data_file:
+        if data.values != Values.auto and not (data.test_data_file or data.further_data_files):
             yield (
                 f"data.values={data.values} says how a file is read, "
                 "and data.source=synthetic reads none. Leave it out."

@@ -74,14 +74,15 @@ class LazyAmplitude:
 
     def __getitem__(self, which: int | slice | Indices) -> Patterns:
         if isinstance(which, (int, np.integer)):
-            return self[np.array([which], dtype=np.int64)][0]
+            one: Patterns = self[np.array([which], dtype=np.int64)][0]
+            return one
         rows: slice | Indices = which
         if self._rows is not None:
             rows = self._rows[which]
         found = self._step(self._frames, rows)
-        if self._factor is None:
-            return found
-        return np.asarray(found * self._factor, dtype=np.float32)
+        if self._factor is not None:
+            found = np.asarray(found * self._factor, dtype=np.float32)
+        return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All of them in memory, for who wants an array."""
@@ -163,18 +164,21 @@ class LazyTensor(Deferred):
         return torch.from_numpy(found).to(self.device)
 
     def only(self, which: Tensor) -> "LazyTensor":
+        """Some of them, not read yet."""
         which = which.cpu()
         return LazyTensor(
             self._source, self.device, which if self._which is None else self._which[which]
         )
 
     def norms(self, order: int = 2, size: int | None = None) -> Tensor:
+        """Norm of every pattern, or of its central half, ``(m,)``, from the survey."""
         survey, side = self._source.survey(), self.shape[-1]
         known = {(2, side): survey.norms, (1, side): survey.lights, (2, side // 2): survey.central}
         found = known[order, size or side]
         return (found if self._which is None else found[self._which]).to(self.device)
 
     def bad(self, which: Tensor) -> Tensor | None:
+        """Bad pixels of some; read only where they differ from pattern to pattern."""
         known = self._source.survey().bad
         if known is None:
             return None
@@ -184,6 +188,7 @@ class LazyTensor(Deferred):
         return bad if bad.any() else None
 
     def bad_count(self, take: Tensor | None) -> Tensor | None:
+        """In how many a pixel is bad; read only where they differ."""
         known = self._source.survey().bad
         if known is None or (take is None and self._which is None):
             return None if known is None else known.to(self.device)
@@ -199,6 +204,7 @@ class LazyTensor(Deferred):
         return bool(((bad == 0) | (bad == len(self._source))).all())
 
     def to(self, device: torch.device) -> "LazyTensor":
+        """The same amplitudes, to be put on a device."""
         return LazyTensor(self._source, device, self._which)
 
 

@@ -33,6 +33,11 @@ class NpzFrames(Frames):
         DataError: the array cannot be read.
     """
 
+    _array: Array | None
+    _file: Any
+    _summed: tuple[int, int]
+    _first: int
+
     def __init__(self, path: Path, name: str, layout: str = "nyx") -> None:
         self.path, self.name, self._layout = path, name, layout
         try:
@@ -58,7 +63,7 @@ class NpzFrames(Frames):
             self.whole = "has its frames last"
         if self.whole is None and header + n * self._each != self._size:
             raise self._damaged("its length is not what its header says")
-        self._array: Array | None = None
+        self._array = None
         self._begin()
 
     @property
@@ -94,7 +99,7 @@ class NpzFrames(Frames):
     def _slab(self, start: int, stop: int) -> Array:
         sides = self.shape[1:] if self._layout == "nyx" else self.shape[:0:-1]
         found = np.empty((stop - start, *sides), self.dtype)
-        left = memoryview(found).cast("B")
+        left = found.data.cast("B")
         place = self._start + self._header + start * self._each
         try:
             file = self._opened()
@@ -122,7 +127,7 @@ class NpzFrames(Frames):
             done, crc = self._summed if start else (0, self._first)
             if start != done:
                 return
-            crc = zlib.crc32(memoryview(found).cast("B"), crc)
+            crc = zlib.crc32(found.data, crc)
             self._summed = stop, crc
         if stop == len(self) and crc != self._crc:
             raise self._damaged("its checksum is wrong")
@@ -134,7 +139,7 @@ class NpzFrames(Frames):
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._file: Any = None  # one read at given places may be shared, even after a fork
+        self._file = None  # one read at given places may be shared, even after a fork
         self._summed = (0, 0)
         if self.whole is None:
             with self.path.open("rb") as raw:

@@ -93,8 +93,9 @@ class Scan:
             if known is None:
                 return None
             if ((known == 0) | (known == len(self))).all():
-                return np.asarray(known > 0)
-        bad = np.signbit(np.asarray(self.amplitude))
+                alike: NDArray[np.bool_] = (known > 0).numpy()
+                return alike
+        bad: NDArray[np.bool_] = np.signbit(np.asarray(self.amplitude))
         if not bad.any():
             return None
         return bad[0] if (bad == bad[0]).all() else bad
@@ -102,9 +103,10 @@ class Scan:
     @cached_property
     def photons(self) -> float:
         """Mean photons per pattern, on good pixels."""
-        amplitude = self.amplitude
-        known = isinstance(amplitude, np.ndarray)
-        energies = energies_of(amplitude) if known else amplitude.survey().energies
+        if isinstance(self.amplitude, np.ndarray):
+            energies = energies_of(self.amplitude)
+        else:
+            energies = self.amplitude.survey().energies
         return float(energies.sum() / max(len(self), 1))
 
     @cached_property

@@ -1,5 +1,6 @@
 """Settings become objects: the only reader of settings below the run itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho.config.choices import DataSource, LossMode, PatchInput, PatchOutput, SyntheticObject
+from ptycho.config.choices import (
+    DataSource,
+    Lazy,
+    LossMode,
+    PatchInput,
+    PatchOutput,
+    SyntheticObject,
+)
 from ptycho.config.config import (
     DataConfig,
     ExecutionConfig,
@@ -20,6 +28,7 @@ from ptycho.config.config import (
 )
 from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.grouping import make_groups, subsample
+from ptycho.data.lazy import LazyAmplitude, in_memory_if_small
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
@@ -36,6 +45,7 @@ from ptycho.physics.likelihood import (
     typical_amplitude,
     weighted,
 )
+from ptycho.physics.measured import Measured
 from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
 from ptycho.training.cluster import place
@@ -71,9 +81,17 @@ def make_scan(
         )
     else:
         scan = read_scan(str(data.train_data_file), data, labelled)
+    return chosen_of(scan, data)
+
+
+def chosen_of(scan: Scan, data: DataConfig) -> Scan:
+    """The patterns of a scan that the ``data`` group wants; few of them are read at once."""
     scan = scan.first(data.n_images)
     kept = subsample(len(scan), data.n_subsample, data.subsample_seed, data.sequential_sampling)
-    return scan if len(kept) == len(scan) else scan.take(kept)
+    scan = scan if len(kept) == len(scan) else scan.take(kept)
+    if data.lazy == Lazy.auto and isinstance(scan.amplitude, LazyAmplitude):
+        return replace(scan, amplitude=in_memory_if_small(scan.amplitude))
+    return scan
 
 
 def kind_of(kind: SyntheticObject, number: int) -> str:
@@ -95,7 +113,14 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
     found = measure(Path(path), how=Reading(patches=labelled))
-    return prepare(found, values=data.values.value, label=label, patches=labelled)
+    return prepare(
+        found, values=data.values.value, label=label, patches=labelled, lazy=data.lazy.value
+    )
+
+
+def further_scan(data: DataConfig, path: str) -> Scan:
+    """One more scan to train on, of which the same is used as of the first."""
+    return chosen_of(read_scan(path, data), data)
 
 
 def make_network(model: ModelConfig) -> ObjectNet:
@@ -127,7 +152,7 @@ def make_patch_network(model: ModelConfig, probe: Tensor) -> PatchNet:
     )
 
 
-def make_objective(learning: LearningConfig, amplitude: Tensor) -> Objective:
+def make_objective(learning: LearningConfig, amplitude: Measured) -> Objective:
     """What the training of a patch network makes small; ``amplitude`` as for :func:`make_judge`."""
     return Objective(
         judge=make_judge(learning, amplitude),
@@ -174,7 +199,7 @@ def make_freedom(instrument: InstrumentConfig) -> Freedom:
     )
 
 
-def make_judge(learning: LearningConfig, amplitude: Tensor) -> Judge | None:
+def make_judge(learning: LearningConfig, amplitude: Measured) -> Judge | None:
     """The distance to the patterns that training makes small; None where none has a weight.
 
     Args:

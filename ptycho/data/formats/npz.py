@@ -129,7 +129,7 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         "written_by": "ptycho",
     }
     arrays: dict[str, Array] = {
-        "diffraction": scan.amplitude,
+        "diffraction": np.asarray(scan.amplitude),
         "ycoords": scan.positions[:, 0],
         "xcoords": scan.positions[:, 1],
         "probeGuess": scan.probe[0] if len(scan.probe) == 1 else scan.probe,
