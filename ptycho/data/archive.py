@@ -229,6 +229,9 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
     size = metadata.get("pixel_size_m")
     if size is not None and not (isinstance(size, float) and 0 < size < 1):
         raise archive.fault("_metadata", f"pixel_size_m must be metres above 0, got {size!r}")
+    near = metadata.get("fresnel_number")
+    if near is not None and not (isinstance(near, float) and 0 < near < np.inf):
+        raise archive.fault("_metadata", f"fresnel_number must be above 0, got {near!r}")
     return metadata
 
 
