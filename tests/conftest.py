@@ -1,6 +1,8 @@
 """Shared by all tests: seeds, one thread, and where the measured scans are."""
 
+import os
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +13,16 @@ import pytest
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # shells start what runs in the background deaf to Ctrl-C, and its children with it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 2**30  # all tests together write a tenth of it
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write in memory where there is room: SQLite waits for a disk, often."""
+    given = config.option.basetemp or "PYTEST_DEBUG_TEMPROOT" in os.environ
+    if not given and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
 
 
 @pytest.fixture(autouse=True)
