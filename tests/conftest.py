@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.databases import copy_empty_ones
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # shells start what runs in the background deaf to Ctrl-C, and its children with it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _same_every_time() -> None:
     """Seed every global generator; one thread, because workers share the cores."""
+    copy_empty_ones()
     random.seed(0)
     np.random.seed(0)
     if torch := sys.modules.get("torch"):
