@@ -175,7 +175,7 @@ def _children(name: str, group: Any, seen: set[Any]) -> list[tuple[str, Any]]:
 def _find(file: Any, path: Path, key: str, place: str, follow: bool, depth: int = 0) -> Any:
     """The node at a place, ``key`` in sentences; None when it is missing."""
     if depth > _DEEPEST:
-        raise DataError(f"{path}: {key} is behind more than {_DEEPEST} links, or a ring of them.")
+        raise DataError(f"{path}: {key} is a link that leads in a circle.")
     node: Any = file
     parts = [part for part in place.split("/") if part not in ("", ".")]
     for number, part in enumerate(parts):
@@ -206,9 +206,9 @@ def _allowed(path: Path, key: str, name: str, follow: bool, what: str) -> Path:
     """Another file that may be opened."""
     if not follow:
         raise DataError(
-            f"{path}: {key} {what}, {name}, which is not opened; name that file itself, copy its "
-            "numbers into this one (h5repack), or type data.keys.follow_links=true if it lies in "
-            "the same folder and you trust both."
+            f"{path}: {key} {what}, {name}, which is not followed; name that file itself, copy "
+            "its numbers into this one (h5repack), or type data.keys.follow_links=true if it lies "
+            "in the same folder and you trust both."
         )
     folder = path.resolve().parent
     other = (folder / name).resolve()
