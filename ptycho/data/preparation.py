@@ -81,6 +81,7 @@ def prepare(
             patches=found.patches if patches else None,
             truth_is_known=found.obj is not None and found.obj_is_truth,
             pixel_size_m=found.pixel_size_m,
+            geometry=found.geometry,
             label=label or found.label or found.path.stem,
             notes=notes,
         )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config.config import UserError
+from ptycho.data.geometry import Geometry
 
 
 class DataError(UserError):
@@ -33,6 +34,8 @@ class Scan:
     """Whether ``truth`` is the object (simulated) rather than an estimate of it."""
     pixel_size_m: float | None = None
     """Side of an object pixel in metres, when known."""
+    geometry: Geometry = field(default_factory=Geometry)
+    """The instrument, as far as the file told; for files that are written."""
     patches: NDArray[np.complex64] | None = None
     """``(n, N, N)``: object patches that came with the patterns, for networks to learn."""
     label: str = "scan"
