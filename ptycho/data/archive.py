@@ -124,11 +124,11 @@ class Archive(ABC):
             return False
         return True
 
-    def scalar(self, key: str, wanted: str) -> float | None:
-        """An array of one real number; None when the file has none."""
+    def scalar(self, key: str) -> float | None:
+        """The array ``key``, one real number; None when it is missing."""
         if not self.has_optional(key):
             return None
-        return _only(self, key, self.read(key, "iuf", wanted))
+        return _only(self, key, self.read(key, "iuf", "one real number"))
 
     def _unreadable(self, key: str, error: BaseException) -> DataError:
         return unreadable(self.path, key, error)
