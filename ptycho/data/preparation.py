@@ -82,6 +82,7 @@ def prepare(
             truth_is_known=found.obj is not None and found.obj_is_truth,
             pixel_size_m=found.pixel_size_m,
             fresnel=found.fresnel,
+            geometry=found.geometry,
             label=label or found.label or found.path.stem,
             notes=notes,
         )

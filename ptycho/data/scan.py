@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config.config import UserError
+from ptycho.data.geometry import Geometry
 
 
 class DataError(UserError):
@@ -35,6 +36,8 @@ class Scan:
     """Side of an object pixel in metres, when known."""
     fresnel: float | None = None
     """Fresnel number of an object pixel, where the detector is near; None: far field."""
+    geometry: Geometry = field(default_factory=Geometry)
+    """The instrument, as far as the file told; for files that are written."""
     patches: NDArray[np.complex64] | None = None
     """``(n, N, N)``: object patches that came with the patterns, for networks to learn."""
     label: str = "scan"
