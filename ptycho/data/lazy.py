@@ -216,7 +216,7 @@ def as_measured(amplitude: Patterns | LazyAmplitude, device: torch.device) -> Te
 
 
 def read_amplitudes(
-    frames: Frames, step: Step, lazy: str, notes: dict[str, str]
+    frames: Frames, step: Step, lazy: str, notes: dict[str, str], rows: Indices | None = None
 ) -> Patterns | LazyAmplitude:
     """All amplitudes of a file: in memory, or as something that reads them when they are needed.
 
@@ -226,6 +226,7 @@ def read_amplitudes(
         lazy: ``auto`` leaves them in the file where they would take more than a quarter of the
             memory that this process may use; ``always`` and ``never``.
         notes: receive ``reading`` where they stay in the file.
+        rows: frames that are used, ascending; all when None.
 
     Raises:
         DataError: the file cannot be read, or not some frames at a time.
@@ -240,10 +241,11 @@ def read_amplitudes(
                 "numpy.savez, which does not compress), or use data.lazy=never."
             )
         notes["reading"] = "amplitudes stay in the file and are read as they are needed, as told"
-        return LazyAmplitude(frames, step)
-    usable, needed = usable_memory(), 4 * int(np.prod(frames.shape, dtype=np.int64))
+        return LazyAmplitude(frames, step, rows)
+    used = len(frames) if rows is None else len(rows)
+    usable, needed = usable_memory(), 4 * int(np.prod((used, *frames.shape[1:]), dtype=np.int64))
     if lazy == "auto" and SHARE * needed > usable:
-        found = None if frames.whole else LazyAmplitude(frames, step)
+        found = None if frames.whole else LazyAmplitude(frames, step, rows)
         needed = needed if found is None else found.nbytes  # binned and cropped ones take less
         if SHARE * needed > usable:
             said = f"{needed / _GIB:.3g} GiB of the {usable / _GIB:.3g} GiB this process may use"
@@ -257,20 +259,23 @@ def read_amplitudes(
                 "%s: %s %s, so that amplitudes take %s; written anew with ptycho convert, they "
                 "can stay in the file", frames.path, frames.name, frames.whole, said,
             )  # fmt: skip
-    return everything(frames, step)
+    return everything(frames, step, rows)
 
 
-def everything(frames: Frames, step: Step) -> Patterns:
-    """Amplitudes ``(n, N, N)`` of all frames, in memory."""
+def everything(frames: Frames, step: Step, rows: Indices | None = None) -> Patterns:
+    """Amplitudes ``(n, N, N)`` of all frames, or of some rows, in memory."""
+    n = len(frames) if rows is None else len(rows)
     whole: Patterns | None = None
-    for rows in frames.blocks():
-        some = step(frames, rows)
+    for block in frames.blocks():
+        if block.start >= n:
+            break
+        some = step(frames, block if rows is None else rows[block])
         if whole is None:
-            if len(some) == len(frames):
+            if len(some) == n:
                 return some
-            whole = np.empty((len(frames), *some.shape[1:]), np.float32)
-        whole[rows] = some
-    return np.zeros(frames.shape, np.float32) if whole is None else whole
+            whole = np.empty((n, *some.shape[1:]), np.float32)
+        whole[block.start : block.start + len(some)] = some
+    return np.zeros((n, *frames.shape[1:]), np.float32) if whole is None else whole
 
 
 def in_memory_if_small(amplitude: Patterns | LazyAmplitude) -> Patterns | LazyAmplitude:

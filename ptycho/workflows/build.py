@@ -114,7 +114,14 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     label = data.label if mine else Path(path).stem
     found = measure(Path(path), how=Reading(patches=labelled))
     return prepare(
-        found, values=data.values.value, label=label, patches=labelled, lazy=data.lazy.value
+        found,
+        values=data.values.value,
+        label=label,
+        patches=labelled,
+        lazy=data.lazy.value,
+        positions=data.positions,
+        preprocess=data.preprocess,
+        geometry=data.geometry,
     )
 
 

@@ -56,7 +56,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     """
     with opened_npz(path) as archive:
         metadata = read_metadata(archive)
-        positions = read_positions(archive)
+        positions = read_positions(archive, lengths=True)
         frames, layout = read_frames(archive, len(positions), metadata)
         bad = _bad_pixels(archive)
         probe, obj = read_probe(archive), read_estimate(archive)
@@ -73,6 +73,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         values=str(said) if said in VALUES[1:] else "auto",
         why="as its _metadata says",
         pixel_size_m=metadata.get("pixel_size_m"),
+        fresnel=metadata.get("fresnel_number"),
         label=str(metadata["label"]) if metadata.get("label") else None,
         notes={"layout": layout},
     )
@@ -123,6 +124,7 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
     metadata = {
         "label": scan.label,
         "pixel_size_m": scan.pixel_size_m,
+        **({} if scan.fresnel is None else {"fresnel_number": scan.fresnel}),
         "values": "amplitude",
         "layout": "nyx",
         "object_is_truth": scan.truth_is_known,
