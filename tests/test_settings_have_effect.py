@@ -51,6 +51,7 @@ from ptycho.workflows.reconstruct import network_on
 from ptycho.workflows.solve import solve_alone
 from tests.runs import (
     CPU,
+    ask_no_git,
     dashboard_of,
     draw_nothing,
     launched,
@@ -248,6 +249,7 @@ def the_files(run: RunConfig, folder: Path) -> Any:
 def the_run_folder(run: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
+        ask_no_git(patch)
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
 
