@@ -28,6 +28,8 @@ from ptycho.config.choices import (
     UncertaintyMethod,
     Values,
 )
+from ptycho.config.data_config import GeometryConfig as GeometryConfig
+from ptycho.config.data_config import ProbeConfig as ProbeConfig
 from ptycho.config.data_config import SyntheticConfig as SyntheticConfig
 from ptycho.config.fields import ConfigError as ConfigError
 from ptycho.config.fields import UserError as UserError
@@ -76,6 +78,12 @@ class DataConfig(GroupingConfig):
     """Share of the patterns that nothing is fitted to; they judge the result."""
     nphotons: float | None = setting(None, above=0, at_most=1e15)
     """Photons per pattern of the simulated scan (free space)."""
+    probe_file: str | None = None
+    """File with a probe (NPY, NPZ, or a product), in place of the scan's own."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """The beam."""
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    """The instrument that a file was measured with."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """The simulated scan."""
 

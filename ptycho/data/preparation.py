@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.data.beams import Beam, Optics
 from ptycho.data.frames import Array, Frames, Indices
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
@@ -45,7 +46,13 @@ class Preparation:
 
 
 def prepare(
-    found: Measurement, *, values: str = "auto", label: str | None = None, patches: bool = False
+    found: Measurement,
+    *,
+    values: str = "auto",
+    label: str | None = None,
+    patches: bool = False,
+    beam: Beam | None = None,
+    optics: Optics | None = None,
 ) -> Scan:
     """A scan from what a reader found.
 
@@ -55,6 +62,8 @@ def prepare(
             whatever dtype) for counts.
         label: name of the scan; the file's own, or its name, when None.
         patches: whether to keep the object patches of the file.
+        beam: the probe wanted, if it is not the file's own.
+        optics: what the file says of pixel and energy wrongly, or not at all.
 
     Raises:
         DataError: the file cannot be used, with the reason in one sentence.
@@ -70,17 +79,23 @@ def prepare(
     for rows in found.frames.blocks():
         amplitude[rows] = step(found.frames, rows)
     log.info("%s: %d patterns, %s", found.path, len(found), ", ".join(notes.values()))
-    if found.probe is None:
-        raise DataError(f"{found.path}: holds no probe.")
+    said = optics or Optics()
+    known = Optics(
+        said.pixel_m or found.pixel_size_m, said.energy_ev or found.geometry.energy_ev
+    )  # fmt: skip
+    wanted = beam or Beam()
+    if not wanted.is_usual:
+        notes["probe"] = wanted.words
     try:
+        probe = wanted.of_scan(amplitude, found.probe, known)
         return Scan(
             amplitude=amplitude,
             positions=found.positions,
-            probe=found.probe,
+            probe=probe,
             truth=found.obj,
             patches=found.patches if patches else None,
             truth_is_known=found.obj is not None and found.obj_is_truth,
-            pixel_size_m=found.pixel_size_m,
+            pixel_size_m=known.pixel_m,
             label=label or found.label or found.path.stem,
             notes=notes,
         )
