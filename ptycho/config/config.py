@@ -32,6 +32,7 @@ from ptycho.config.choices import (
 from ptycho.config.data_config import GeometryConfig as GeometryConfig
 from ptycho.config.data_config import PositionsConfig as PositionsConfig
 from ptycho.config.data_config import PreprocessConfig as PreprocessConfig
+from ptycho.config.data_config import ProbeConfig as ProbeConfig
 from ptycho.config.data_config import SyntheticConfig as SyntheticConfig
 from ptycho.config.fields import ConfigError as ConfigError
 from ptycho.config.fields import UserError as UserError
@@ -91,6 +92,10 @@ class DataConfig(GroupingConfig):
     """How the positions of a file are read."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     """What is done to the patterns of a file."""
+    probe_file: str | None = None
+    """File with a probe (NPY, NPZ, or a product), in place of the scan's own."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """The beam."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """The simulated scan."""
 

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from ptycho.config.beam_rules import beam_faults, simulation_faults
 from ptycho.config.choices import (
     WITH_BUNDLE,
     Accelerator,
@@ -66,9 +67,9 @@ def faults(run: RunConfig) -> list[str]:
     if wrong:
         return wrong  # the other checks rely on the types
     checks = (
-        limit_faults, _task_faults, _data_faults, file_faults, lazy_faults, patch_faults,
-        _loss_faults, _trainer_faults, _instrument_faults, _solver_faults, _uncertainty_faults,
-        _path_faults, _logger_faults, sweep_faults,
+        limit_faults, _task_faults, _data_faults, file_faults, lazy_faults, beam_faults,
+        simulation_faults, patch_faults, _loss_faults, _trainer_faults, _instrument_faults,
+        _solver_faults, _uncertainty_faults, _path_faults, _logger_faults, sweep_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 

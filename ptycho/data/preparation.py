@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ptycho.config.choices import ZeroFrequency
 from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
 from ptycho.data.arrangement import Arrangement
+from ptycho.data.beams import Beam, Optics
 from ptycho.data.frames import Array, Frames, Indices
 from ptycho.data.lazy import read_amplitudes
 from ptycho.data.lengths import in_pixels, object_pixel, refuse_near_field
@@ -71,6 +72,7 @@ def prepare(
     positions: PositionsConfig | None = None,
     preprocess: PreprocessConfig | None = None,
     geometry: GeometryConfig | None = None,
+    beam: Beam | None = None,
     lazy: str = "never",
 ) -> Scan:
     """A scan from what a reader found.
@@ -84,6 +86,7 @@ def prepare(
         positions: how positions are read; as the file says when None.
         preprocess: what is done to the patterns; nothing when None.
         geometry: what was told of the instrument; nothing when None.
+        beam: the probe wanted, if it is not the file's own.
         lazy: when to leave the patterns in the file, see
             :func:`ptycho.data.lazy.read_amplitudes`.
 
@@ -109,19 +112,21 @@ def prepare(
         notes["pixel_size"] = "; ".join(pixel.doubts)
     amplitude = read_amplitudes(found.frames, step, lazy, notes, step.rows)
     log.info("%s: %d patterns, %s", found.path, len(found), ", ".join(notes.values()))
-    if found.probe is None:
-        raise DataError(
-            f"{found.path}: holds no probe; type data.probe.kind=average or data.probe_file=FILE."
-        )
+    size_m = None if pixel.size_m is None else pixel.size_m / factor
+    said = geometry or GeometryConfig()
+    optics = Optics(size_m, said.energy_ev or found.geometry.energy_ev)
+    wanted = beam or Beam()
+    if not wanted.is_usual:
+        notes["probe"] = wanted.words
     try:
         return Scan(
             amplitude=amplitude,
             positions=where,
-            probe=found.probe,
+            probe=wanted.of_scan(amplitude, found.probe, optics),
             truth=found.obj,
             patches=found.patches if patches else None,
             truth_is_known=found.obj is not None and found.obj_is_truth,
-            pixel_size_m=None if pixel.size_m is None else pixel.size_m / factor,
+            pixel_size_m=size_m,
             fresnel=found.fresnel,
             geometry=found.geometry,
             label=label or found.label or found.path.stem,

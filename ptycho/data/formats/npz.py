@@ -47,7 +47,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
 
     Args:
         path: file with ``diffraction`` or ``diff3d``, ``xcoords``, ``ycoords`` (patch centres
-            in object pixels, x = column) and ``probeGuess`` or ``probeModes``.
+            in object pixels, x = column) and perhaps ``probeGuess`` or ``probeModes``.
         patches: whether to read the object patches ``Y``, if there are any.
 
     Raises:
@@ -59,7 +59,8 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         positions = read_positions(archive, lengths=True)
         frames, layout = read_frames(archive, len(positions), metadata)
         bad = _bad_pixels(archive)
-        probe, obj = read_probe(archive), read_estimate(archive)
+        probe = read_probe(archive) if any(key in archive.keys for key in PROBES) else None
+        obj = read_estimate(archive)
         known = _object_patches(archive, frames.shape) if patches else None
     said = metadata.get("values")
     return Measurement(
@@ -104,13 +105,19 @@ def read_npz(
 
 
 def pattern_size(path: str | os.PathLike[str]) -> int:
-    """Side N of a pattern, from the header of the probe alone.
+    """Side N of a pattern, from the header of the probe alone, or else of the patterns.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: there is no probe in it, or its shape tells no N.
+        DataError: there is neither in it, or its shape tells no N.
     """
     with opened_npz(path) as archive:
+        if not any(key in archive.keys for key in PROBES):
+            key = archive.one_of(*PATTERNS)
+            n = archive.header("ycoords")[0] if "ycoords" in archive.keys else ()
+            shape = archive.header(key)[0]
+            layout = _layout(archive, key, shape, n[0] if n else 0, read_metadata(archive))
+            return shape[-1] if layout == "nyx" else shape[0]
         key = archive.one_of(*reversed(PROBES))
         return modes_shape(archive, key, archive.header(key)[0])[-1]
 
