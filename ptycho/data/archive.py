@@ -19,6 +19,8 @@ import numpy as np
 from numpy.lib import format as format_
 from numpy.typing import NDArray
 
+from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.hdf5_frames import Hdf5Frames, find_dataset, open_hdf5
 from ptycho.data.scan import DataError
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ Shape = tuple[int, ...]
 PROBES = ("probeModes", "probeGuess")
 """Keys of the probe of a scan: all modes first, where a file also keeps one of them alone."""
 
+_LARGEST = 2**32  # bytes of an array that is no stack of patterns
 _METRES = 1e-2  # no scan in pixels lies so close to the corner
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError)
 _NO_DATASET = (*_UNREADABLE, KeyError, TypeError, MemoryError)
@@ -57,8 +60,23 @@ class Archive(ABC):
     def number(self, group: str, name: str) -> float | None:
         """A number that belongs to an array; None when the file does not say.
 
-        HDF5 keeps it as an attribute of ``group``, NPZ as the array ``group_name``.
+        HDF5 keeps it as an attribute of ``group``, NPZ as the array ``group_name``. Without a
+        group it belongs to the file.
         """
+
+    @abstractmethod
+    def text(self, name: str) -> str | None:
+        """A text that belongs to the file; None when there is none."""
+
+    @abstractmethod
+    def frames(self, key: str) -> Frames:
+        """The patterns ``(n, H, W)`` of an array; those of HDF5 stay in the file."""
+
+    def scalar(self, key: str) -> float | None:
+        """The array ``key``, one real number; None when it is missing."""
+        if not self.has_optional(key):
+            return None
+        return _only(self, key, self.read(key, "iuf", "one real number"))
 
     def fault(self, key: str, sentence: str) -> DataError:
         """What is wrong with a key, as an error."""
@@ -120,10 +138,21 @@ class NpzArchive(Archive):
 
     def number(self, group: str, name: str) -> float | None:
         """The array ``group_name``, one number."""
-        key = f"{group}_{name}"
-        if not self.has_optional(key):
+        return self.scalar(f"{group}_{name}" if group else name)
+
+    def text(self, name: str) -> str | None:
+        """The array ``name``, one text."""
+        if not self.has_optional(name):
             return None
-        return _only(self, key, self.read(key, "iuf", "one real number"))
+        array = self.read(name, "US", "one text").reshape(-1)
+        return str(array[0]) if array.size else None
+
+    def frames(self, key: str) -> Frames:
+        """The patterns, in memory."""
+        patterns = self.read(key, "biuf", "real counts or amplitudes")
+        if patterns.ndim != 3 or not patterns.size:
+            raise self.fault(key, f"must be patterns (n, H, W), got {patterns.shape}")
+        return ArrayFrames(patterns, self.path, key)
 
     def _array(self, key: str) -> Array:
         try:
@@ -155,28 +184,42 @@ class Hdf5Archive(Archive):
 
     def number(self, group: str, name: str) -> float | None:
         """The attribute ``name`` of the dataset ``group``, one number."""
-        if group not in self.keys:
+        value = self._attribute(group, name)
+        key = f"{group}.{name}" if group else name
+        if isinstance(value, h5py.Empty):
+            raise self.fault(key, "is empty")
+        return None if value is None else _only(self, key, np.asarray(value))
+
+    def text(self, name: str) -> str | None:
+        """The attribute ``name`` of the file."""
+        value = self._attribute("", name)
+        if isinstance(value, bytes):
+            return value.decode(errors="replace")
+        return value if isinstance(value, str) else None
+
+    def frames(self, key: str) -> Frames:
+        """The patterns, in the file."""
+        return Hdf5Frames(self.path, key)
+
+    def _attribute(self, group: str, name: str) -> Any:
+        if group and group not in self.keys:
             return None
         try:
-            value = self._dataset(group).attrs.get(name)
+            return (self._dataset(group) if group else self._file).attrs.get(name)
         except _NO_DATASET as error:
-            raise self._unreadable(group, error) from error
-        return None if value is None else _only(self, f"{group}.{name}", np.asarray(value))
+            raise self._unreadable(group or name, error) from error
 
     def _array(self, key: str) -> Array:
+        shape, dtype = self.header(key)
+        if np.prod(shape, dtype=float) * dtype.itemsize > _LARGEST:
+            raise self.fault(key, f"of the shape {shape} is too large to be read at once")
         try:
             return np.asarray(self._dataset(key)[()])
         except _NO_DATASET as error:
             raise self._unreadable(key, error) from error
 
     def _dataset(self, key: str) -> Any:
-        try:
-            dataset = self._file[key]
-        except _NO_DATASET as error:
-            raise self._unreadable(key, error) from error
-        if not isinstance(dataset, h5py.Dataset):
-            raise self.fault(key, "must be an array, got a group")
-        return dataset
+        return find_dataset(self._file, self.path, key)
 
 
 @contextmanager
@@ -206,21 +249,31 @@ def opened_hdf5(path: str | os.PathLike[str]) -> Iterator[Hdf5Archive]:
         DataError: it is no HDF5 file.
     """
     path = Path(path)
-    try:
-        file = h5py.File(path, "r")
-    except _NO_DATASET as error:
-        raise DataError(f"{path}: not an HDF5 file, or cut short ({error}).") from error
-    with file:
+    with open_hdf5(path) as file:
         yield Hdf5Archive(path, file)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Archive]:
+    """Open a file of either kind, whatever its name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is of neither kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
+    with opened_hdf5(path) if h5py.is_hdf5(path) else opened_npz(path) as archive:
+        yield archive
 
 
 def read_metadata(archive: Archive) -> dict[str, Any]:
     """The JSON text ``_metadata``; empty when there is none."""
-    if not archive.has_optional("_metadata"):
+    only = archive.text("_metadata")
+    if only is None:
         return {}
-    text = archive.read("_metadata", "US", "one JSON text")
     try:
-        (only,) = text.reshape(-1).tolist()
         metadata = json.loads(only)
     except ValueError as error:
         raise archive.fault("_metadata", f"is not one JSON text ({error})") from error
@@ -234,15 +287,30 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
 
 def read_positions(archive: Archive) -> NDArray[np.float64]:
     """Patch centres ``(n, 2)`` as (y, x) in pixels, from ``ycoords`` and ``xcoords``."""
-    y, x = (archive.read(key, "iuf", "real numbers") for key in ("ycoords", "xcoords"))
-    both = "xcoords and ycoords"
-    if y.ndim != 1 or y.shape != x.shape:
-        raise archive.fault(both, f"must be (n,) of one length, got {x.shape} and {y.shape}")
-    positions = np.stack([y, x], axis=1).astype(np.float64)
-    if 0 < (largest := np.abs(positions).max(initial=0)) < _METRES:
-        sentence = f"reach {largest:.2g}, which must be metres; divide them by the pixel size"
-        raise archive.fault(both, sentence)
+    positions = read_coordinates(archive)
+    if are_metres(positions):
+        sentence = (
+            f"reach {np.abs(positions).max():.2g}, which must be metres; divide them by the "
+            "pixel size"
+        )
+        raise archive.fault("xcoords and ycoords", sentence)
     return positions
+
+
+def read_coordinates(
+    archive: Archive, y_key: str = "ycoords", x_key: str = "xcoords"
+) -> NDArray[np.float64]:
+    """Two arrays ``(n,)`` of one length as ``(n, 2)``, (y, x), in whatever unit."""
+    y, x = (archive.read(key, "iuf", "real numbers") for key in (y_key, x_key))
+    if y.ndim != 1 or y.shape != x.shape:
+        sentence = f"must be (n,) of one length, got {x.shape} and {y.shape}"
+        raise archive.fault(f"{x_key} and {y_key}", sentence)
+    return np.stack([y, x], axis=1).astype(np.float64)
+
+
+def are_metres(positions: NDArray[np.float64]) -> bool:
+    """Whether positions are so close to zero that they can be no pixels."""
+    return bool(0 < np.abs(positions).max(initial=0) < _METRES)
 
 
 def read_probe(archive: Archive, *keys: str) -> NDArray[np.complex64]:
@@ -263,6 +331,6 @@ def modes_shape(archive: Archive, key: str, shape: Shape) -> tuple[int, int, int
 
 
 def _only(archive: Archive, key: str, array: Array) -> float:
-    if array.size != 1 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+    if array.size != 1 or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise archive.fault(key, f"must be one real number, got {array.reshape(-1)[:3]}")
     return float(array.reshape(-1)[0])
