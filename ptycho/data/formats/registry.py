@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ptycho.data.formats import npz, ptychodus, ptychodus_training, slac
 from ptycho.data.formats.probes import read_probe_file
+from ptycho.data.formats.writing import lengths_of
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
 
@@ -46,6 +47,8 @@ class Format:
     """Whether positions may be in a file of their own."""
     keeps_patches: bool = False
     """Whether object patches are written, too."""
+    remark: Callable[[Scan], str] | None = None
+    """What a person should know of a file that was written; empty: nothing."""
 
 
 FORMATS: dict[str, Format] = {
@@ -57,6 +60,7 @@ FORMATS: dict[str, Format] = {
             ptychodus.recognises,
             lambda path, how: ptychodus.measure_pair(path, how.positions_file),
             ptychodus.write_pair,
+            remark=lambda scan: lengths_of(scan).comment,
             takes_positions_file=True,
         ),
         Format(
@@ -66,6 +70,7 @@ FORMATS: dict[str, Format] = {
             lambda path, _: ptychodus_training.measure_training(path),
             ptychodus_training.write_training,
             ".h5",
+            remark=lambda scan: lengths_of(scan).comment,
         ),
         Format(
             "slac", "SLAC NPZ", slac.recognises, lambda path, _: slac.measure_slac(path),
