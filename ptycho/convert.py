@@ -81,7 +81,7 @@ def _table() -> str:
     """The formats, for ``--help``."""
     from ptycho.data.formats.registry import FORMATS
 
-    lines = ["formats:", f"  {'NAME':20} {'read':5} {'write':8} "]
+    lines = ["formats:", f"  {'NAME':20} {'read':5} {'write':8} what"]
     for one in FORMATS.values():
         written = (one.ending or "folder") if one.write else "-"
         lines.append(f"  {one.name:20} {'yes' if one.measure else '-':5} {written:8} {one.title}")

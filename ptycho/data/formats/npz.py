@@ -26,6 +26,7 @@ from ptycho.data.archive import (
     read_probe,
 )
 from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.geometry import Geometry
 from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import VALUES, prepare
 from ptycho.data.scan import Scan
@@ -77,6 +78,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         values=str(said) if said in VALUES[1:] else "auto",
         why="as its _metadata says",
         pixel_size_m=metadata.get("pixel_size_m"),
+        geometry=Geometry.of(metadata),
         label=str(metadata["label"]) if metadata.get("label") else None,
         notes={"layout": layout},
     )
@@ -133,6 +135,7 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
     metadata = {
         "label": scan.label,
         "pixel_size_m": scan.pixel_size_m,
+        **scan.geometry.known(),
         "values": "amplitude",
         "layout": "nyx",
         "object_is_truth": scan.truth_is_known,

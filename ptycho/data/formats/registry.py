@@ -153,8 +153,8 @@ def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) ->
         raise DataError(f"{path} is a folder, and no scan of the format {chosen.name}.")
     if how is not None and how.positions_file and not chosen.takes_positions_file:
         raise DataError(
-            f"data.positions_file={how.positions_file} would not be read: {path} is "
-            f"{chosen.title}, which holds its own positions; leave it out."
+            f"{how.positions_file}: its positions would not be read, {path} is "
+            f"{chosen.title}, which holds its own; leave data.positions_file (--positions) out."
         )
     return chosen
 
