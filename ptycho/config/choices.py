@@ -41,6 +41,14 @@ class Values(StrEnum):
     amplitude = "amplitude"
 
 
+class Lazy(StrEnum):
+    """When amplitudes stay in their file and are read as they are needed."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
 class PositionUnit(StrEnum):
     """What the positions of a file are counted in."""
 

@@ -17,6 +17,7 @@ from ptycho.config.choices import (
     DataSource,
     Direction,
     Labels,
+    Lazy,
     LoggerBackend,
     LossMode,
     Overlap,
@@ -80,6 +81,11 @@ class DataConfig(GroupingConfig):
     """A second scan that the trained network reconstructs and that is scored beside the first."""
     values: Values = Values.auto
     """Whether the file holds photon counts or amplitudes; ``auto``: integers are counts."""
+    lazy: Lazy = Lazy.auto
+    """Leave the patterns in the file and read them as they are needed: ``always``, ``never``, or
+    (``auto``) where amplitudes would take over a quarter of the memory that the run may use."""
+    further_data_files: list[str] = field(default_factory=list)
+    """More scans to train on, in any format; none of them is reconstructed."""
     n_images: int | None = setting(None, at_least=16)
     """Use only the first so many patterns; all when empty."""
     holdout_fraction: float = setting(0.05, at_least=0, at_most=0.5)

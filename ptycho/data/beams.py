@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptycho.data.lazy import LazyAmplitude
 from ptycho.data.probe_files import read_probe_file
 from ptycho.data.scan import DataError
 from ptycho.physics import illumination
 
 Probe = NDArray[np.complex64]
-Amplitude = NDArray[np.float32]
+Amplitude = NDArray[np.float32] | LazyAmplitude
 
 MADE = ("zone_plate", "rectangular", "disk", "gaussian")
 """Kinds that need neither a file nor patterns."""

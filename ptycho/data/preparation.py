@@ -11,6 +11,7 @@ from ptycho.config.data_config import GeometryConfig, PositionsConfig, Preproces
 from ptycho.data.arrangement import Arrangement
 from ptycho.data.beams import Beam, Optics
 from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.lazy import read_amplitudes
 from ptycho.data.lengths import in_pixels, object_pixel, refuse_near_field
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
@@ -72,6 +73,7 @@ def prepare(
     preprocess: PreprocessConfig | None = None,
     geometry: GeometryConfig | None = None,
     beam: Beam | None = None,
+    lazy: str = "never",
 ) -> Scan:
     """A scan from what a reader found.
 
@@ -85,6 +87,8 @@ def prepare(
         preprocess: what is done to the patterns; nothing when None.
         geometry: what was told of the instrument; nothing when None.
         beam: the probe wanted, if it is not the file's own.
+        lazy: when to leave the patterns in the file, see
+            :func:`ptycho.data.lazy.read_amplitudes`.
 
     Raises:
         DataError: the file cannot be used, with the reason in one sentence.
@@ -106,9 +110,7 @@ def prepare(
     for doubt in pixel.doubts:
         log.warning("%s: %s", found.path, doubt)
         notes["pixel_size"] = "; ".join(pixel.doubts)
-    amplitude = np.empty((len(found), step.size, step.size), np.float32)
-    for rows in found.frames.blocks():
-        amplitude[rows] = step(found.frames, rows)
+    amplitude = read_amplitudes(found.frames, step, lazy, notes, step.rows)
     log.info("%s: %d patterns, %s", found.path, len(found), ", ".join(notes.values()))
     size_m = None if pixel.size_m is None else pixel.size_m / factor
     said = geometry or GeometryConfig()

@@ -1,5 +1,6 @@
 """Settings become objects: the only reader of settings below the run itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ptycho.config.choices import (
     DataSource,
+    Lazy,
     LossMode,
     PatchInput,
     PatchOutput,
@@ -28,6 +30,7 @@ from ptycho.config.config import (
 from ptycho.data.beams import Beam, Optics
 from ptycho.data.formats.registry import measure
 from ptycho.data.grouping import make_groups, subsample
+from ptycho.data.lazy import LazyAmplitude, in_memory_if_small
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import Simulation, make
@@ -46,6 +49,7 @@ from ptycho.physics.likelihood import (
     typical_amplitude,
     weighted,
 )
+from ptycho.physics.measured import Measured
 from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
 from ptycho.training.cluster import place
@@ -70,9 +74,17 @@ def make_scan(
         scan = make(simulation_of(data, patch_size, number)).scan
     else:
         scan = read_scan(str(data.train_data_file), data, labelled)
+    return chosen_of(scan, data)
+
+
+def chosen_of(scan: Scan, data: DataConfig) -> Scan:
+    """The patterns of a scan that the ``data`` group wants; few of them are read at once."""
     scan = scan.first(data.n_images)
     kept = subsample(len(scan), data.n_subsample, data.subsample_seed, data.sequential_sampling)
-    return scan if len(kept) == len(scan) else scan.take(kept)
+    scan = scan if len(kept) == len(scan) else scan.take(kept)
+    if data.lazy == Lazy.auto and isinstance(scan.amplitude, LazyAmplitude):
+        return replace(scan, amplitude=in_memory_if_small(scan.amplitude))
+    return scan
 
 
 def simulation_of(data: DataConfig, patch_size: int, number: int = 0) -> Simulation:
@@ -161,6 +173,7 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
             values=data.values.value,
             label=label,
             patches=labelled,
+            lazy=data.lazy.value,
             positions=data.positions,
             preprocess=data.preprocess,
             geometry=data.geometry,
@@ -168,6 +181,11 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
         )
     finally:
         found.frames.close()
+
+
+def further_scan(data: DataConfig, path: str) -> Scan:
+    """One more scan to train on, of which the same is used as of the first."""
+    return chosen_of(read_scan(path, data), data)
 
 
 def make_network(model: ModelConfig) -> ObjectNet:
@@ -199,7 +217,7 @@ def make_patch_network(model: ModelConfig, probe: Tensor) -> PatchNet:
     )
 
 
-def make_objective(learning: LearningConfig, amplitude: Tensor) -> Objective:
+def make_objective(learning: LearningConfig, amplitude: Measured) -> Objective:
     """What the training of a patch network makes small; ``amplitude`` as for :func:`make_judge`."""
     return Objective(
         judge=make_judge(learning, amplitude),
@@ -246,7 +264,7 @@ def make_freedom(instrument: InstrumentConfig) -> Freedom:
     )
 
 
-def make_judge(learning: LearningConfig, amplitude: Tensor) -> Judge | None:
+def make_judge(learning: LearningConfig, amplitude: Measured) -> Judge | None:
     """The distance to the patterns that training makes small; None where none has a weight.
 
     Args:

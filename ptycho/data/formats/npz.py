@@ -25,9 +25,10 @@ from ptycho.data.archive import (
     read_metadata,
     read_probe,
 )
-from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.frames import Frames
 from ptycho.data.geometry import Geometry
 from ptycho.data.measurement import Measurement
+from ptycho.data.npz_frames import NpzFrames
 from ptycho.data.preparation import VALUES, prepare
 from ptycho.data.scan import Scan
 
@@ -145,7 +146,7 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         "written_by": "ptycho",
     }
     arrays: dict[str, Array] = {
-        "diffraction": scan.amplitude,
+        "diffraction": np.asarray(scan.amplitude),
         "ycoords": scan.positions[:, 0],
         "xcoords": scan.positions[:, 1],
         "probeGuess": scan.probe[0] if len(scan.probe) == 1 else scan.probe,
@@ -197,11 +198,13 @@ def read_frames(archive: Archive, n: int, metadata: dict[str, Any]) -> tuple[Fra
         DataError: they are missing, or fit the positions in no order.
     """
     key = archive.one_of(*PATTERNS)
-    patterns = archive.read(key, "biuf", "real counts or amplitudes")
-    layout = _layout(archive, key, patterns.shape, n, metadata)
-    if layout == "yxn":
-        patterns = np.moveaxis(patterns, -1, 0)
-    return ArrayFrames(patterns, archive.path, key), layout
+    shape, dtype = archive.header(key)
+    if dtype.hasobject:
+        raise archive.fault(key, "is a pickled object, never opened here; save a plain array")
+    if dtype.kind not in "biuf":
+        raise archive.fault(key, f"must hold real counts or amplitudes, got {dtype}")
+    layout = _layout(archive, key, shape, n, metadata)
+    return NpzFrames(archive.path, key, layout), layout
 
 
 def _layout(
