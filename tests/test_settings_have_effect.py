@@ -23,6 +23,7 @@ from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.typed_space import read_space
 from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.formats.npz import write_npz
+from ptycho.data.formats.ptychodus import write_pair
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
@@ -79,6 +80,8 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
     np.save(folder / "probe.npy", np.flip(scan.probe[0] + np.roll(scan.probe[0], 3, 1), 0))
     write_npz(folder / "test.npz", tiny_scan(seed=3))
+    write_pair(folder / "moved", scan)
+    np.save(folder / "probe.npy", 2 * scan.probe)
     launched(folder / "trained", trainer__nepochs=1)
     return folder
 
@@ -102,6 +105,13 @@ def the_scan(run: RunConfig, _: Path) -> Any:
 def the_place(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
     return scan.pixel_size_m, digest(scan.positions)
+
+
+def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
+    try:
+        return the_scan(run, folder)
+    except UserError as error:
+        return str(error)
 
 
 def the_lessons(run: RunConfig, folder: Path) -> Any:
@@ -466,6 +476,7 @@ MIRRORS = {"data.probe.kind": "rectangular"}
 DISK = {"data.probe.kind": "disk"}
 METRES = {"data.geometry.pixel_size_m": 1e-8}
 LIT = METRES | {"data.geometry.energy_ev": 8e3, "data.probe.defocus_m": 2e-6}
+PAIRED = FROM_FILE | {"data.train_data_file": "{scans}/moved/diffraction.h5"}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
 ADAPTING = {
@@ -484,6 +495,8 @@ TABLE: dict[str, Flip] = {
     "data.source": Flip("file", the_scan, FROM_FILE),
     "data.train_data_file": Flip("{scans}/2.npz", the_scan, FROM_FILE),
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
+    "data.format": Flip("ptychodus_training", the_scan_or_refusal, FROM_FILE),
+    "data.positions_file": Flip("{scans}/moved/product.h5", the_scan_or_refusal, PAIRED),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
     "data.n_subsample": Flip(40, the_scan),

@@ -28,7 +28,7 @@ from ptycho.config.config import (
     SolverConfig,
 )
 from ptycho.data.beams import Beam, Optics
-from ptycho.data.formats.registry import Reading, measure
+from ptycho.data.formats.registry import measure
 from ptycho.data.grouping import make_groups, subsample
 from ptycho.data.lazy import LazyAmplitude, in_memory_if_small
 from ptycho.data.preparation import prepare
@@ -54,6 +54,7 @@ from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
 from ptycho.training.cluster import place
 from ptycho.training.objective import Objective
+from ptycho.workflows.reading import reading_of
 
 _MIXED = (SyntheticObject.dead_leaves, SyntheticObject.chip, SyntheticObject.natural)
 
@@ -165,18 +166,21 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     """Read one file the way the ``data`` group says."""
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
-    found = measure(Path(path), how=Reading(patches=labelled))
-    return prepare(
-        found,
-        values=data.values.value,
-        label=label,
-        patches=labelled,
-        lazy=data.lazy.value,
-        positions=data.positions,
-        preprocess=data.preprocess,
-        geometry=data.geometry,
-        beam=beam_of(data),
-    )
+    found = measure(Path(path), data.format.value, reading_of(path, data, labelled))
+    try:
+        return prepare(
+            found,
+            values=data.values.value,
+            label=label,
+            patches=labelled,
+            lazy=data.lazy.value,
+            positions=data.positions,
+            preprocess=data.preprocess,
+            geometry=data.geometry,
+            beam=beam_of(data),
+        )
+    finally:
+        found.frames.close()
 
 
 def further_scan(data: DataConfig, path: str) -> Scan:

@@ -18,13 +18,15 @@ from ptycho.data.archive import (
     Archive,
     Array,
     Shape,
+    are_metres,
     modes_shape,
     opened_npz,
+    read_coordinates,
     read_metadata,
-    read_positions,
     read_probe,
 )
 from ptycho.data.frames import Frames
+from ptycho.data.geometry import Geometry
 from ptycho.data.measurement import Measurement
 from ptycho.data.npz_frames import NpzFrames
 from ptycho.data.preparation import VALUES, prepare
@@ -38,8 +40,11 @@ PATTERNS = ("diffraction", "diff3d")
 
 def recognises(path: Path) -> bool:
     """Whether a file is a ZIP archive, as every NPZ is."""
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return False
 
 
 def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measurement:
@@ -56,7 +61,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     """
     with opened_npz(path) as archive:
         metadata = read_metadata(archive)
-        positions = read_positions(archive, lengths=True)
+        positions = read_coordinates(archive)
         frames, layout = read_frames(archive, len(positions), metadata)
         bad = _bad_pixels(archive)
         probe = read_probe(archive) if any(key in archive.keys for key in PROBES) else None
@@ -66,6 +71,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     return Measurement(
         frames=frames,
         positions=positions,
+        unit="m" if are_metres(positions) else "px",
         probe=probe,
         bad_pixels=bad,
         obj=obj,
@@ -75,6 +81,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         why="as its _metadata says",
         pixel_size_m=metadata.get("pixel_size_m"),
         fresnel=metadata.get("fresnel_number"),
+        geometry=Geometry.of(metadata),
         label=str(metadata["label"]) if metadata.get("label") else None,
         notes={"layout": layout},
     )
@@ -132,6 +139,7 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         "label": scan.label,
         "pixel_size_m": scan.pixel_size_m,
         **({} if scan.fresnel is None else {"fresnel_number": scan.fresnel}),
+        **scan.geometry.known(),
         "values": "amplitude",
         "layout": "nyx",
         "object_is_truth": scan.truth_is_known,
