@@ -3,7 +3,6 @@
 from rich.progress import Progress
 
 from ptycho.data.lazy import LazyAmplitude
-from ptycho.data.memory import give_back_large_blocks
 from ptycho.data.scan import Scan
 from ptycho.report.console import ticking
 from ptycho.workflows.problem import with_a_dose
@@ -29,6 +28,5 @@ def surveyed(scan: Scan, bars: Progress) -> Scan:
 def _look(scan: Scan, bars: Progress) -> None:
     amplitude = scan.amplitude
     if isinstance(amplitude, LazyAmplitude) and not amplitude.surveyed:
-        give_back_large_blocks()
         with ticking(bars, "look at all patterns", len(list(amplitude.blocks()))) as tick:
             amplitude.survey(tick)
