@@ -264,7 +264,7 @@ def test_size_is_read_without_the_patterns(save):
         ({"xcoords": damaged(X, np.nan)}, "xcoords holds NaN"),
         ({"ycoords": damaged(Y, -np.inf)}, "ycoords holds NaN or infinity"),
         ({"ycoords": Y.astype(str)}, "ycoords must hold real numbers, got <U"),
-        ({"xcoords": X * 1e-8, "ycoords": Y * 1e-8}, "reach 3e-07, which must be metres"),
+        ({"xcoords": X * 1e-8, "ycoords": Y * 1e-8}, "positions are in m, and nothing says what a pixel"),
         ({"probeGuess": 0 * PROBE}, "probe is zero everywhere"),
         ({"probeGuess": damaged(PROBE, np.nan)}, "probeGuess holds NaN"),
         ({"probeGuess": PROBE[:, 1:]}, r"probeGuess must be \(N, N\) or \(modes, N, N\), got"),
