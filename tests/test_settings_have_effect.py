@@ -52,6 +52,7 @@ from ptycho.workflows.reconstruct import network_on
 from ptycho.workflows.solve import solve_alone
 from tests.runs import (
     CPU,
+    ask_no_git,
     dashboard_of,
     draw_nothing,
     launched,
@@ -98,6 +99,11 @@ def digest(*arrays: Any) -> str:
 def the_scan(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
     return scan.sha256, scan.label
+
+
+def the_place(run: RunConfig, _: Path) -> Any:
+    scan = build.make_scan(run.data, run.model.N or 0)
+    return scan.pixel_size_m, digest(scan.positions)
 
 
 def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
@@ -253,6 +259,7 @@ def the_files(run: RunConfig, folder: Path) -> Any:
 def the_run_folder(run: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
+        ask_no_git(patch)
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
 
@@ -459,6 +466,10 @@ LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
 DESCRIBED = PATCHES | {"execution.log_patch_stats": True, "execution.inference_batch_size": 1}
 TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "file", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
+MEASURED = FROM_FILE | {
+    "data.geometry.energy_ev": 8e3, "data.geometry.distance_m": 1.0,
+    "data.geometry.detector_pixel_m": 1e-4,
+}  # fmt: skip
 PAIRED = FROM_FILE | {"data.train_data_file": "{scans}/moved/diffraction.h5"}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
@@ -492,6 +503,20 @@ TABLE: dict[str, Flip] = {
     "data.labels": Flip("solver", the_network, {"trainer.realspace_weight": 1.0}),
     "data.holdout_fraction": Flip(0.2, the_held_out),
     "data.nphotons": Flip(1e4, the_scan),
+    "data.geometry.energy_ev": Flip(9e3, the_place, MEASURED),
+    "data.geometry.distance_m": Flip(1.1, the_place, MEASURED),
+    "data.geometry.detector_pixel_m": Flip(5e-5, the_place, MEASURED),
+    "data.geometry.pixel_size_m": Flip(1e-8, the_place, FROM_FILE),
+    "data.geometry.near_field": Flip(True, refused),
+    "data.positions.unit": Flip("um", the_place, MEASURED),
+    "data.positions.swap": Flip(True, the_place, FROM_FILE),
+    "data.positions.flip_y": Flip(True, the_place, FROM_FILE),
+    "data.positions.flip_x": Flip(True, the_place, FROM_FILE),
+    "data.positions.scale": Flip(1.1, the_place, FROM_FILE),
+    "data.preprocess.zero_frequency": Flip("corner", the_scan, FROM_FILE),
+    "data.preprocess.transpose": Flip(True, the_scan, FROM_FILE),
+    "data.preprocess.flip_y": Flip(True, the_scan, FROM_FILE),
+    "data.preprocess.flip_x": Flip(True, the_scan, FROM_FILE),
     "data.synthetic.object": Flip("chip", the_scan),
     "data.synthetic.n_patterns": Flip(81, the_scan),
     "data.synthetic.step": Flip(3.0, the_scan),

@@ -1,17 +1,32 @@
-"""Refuses impossible settings of the group ``data`` that say how files are read.
+"""What may be asked of the files of a scan.
 
 Standard library only; part of :mod:`ptycho.config.validate`.
 """
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 from ptycho.config.choices import DataFormat, DataSource
-from ptycho.config.config import RunConfig
+from ptycho.config.config import DataConfig, RunConfig
+
+_OF_FILES = ("geometry", "positions", "preprocess")
 
 
-def reading_faults(run: RunConfig) -> Iterator[str]:
-    """Sentences about settings of reading where nothing is read, or that name nothing."""
+def file_faults(run: RunConfig) -> Iterator[str]:
+    """Settings of the group ``data`` that contradict each other or would not be read."""
     data = run.data
+    yield from _named_faults(data)
+    if data.source == DataSource.synthetic and not data.test_data_file:
+        yield from _unread_faults(data)
+    if data.geometry.near_field:
+        yield (
+            "data.geometry.near_field=true: patterns of the near field are not supported, only "
+            "those of the far field. Leave it out if they are."
+        )
+
+
+def _named_faults(data: DataConfig) -> Iterator[str]:
+    """Formats and files beside the one of the patterns, where none is read or named."""
     simulated = data.source == DataSource.synthetic
     if simulated and data.format != DataFormat.auto and not data.test_data_file:
         yield (
@@ -31,3 +46,17 @@ def reading_faults(run: RunConfig) -> Iterator[str]:
             )
         elif path == data.train_data_file:
             yield f"data.{name} is data.train_data_file itself, {path}; leave it out."
+
+
+def _unread_faults(data: DataConfig) -> Iterator[str]:
+    """How a file is read, where none is."""
+    usual = DataConfig()
+    for group in _OF_FILES:
+        config, default = getattr(data, group), getattr(usual, group)
+        for item in fields(config):
+            value = getattr(config, item.name)
+            if value != getattr(default, item.name):
+                yield (
+                    f"data.{group}.{item.name}={str(value).lower()} says how a file is read, "
+                    "and data.source=synthetic reads none. Leave it out."
+                )

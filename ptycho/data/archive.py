@@ -3,9 +3,13 @@
 Nothing is unpickled. Whatever fails names the file and the key in one sentence.
 """
 
+import itertools
 import json
 import logging
+import lzma
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -20,7 +24,17 @@ from numpy.lib import format as format_
 from numpy.typing import NDArray
 
 from ptycho.data.frames import ArrayFrames, Frames
-from ptycho.data.hdf5_frames import Hdf5Frames, find_dataset, open_hdf5
+from ptycho.data.hdf5_frames import Hdf5Frames
+from ptycho.data.hdf5_safety import (
+    UNREADABLE,
+    datasets,
+    find_dataset,
+    has_dataset,
+    is_hdf5,
+    open_hdf5,
+    refuse_bulk,
+    unreadable,
+)
 from ptycho.data.scan import DataError
 
 log = logging.getLogger(__name__)
@@ -31,10 +45,14 @@ Shape = tuple[int, ...]
 PROBES = ("probeModes", "probeGuess")
 """Keys of the probe of a scan: all modes first, where a file also keeps one of them alone."""
 
-_LARGEST = 2**32  # bytes of an array that is no stack of patterns
 _METRES = 1e-2  # no scan in pixels lies so close to the corner
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError)
-_NO_DATASET = (*_UNREADABLE, KeyError, TypeError, MemoryError)
+_NOT_UNPACKED = (
+    *UNREADABLE, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, SyntaxError,
+    tokenize.TokenError, RecursionError,
+)  # fmt: skip
+_PACKED = 500  # no measurement can be packed so tightly
+_BULKY = 2**30  # bytes from which on this is asked
+_SHOWN = 20  # names of arrays in a sentence
 
 
 class Archive(ABC):
@@ -72,11 +90,14 @@ class Archive(ABC):
     def frames(self, key: str) -> Frames:
         """The patterns ``(n, H, W)`` of an array; those of HDF5 stay in the file."""
 
-    def scalar(self, key: str) -> float | None:
-        """The array ``key``, one real number; None when it is missing."""
-        if not self.has_optional(key):
-            return None
-        return _only(self, key, self.read(key, "iuf", "one real number"))
+    def __contains__(self, key: str) -> bool:
+        """Whether the file has an array of this name."""
+        return key in self.keys
+
+    def held(self) -> str:
+        """Names of the arrays, for sentences."""
+        more = ", ..." if len(self.keys) > _SHOWN else ""
+        return ", ".join(self.keys[:_SHOWN]) + more or "nothing"
 
     def fault(self, key: str, sentence: str) -> DataError:
         """What is wrong with a key, as an error."""
@@ -85,17 +106,19 @@ class Archive(ABC):
     def one_of(self, *keys: str) -> str:
         """The first of these keys that the file has."""
         for key in keys:
-            if key in self.keys:
+            if key in self:
                 return key
-        raise self.fault(" or ".join(keys), f"is missing; the file holds {', '.join(self.keys)}")
+        raise self.fault(" or ".join(keys), f"is missing; the file holds {self.held()}")
 
     def read(self, key: str, kinds: str, wanted: str) -> Array:
         """An array of finite numbers (or text) of some kinds of dtype."""
         if self.is_pickled(self.one_of(key)):
             raise self.fault(key, "is a pickled object, never opened here; save a plain array")
+        kind = self.header(key)[1]
+        if kind.kind not in kinds:
+            said = "text, references or objects" if kind.hasobject else kind
+            raise self.fault(key, f"must hold {wanted}, got {said}")
         array = self._array(key)
-        if array.dtype.kind not in kinds:
-            raise self.fault(key, f"must hold {wanted}, got {array.dtype}")
         if array.dtype.kind in "fc" and not (finite := np.isfinite(array)).all():
             raise self.fault(key, f"holds NaN or infinity ({(~finite).sum()} values); drop them")
         return array
@@ -106,15 +129,21 @@ class Archive(ABC):
 
     def has_optional(self, key: str) -> bool:
         """Whether an optional array is there; older files keep a pickled None instead."""
-        if key not in self.keys:
+        if key not in self:
             return False
         if self.is_pickled(key):
             log.warning("%s: %s is a pickled object and was left alone.", self.path, key)
             return False
         return True
 
+    def scalar(self, key: str) -> float | None:
+        """The array ``key``, one real number; None when it is missing."""
+        if not self.has_optional(key):
+            return None
+        return _only(self, key, self.read(key, "biuf", "one real number"))
+
     def _unreadable(self, key: str, error: BaseException) -> DataError:
-        return self.fault(key, f"cannot be read, the file is damaged or cut short ({error})")
+        return unreadable(self.path, key, error)
 
 
 class NpzArchive(Archive):
@@ -132,9 +161,18 @@ class NpzArchive(Archive):
                 first = format_.read_magic(member) == (1, 0)
                 parse = (format_.read_array_header_2_0, format_.read_array_header_1_0)[first]
                 shape, _, dtype = parse(member)
-                return shape, dtype
-        except (*_UNREADABLE, KeyError) as error:
+                place = self._file.getinfo(f"{key}.npy")
+                there, begins = place.file_size, member.tell()
+        except _NOT_UNPACKED as error:
             raise self._unreadable(key, error) from error
+        promised = np.prod(shape, dtype=float) * dtype.itemsize
+        if min(shape, default=0) < 0 or not (dtype.hasobject or promised == there - begins):
+            sentence = f"shape {shape} of {dtype} in {there - begins} bytes"
+            raise self._unreadable(key, ValueError(sentence))
+        if there > _BULKY and there > _PACKED * place.compress_size:
+            sentence = f"unpacks to {there / 2**30:.3g} GiB from {place.compress_size} bytes"
+            raise self.fault(key, f"{sentence}, which is no measurement; leave it out")
+        return shape, dtype
 
     def number(self, group: str, name: str) -> float | None:
         """The array ``group_name``, one number."""
@@ -144,8 +182,10 @@ class NpzArchive(Archive):
         """The array ``name``, one text."""
         if not self.has_optional(name):
             return None
-        array = self.read(name, "US", "one text").reshape(-1)
-        return str(array[0]) if array.size else None
+        found = self.read(name, "US", "one text").reshape(-1).tolist()
+        if len(found) != 1:
+            raise self.fault(name, f"must be one text, got {len(found)}")
+        return found[0] if isinstance(found[0], str) else found[0].decode(errors="replace")
 
     def frames(self, key: str) -> Frames:
         """The patterns, in memory."""
@@ -158,28 +198,52 @@ class NpzArchive(Archive):
         try:
             with self._file.open(f"{key}.npy") as member:
                 array: Array = format_.read_array(member, allow_pickle=False)
-        except (*_UNREADABLE, MemoryError) as error:
+        except _NOT_UNPACKED as error:
             raise self._unreadable(key, error) from error
         return array
 
 
 class Hdf5Archive(Archive):
-    """The datasets at the root of an HDF5 file."""
+    """The datasets of an HDF5 file.
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
+    ``keys`` has what lies at the root; a dataset further down is asked for as ``group/name``.
+
+    Args:
+        path: the file.
+        file: opened.
+        follow: whether links to files in the same folder are followed.
+    """
+
+    def __init__(self, path: Path, file: h5py.File, *, follow: bool = False) -> None:
         self.path = path
-        self._file = file
+        self._file, self._follow = file, follow
         try:
             self.keys = [str(key) for key in file]
-        except _NO_DATASET as error:
+        except UNREADABLE as error:
             raise DataError(f"{path}: not an HDF5 file, or cut short ({error}).") from error
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is anything of this name at the root, or a dataset further down."""
+        if "/" not in key.strip("/"):
+            return key.strip("/") in self.keys
+        return has_dataset(self._file, self.path, key, follow=self._follow)
+
+    def held(self) -> str:
+        """Names of the arrays, wherever they lie, for sentences."""
+        names = [name for name, _ in itertools.islice(datasets(self._file), _SHOWN + 1)]
+        more = ", ..." if len(names) > _SHOWN else ""
+        return ", ".join(names[:_SHOWN]) + more or "nothing"
+
+    def is_pickled(self, key: str) -> bool:
+        """Never: HDF5 holds no Python objects."""
+        return False
 
     def header(self, key: str) -> tuple[Shape, np.dtype[Any]]:
         """Shape and dtype, without reading the array."""
         dataset = self._dataset(key)
         try:
             return tuple(dataset.shape or ()), dataset.dtype
-        except _NO_DATASET as error:
+        except UNREADABLE as error:
             raise self._unreadable(key, error) from error
 
     def number(self, group: str, name: str) -> float | None:
@@ -199,27 +263,30 @@ class Hdf5Archive(Archive):
 
     def frames(self, key: str) -> Frames:
         """The patterns, in the file."""
-        return Hdf5Frames(self.path, key)
+        return Hdf5Frames(self.path, key, follow=self._follow)
 
     def _attribute(self, group: str, name: str) -> Any:
-        if group and group not in self.keys:
+        if group and group not in self:
             return None
         try:
             return (self._dataset(group) if group else self._file).attrs.get(name)
-        except _NO_DATASET as error:
+        except DataError:
+            raise
+        except UNREADABLE as error:
             raise self._unreadable(group or name, error) from error
 
     def _array(self, key: str) -> Array:
-        shape, dtype = self.header(key)
-        if np.prod(shape, dtype=float) * dtype.itemsize > _LARGEST:
-            raise self.fault(key, f"of the shape {shape} is too large to be read at once")
+        dataset = self._dataset(key)
         try:
-            return np.asarray(self._dataset(key)[()])
-        except _NO_DATASET as error:
+            refuse_bulk(dataset, self.path, key)
+            return np.asarray(dataset[()])
+        except DataError:
+            raise
+        except UNREADABLE as error:
             raise self._unreadable(key, error) from error
 
     def _dataset(self, key: str) -> Any:
-        return find_dataset(self._file, self.path, key)
+        return find_dataset(self._file, self.path, key, follow=self._follow)
 
 
 @contextmanager
@@ -235,22 +302,26 @@ def opened_npz(path: str | os.PathLike[str]) -> Iterator[NpzArchive]:
         raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
     try:
         file = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
+    except _NOT_UNPACKED as error:
         raise DataError(f"{path}: not an NPZ file, or cut short ({error}).") from error
     with file:
         yield NpzArchive(path, file)
 
 
 @contextmanager
-def opened_hdf5(path: str | os.PathLike[str]) -> Iterator[Hdf5Archive]:
+def opened_hdf5(path: str | os.PathLike[str], *, follow: bool = False) -> Iterator[Hdf5Archive]:
     """Open an HDF5 file for reading.
+
+    Args:
+        path: the file.
+        follow: whether links to files in the same folder are followed.
 
     Raises:
         DataError: it is no HDF5 file.
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        yield Hdf5Archive(path, file)
+        yield Hdf5Archive(path, file, follow=follow)
 
 
 @contextmanager
@@ -264,7 +335,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Archive]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
-    with opened_hdf5(path) if h5py.is_hdf5(path) else opened_npz(path) as archive:
+    with opened_hdf5(path) if is_hdf5(path) else opened_npz(path) as archive:
         yield archive
 
 
@@ -282,17 +353,23 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
     size = metadata.get("pixel_size_m")
     if size is not None and not (isinstance(size, float) and 0 < size < 1):
         raise archive.fault("_metadata", f"pixel_size_m must be metres above 0, got {size!r}")
+    near = metadata.get("fresnel_number")
+    if near is not None and not (isinstance(near, float) and 0 < near < np.inf):
+        raise archive.fault("_metadata", f"fresnel_number must be above 0, got {near!r}")
     return metadata
 
 
-def read_positions(archive: Archive) -> NDArray[np.float64]:
-    """Patch centres ``(n, 2)`` as (y, x) in pixels, from ``ycoords`` and ``xcoords``."""
+def read_positions(archive: Archive, *, lengths: bool = False) -> NDArray[np.float64]:
+    """Patch centres ``(n, 2)`` as (y, x) in pixels, from ``ycoords`` and ``xcoords``.
+
+    Args:
+        archive: the file.
+        lengths: whether they may as well be metres: whoever reads them will look.
+    """
     positions = read_coordinates(archive)
-    if are_metres(positions):
-        sentence = (
-            f"reach {np.abs(positions).max():.2g}, which must be metres; divide them by the "
-            "pixel size"
-        )
+    if not lengths and are_metres(positions):
+        largest = np.abs(positions).max()
+        sentence = f"reach {largest:.2g}, which must be metres; divide them by the pixel size"
         raise archive.fault("xcoords and ycoords", sentence)
     return positions
 

@@ -34,6 +34,8 @@ class Scan:
     """Whether ``truth`` is the object (simulated) rather than an estimate of it."""
     pixel_size_m: float | None = None
     """Side of an object pixel in metres, when known."""
+    fresnel: float | None = None
+    """Fresnel number of an object pixel, where the detector is near; None: far field."""
     geometry: Geometry = field(default_factory=Geometry)
     """The instrument, as far as the file told; for files that are written."""
     patches: NDArray[np.complex64] | None = None
@@ -72,6 +74,12 @@ class Scan:
             faults.append("every pattern is empty.")
         if self.patches is not None and self.patches.shape != shape:
             faults.append(f"object patches must be {shape}, got {self.patches.shape}.")
+        if self.fresnel is not None and not self.fresnel >= 1 / size:
+            faults.append(
+                f"the Fresnel number of a pixel, {self.fresnel:.3g}, is too small for patterns of "
+                f"{size} pixels: so far away, treat it as far field, or use more pixels "
+                f"(at least {int(np.ceil(1 / max(self.fresnel, 1e-9)))})."
+            )
         if self.truth is not None and self.truth.ndim != 2:
             faults.append(f"the true object must be (H, W), got {self.truth.shape}.")
         return faults

@@ -189,7 +189,8 @@ class _Seen:
         self.corners = experiment.corners[frames]
         self.probes = experiment.beams(frames)
         patches = extract_patches(obj, self.corners, experiment.size)[:, None]
-        self.wave = torch.fft.fft2(patches * self.probes, norm="ortho")
+        self.propagate = experiment.propagate
+        self.wave = self.propagate(patches * self.probes)
         photons = experiment.seen(self.wave)
         measured = amplitude[frames]
         bad = hidden(measured)
@@ -210,7 +211,7 @@ class _Seen:
         moved = extract_patches(slope, self.corners, self.probes.shape[-1])
         if along is not None:
             moved = moved * along
-        change = torch.fft.fft2(moved[:, None] * self.probes, norm="ortho")
+        change = self.propagate(moved[:, None] * self.probes)
         # d|psi|^2 = 2 Re(conj(psi) dpsi)
         both = torch.addcmul(self.wave.real * change.real, self.wave.imag, change.imag)
         return both.sum(1).mul_(2).mul_(self._root)

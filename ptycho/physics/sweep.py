@@ -91,9 +91,9 @@ def _propagate_back(
     experiment: Experiment, exit_waves: Tensor, measured: Tensor, judge: Judge
 ) -> tuple[Tensor, Tensor]:
     """The misfit of some patterns, and what they ask of their exit waves."""
-    wave = torch.fft.fft2(exit_waves, norm="ortho")
+    wave = experiment.propagate(exit_waves)
     misfit, factor = judge(experiment.seen(wave), measured)
-    return misfit, torch.fft.ifft2(wave.mul_(factor[:, None]), norm="ortho")
+    return misfit, experiment.propagate_back(wave.mul_(factor[:, None]))
 
 
 class Asked(NamedTuple):

@@ -97,7 +97,15 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     label = data.label if mine else Path(path).stem
     found = measure(Path(path), data.format.value, reading_of(path, data, labelled))
     try:
-        return prepare(found, values=data.values.value, label=label, patches=labelled)
+        return prepare(
+            found,
+            values=data.values.value,
+            label=label,
+            patches=labelled,
+            positions=data.positions,
+            preprocess=data.preprocess,
+            geometry=data.geometry,
+        )
     finally:
         found.frames.close()
 

@@ -172,6 +172,7 @@ def _experiment(
         torch.from_numpy(positions),
         flux=None if flux is None else torch.from_numpy(flux[some]),
         background=None if background is None else torch.from_numpy(background),
+        fresnel=scan.fresnel,
     )
 
 
@@ -179,7 +180,7 @@ def _scaled(scan: Scan) -> Tensor:
     """The probe of a scan in square roots of photons."""
     probe = torch.from_numpy(scan.probe).to(torch.complex128)
     amplitude = torch.from_numpy(scan.amplitude)
-    share = seen_share(probe, amplitude)
+    share = seen_share(probe, amplitude, fresnel=scan.fresnel)
     scale = matched_scale(probe, amplitude) / share**0.5 if share else 0.0
     if not 0 < scale < np.inf:
         raise DataError(f"{scan.label}: the probe is zero, or far too large or too small.")

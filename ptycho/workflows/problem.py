@@ -144,7 +144,8 @@ class Problem:
         )
         probe = torch.from_numpy(found.probe).to(self.device)
         positions = torch.from_numpy(found.positions)
-        return self.knowing(Instrument(probe, positions, flux, background))
+        fresnel = self.instrument.fresnel
+        return self.knowing(Instrument(probe, positions, flux, background, fresnel))
 
     def brightened(self, gain: float) -> "Problem":
         """The same problem with so many times the photons in the beam."""
@@ -181,7 +182,7 @@ class Problem:
         self, iterations: int, recipe: Recipe, tick: Tick | None = None
     ) -> tuple[Tensor, "Problem"]:
         """:meth:`start` that finds the free parts of the instrument, too."""
-        if self.scan.patch_size % 4:
+        if not self.instrument.halves:
             solver = self.joint_solver(recipe)
             obj = solver.run(self.flat(), iterations, wait=FIRST_LOOK, on_iteration=tick)
             return obj, self.knowing(solver.instrument)
@@ -199,7 +200,7 @@ class Problem:
 
     def start(self, iterations: int, recipe: Recipe, tick: Tick | None = None) -> Tensor:
         """A first object from the half-resolution solver, complex ``(H, W)``."""
-        if self.scan.patch_size % 4:
+        if not self.instrument.halves:
             return self.solver(recipe).run(self.flat(), iterations, on_iteration=tick)
         fitted = self.fitted
         return coarse_solution(
@@ -291,7 +292,7 @@ def pose(
             f"{scan.label}: the probe lights too few pixels for instrument.probe_modes={modes}; "
             f"ask for {len(every)}."
         )
-    instrument = Instrument(every.to(device), torch.from_numpy(positions))
+    instrument = Instrument(every.to(device), torch.from_numpy(positions), fresnel=scan.fresnel)
     problem = Problem(
         scan=scan,
         instrument=instrument,
@@ -313,7 +314,7 @@ def _in_photons(scan: Scan, fitted: Tensor | None = None) -> tuple[Tensor, float
     """The probe in photons, as the patterns that may be fitted tell them, and its factor."""
     probe, amplitude = torch.from_numpy(scan.probe), torch.from_numpy(scan.amplitude)
     # where pixels are bad, the photons of an empty object are missing as well
-    share = seen_share(probe, amplitude, fitted)
+    share = seen_share(probe, amplitude, fitted, scan.fresnel)
     if share == 0:
         raise DataError(f"{scan.label}: bad_pixels cover all that the beam lights; mark fewer.")
     scale = matched_scale(probe, amplitude, fitted) / math.sqrt(share)

@@ -120,6 +120,8 @@ class Session:
             f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
             markup=False,
         )
+        if "prepared" in scan.notes:
+            self.terminal.print(f"prepared: {scan.notes['prepared']}", markup=False)
         if labels:
             self.terminal.print(f"labels: {labels}", markup=False)
 
@@ -283,9 +285,10 @@ def open_session(
 def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> Iterator[None]:
     """Threads, determinism, log and seeds of this process, put back afterwards."""
     threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     torch.set_num_threads(execution.threads or threads)
-    torch.use_deterministic_algorithms(execution.deterministic)
+    # as use_deterministic_algorithms, which takes two seconds to load the compiler
+    torch.set_deterministic_debug_mode("error" if execution.deterministic else "default")
     # nothing here reads memory it has not written, and filling it first costs a fifth of the time
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
@@ -300,7 +303,7 @@ def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> I
     finally:
         told.setLevel(level)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         memory.fill_uninitialized_memory = filled
 
 

@@ -94,7 +94,7 @@ def test_a_child_opens_the_file_itself(path):
         ("a", "must be an array, got a group"),
         ("flat", r"must be patterns \(n, H, W\), got \(6, 5\)"),
         ("words", "must hold real counts or amplitudes"),
-        ("nowhere", "nowhere is missing"),
+        ("nowhere", "nowhere is a link that leads nowhere"),
         ("circle", "is a link that leads in a circle"),
         ("round", "a link to another file"),
         ("elsewhere", r"a link to another file, other.h5, which is not followed"),

@@ -21,8 +21,8 @@ from ptycho.data.archive import (
     are_metres,
     modes_shape,
     opened_npz,
-    read_coordinates,
     read_metadata,
+    read_positions,
     read_probe,
 )
 from ptycho.data.frames import ArrayFrames, Frames
@@ -60,7 +60,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     """
     with opened_npz(path) as archive:
         metadata = read_metadata(archive)
-        positions = read_coordinates(archive)
+        positions = read_positions(archive, lengths=True)
         frames, layout = read_frames(archive, len(positions), metadata)
         bad = _bad_pixels(archive)
         probe, obj = read_probe(archive), read_estimate(archive)
@@ -69,7 +69,8 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     return Measurement(
         frames=frames,
         positions=positions,
-        unit="m" if are_metres(positions) else "px",
+        # in metres, where a pixel is known; where none is, the refusal says what to type
+        unit="m" if metadata.get("pixel_size_m") and are_metres(positions) else "px",
         probe=probe,
         bad_pixels=bad,
         obj=obj,
@@ -78,6 +79,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         values=str(said) if said in VALUES[1:] else "auto",
         why="as its _metadata says",
         pixel_size_m=metadata.get("pixel_size_m"),
+        fresnel=metadata.get("fresnel_number"),
         geometry=Geometry.of(metadata),
         label=str(metadata["label"]) if metadata.get("label") else None,
         notes={"layout": layout},
@@ -135,6 +137,7 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
     metadata = {
         "label": scan.label,
         "pixel_size_m": scan.pixel_size_m,
+        **({} if scan.fresnel is None else {"fresnel_number": scan.fresnel}),
         **scan.geometry.known(),
         "values": "amplitude",
         "layout": "nyx",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.data.geometry import PLANCK_LIGHT
+from ptycho.data.geometry import PLANCK_TIMES_LIGHT
 from ptycho.data.scan import DataError, Scan
 
 NOMINAL_PIXEL = 1e-8
@@ -132,7 +132,7 @@ def lengths_of(scan: Scan) -> Lengths:
     energy, distance, detector = known.energy_ev, known.distance_m, known.detector_pixel_m
     pixel = scan.pixel_size_m or known.object_pixel_m(size)
     if pixel and distance and detector and not energy and known.far_field:
-        energy = PLANCK_LIGHT * distance / (size * detector * pixel)
+        energy = PLANCK_TIMES_LIGHT * distance / (size * detector * pixel)
     nominal = [] if energy else ["energy_ev"]
     energy = energy or NOMINAL_ENERGY
     if not pixel:
@@ -141,8 +141,8 @@ def lengths_of(scan: Scan) -> Lengths:
     if not distance:
         nominal += ["distance_m"] if detector else ["distance_m", "detector_pixel_m"]
         detector = detector or NOMINAL_DETECTOR_PIXEL
-        distance = pixel * size * detector * energy / PLANCK_LIGHT
-    computed = PLANCK_LIGHT / energy * distance / (size * pixel) if known.far_field else pixel
+        distance = pixel * size * detector * energy / PLANCK_TIMES_LIGHT
+    computed = PLANCK_TIMES_LIGHT / energy * distance / (size * pixel) if known.far_field else pixel
     if not detector or (known.far_field and abs(computed - detector) > 1e-6 * detector):
         nominal += ["detector_pixel_m"] if nominal else []
         detector = computed  # as after cropping or binning
