@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ptycho.config.choices import PositionUnit
 from ptycho.config.data_config import GeometryConfig, PositionsConfig
-from ptycho.data.geometry import PLANCK_TIMES_LIGHT
+from ptycho.data.geometry import PLANCK_TIMES_LIGHT, Geometry
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError
 
@@ -48,12 +48,23 @@ def pixel_from(energy_ev: float, distance_m: float, side_m: float) -> float:
 
 
 def refuse_near_field(found: Measurement, geometry: GeometryConfig) -> None:
-    """Refuse patterns that are no Fourier transform of what left the sample."""
-    if not found.geometry.far_field and geometry.near_field is None:
+    """Refuse patterns that are no Fourier transform of what left the sample.
+
+    Those whose Fresnel number is known are propagated as what they are.
+    """
+    if not found.geometry.far_field and found.fresnel is None and geometry.near_field is None:
         raise DataError(
-            f"{found.path}: holds patterns of the near field, as it says, and only the far field "
-            "is supported; if they are of the far field, type data.geometry.near_field=false."
+            f"{found.path}: holds patterns of the near field, as it says, and not what is needed "
+            "for them (energy, distance and side of a pixel); if they are of the far field, type "
+            "data.geometry.near_field=false."
         )
+
+
+def instrument(found: Measurement, geometry: GeometryConfig) -> Geometry:
+    """The instrument as the file tells it, less what was typed otherwise."""
+    typed = {name: getattr(geometry, name) or getattr(found.geometry, name) for name in _LENGTHS}
+    far = found.geometry.far_field or geometry.near_field is False
+    return Geometry(**typed, far_field=far)
 
 
 def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pixel:

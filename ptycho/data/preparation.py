@@ -10,7 +10,7 @@ from ptycho.config.choices import ZeroFrequency
 from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
 from ptycho.data.arrangement import Arrangement
 from ptycho.data.frames import Array, Frames, Indices
-from ptycho.data.lengths import in_pixels, object_pixel, refuse_near_field
+from ptycho.data.lengths import in_pixels, instrument, object_pixel, refuse_near_field
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
 
@@ -88,14 +88,15 @@ def prepare(
     """
     if values not in VALUES:
         raise DataError(f"values must be one of {', '.join(VALUES)}, got {values!r}.")
-    refuse_near_field(found, geometry or GeometryConfig())
+    told = geometry or GeometryConfig()
+    refuse_near_field(found, told)
     kind, reason = _kind(found, values)
     notes = {"values": f"{kind} ({reason})", **found.notes}
     arrangement = arrange(found, preprocess or PreprocessConfig())
     step = Preparation(kind == "counts", arrangement, bad=_mask(found))
     if step.bad is not None:
         notes["bad_pixels"] = f"{step.bad.mean():.2%} of the detector"
-    pixel = object_pixel(found, geometry or GeometryConfig(), found.frames.shape[1])
+    pixel = object_pixel(found, told, found.frames.shape[1])
     factor = float(arrangement.factor)
     where, moved = in_pixels(found, positions or PositionsConfig(), pixel, factor)
     if done := [*arrangement.done(), *moved]:
@@ -120,8 +121,8 @@ def prepare(
             patches=found.patches if patches else None,
             truth_is_known=found.obj is not None and found.obj_is_truth,
             pixel_size_m=None if pixel.size_m is None else pixel.size_m / factor,
-            fresnel=found.fresnel,
-            geometry=found.geometry,
+            fresnel=None if told.near_field is False else found.fresnel,
+            geometry=instrument(found, told),
             label=label or found.label or found.path.stem,
             notes=notes,
         )

@@ -129,6 +129,8 @@ def lengths_of(scan: Scan) -> Lengths:
     ``wavelength * distance / (N * pixel)`` in the far field.
     """
     known, size = scan.geometry, scan.patch_size
+    if scan.fresnel is not None:
+        return _lengths_near(scan, scan.fresnel)
     energy, distance, detector = known.energy_ev, known.distance_m, known.detector_pixel_m
     pixel = scan.pixel_size_m or known.object_pixel_m(size)
     if pixel and distance and detector and not energy and known.far_field:
@@ -149,11 +151,23 @@ def lengths_of(scan: Scan) -> Lengths:
     return Lengths(pixel, detector, distance, energy, tuple(nominal))
 
 
+def _lengths_near(scan: Scan, fresnel: float) -> Lengths:
+    """Lengths of which the Fresnel number of a pixel, ``pixel**2 / (wavelength * z)``, is that."""
+    known = scan.geometry
+    nominal = [] if scan.pixel_size_m else ["pixel_m"]
+    pixel = scan.pixel_size_m or NOMINAL_PIXEL
+    nominal += [] if known.energy_ev else ["energy_ev"]
+    energy = known.energy_ev or NOMINAL_ENERGY
+    distance = pixel**2 * energy / (PLANCK_TIMES_LIGHT * fresnel)
+    return Lengths(pixel, known.detector_pixel_m or pixel, distance, energy, tuple(nominal))
+
+
 def metadata_of(scan: Scan, **more: Any) -> dict[str, Any]:
     """What other formats have no place for, for our own readers; see :func:`as_text`."""
     return {
         "label": scan.label,
         "pixel_size_m": scan.pixel_size_m,
+        **({} if scan.fresnel is None else {"fresnel_number": scan.fresnel}),
         "object_is_truth": scan.truth_is_known,
         "written_by": "ptycho",
         **more,
