@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ptycho.config.config import RunConfig
-from ptycho.data import simulate as simulation
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
+from ptycho.data.synthetic import objects
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.report import environment
 from ptycho.workflows import build, lessons, session, stages, uncertainty
@@ -25,7 +25,7 @@ from ptycho.workflows.session import Session, open_session
 CPU = torch.device("cpu")
 
 # nearly all tiny scans show the same two photographs; to read and shrink them is half of the work
-simulation._photograph = functools.lru_cache(64)(simulation._photograph)
+objects._photograph = functools.lru_cache(64)(objects._photograph)
 
 TINY: dict[str, Any] = {
     "data.nphotons": 1e5,

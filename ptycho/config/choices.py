@@ -41,6 +41,14 @@ class Values(StrEnum):
     amplitude = "amplitude"
 
 
+class Lazy(StrEnum):
+    """When amplitudes stay in their file and are read as they are needed."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
 class PositionUnit(StrEnum):
     """What the positions of a file are counted in."""
 
@@ -69,7 +77,34 @@ class SyntheticObject(StrEnum):
     natural = "natural"
     dead_leaves = "dead_leaves"
     chip = "chip"
+    lines = "lines"
+    grf = "grf"
+    siemens = "siemens"
+    cells = "cells"
+    spheres = "spheres"
+    blobs = "blobs"
     mixed = "mixed"
+
+
+class ScanPath(StrEnum):
+    """Ways of the beam over a simulated object."""
+
+    snake = "snake"
+    raster = "raster"
+    fermat = "fermat"
+    concentric = "concentric"
+    random = "random"
+
+
+class ProbeKind(StrEnum):
+    """Where the beam comes from that a reconstruction begins with, or a simulation uses."""
+
+    file = "file"
+    average = "average"
+    zone_plate = "zone_plate"
+    rectangular = "rectangular"
+    disk = "disk"
+    gaussian = "gaussian"
 
 
 class Architecture(StrEnum):

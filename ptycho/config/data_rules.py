@@ -15,7 +15,6 @@ _OF_FILES = ("geometry", "positions", "preprocess")
 def file_faults(run: RunConfig) -> Iterator[str]:
     """Settings of the group ``data`` that contradict each other or would not be read."""
     data = run.data
-    yield from _named_faults(data)
     if data.source == DataSource.synthetic and not data.test_data_file:
         yield from _unread_faults(data)
     if data.geometry.near_field:
@@ -23,29 +22,6 @@ def file_faults(run: RunConfig) -> Iterator[str]:
             "data.geometry.near_field=true: patterns of the near field are not supported, only "
             "those of the far field. Leave it out if they are."
         )
-
-
-def _named_faults(data: DataConfig) -> Iterator[str]:
-    """Formats and files beside the one of the patterns, where none is read or named."""
-    simulated = data.source == DataSource.synthetic
-    if simulated and data.format != DataFormat.auto and not data.test_data_file:
-        yield (
-            f"data.format={data.format} says how a file is read, "
-            "and data.source=synthetic reads none. Leave it out."
-        )
-    for name in ("positions_file", "probe_file"):
-        path = getattr(data, name)
-        if path is None:
-            continue
-        if not path:
-            yield f"data.{name} must name a file, got nothing; leave it out to use none."
-        elif simulated:
-            yield (
-                f"data.{name}={path} belongs to a file of patterns, data.train_data_file, "
-                "and data.source=synthetic reads none. Leave it out."
-            )
-        elif path == data.train_data_file:
-            yield f"data.{name} is data.train_data_file itself, {path}; leave it out."
 
 
 def _unread_faults(data: DataConfig) -> Iterator[str]:
@@ -60,3 +36,27 @@ def _unread_faults(data: DataConfig) -> Iterator[str]:
                     f"data.{group}.{item.name}={str(value).lower()} says how a file is read, "
                     "and data.source=synthetic reads none. Leave it out."
                 )
+
+
+def reading_faults(run: RunConfig) -> Iterator[str]:
+    """Sentences about settings of reading where nothing is read, or that name nothing."""
+    data = run.data
+    simulated = data.source == DataSource.synthetic
+    if simulated and data.format != DataFormat.auto and not data.test_data_file:
+        yield (
+            f"data.format={data.format} says how a file is read, "
+            "and data.source=synthetic reads none. Leave it out."
+        )
+    for name in ("positions_file",):
+        path = getattr(data, name)
+        if path is None:
+            continue
+        if not path:
+            yield f"data.{name} must name a file, got nothing; leave it out to use none."
+        elif simulated:
+            yield (
+                f"data.{name}={path} belongs to a file of patterns, data.train_data_file, "
+                "and data.source=synthetic reads none. Leave it out."
+            )
+        elif path == data.train_data_file:
+            yield f"data.{name} is data.train_data_file itself, {path}; leave it out."

@@ -30,7 +30,6 @@ from ptycho.data.hdf5_safety import (
     datasets,
     find_dataset,
     has_dataset,
-    is_hdf5,
     open_hdf5,
     refuse_bulk,
     unreadable,
@@ -45,6 +44,7 @@ Shape = tuple[int, ...]
 PROBES = ("probeModes", "probeGuess")
 """Keys of the probe of a scan: all modes first, where a file also keeps one of them alone."""
 
+_LARGEST = 2**32  # bytes of an array that is no stack of patterns
 _METRES = 1e-2  # no scan in pixels lies so close to the corner
 _NOT_UNPACKED = (
     *UNREADABLE, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, SyntaxError,
@@ -82,14 +82,6 @@ class Archive(ABC):
         group it belongs to the file.
         """
 
-    @abstractmethod
-    def text(self, name: str) -> str | None:
-        """A text that belongs to the file; None when there is none."""
-
-    @abstractmethod
-    def frames(self, key: str) -> Frames:
-        """The patterns ``(n, H, W)`` of an array; those of HDF5 stay in the file."""
-
     def __contains__(self, key: str) -> bool:
         """Whether the file has an array of this name."""
         return key in self.keys
@@ -98,6 +90,14 @@ class Archive(ABC):
         """Names of the arrays, for sentences."""
         more = ", ..." if len(self.keys) > _SHOWN else ""
         return ", ".join(self.keys[:_SHOWN]) + more or "nothing"
+
+    @abstractmethod
+    def text(self, name: str) -> str | None:
+        """A text that belongs to the file; None when there is none."""
+
+    @abstractmethod
+    def frames(self, key: str) -> Frames:
+        """The patterns ``(n, H, W)`` of an array; those of HDF5 stay in the file."""
 
     def fault(self, key: str, sentence: str) -> DataError:
         """What is wrong with a key, as an error."""
@@ -140,7 +140,7 @@ class Archive(ABC):
         """The array ``key``, one real number; None when it is missing."""
         if not self.has_optional(key):
             return None
-        return _only(self, key, self.read(key, "biuf", "one real number"))
+        return _only(self, key, self.read(key, "iuf", "one real number"))
 
     def _unreadable(self, key: str, error: BaseException) -> DataError:
         return unreadable(self.path, key, error)
@@ -182,10 +182,8 @@ class NpzArchive(Archive):
         """The array ``name``, one text."""
         if not self.has_optional(name):
             return None
-        found = self.read(name, "US", "one text").reshape(-1).tolist()
-        if len(found) != 1:
-            raise self.fault(name, f"must be one text, got {len(found)}")
-        return found[0] if isinstance(found[0], str) else found[0].decode(errors="replace")
+        array = self.read(name, "US", "one text").reshape(-1)
+        return str(array[0]) if array.size else None
 
     def frames(self, key: str) -> Frames:
         """The patterns, in memory."""
@@ -335,7 +333,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Archive]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
-    with opened_hdf5(path) if is_hdf5(path) else opened_npz(path) as archive:
+    with opened_hdf5(path) if h5py.is_hdf5(path) else opened_npz(path) as archive:
         yield archive
 
 
@@ -359,17 +357,14 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
     return metadata
 
 
-def read_positions(archive: Archive, *, lengths: bool = False) -> NDArray[np.float64]:
-    """Patch centres ``(n, 2)`` as (y, x) in pixels, from ``ycoords`` and ``xcoords``.
-
-    Args:
-        archive: the file.
-        lengths: whether they may as well be metres: whoever reads them will look.
-    """
+def read_positions(archive: Archive) -> NDArray[np.float64]:
+    """Patch centres ``(n, 2)`` as (y, x) in pixels, from ``ycoords`` and ``xcoords``."""
     positions = read_coordinates(archive)
-    if not lengths and are_metres(positions):
-        largest = np.abs(positions).max()
-        sentence = f"reach {largest:.2g}, which must be metres; divide them by the pixel size"
+    if are_metres(positions):
+        sentence = (
+            f"reach {np.abs(positions).max():.2g}, which must be metres; divide them by the "
+            "pixel size"
+        )
         raise archive.fault("xcoords and ycoords", sentence)
     return positions
 

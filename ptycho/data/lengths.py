@@ -81,7 +81,7 @@ def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pix
     typed = [name for name in _LENGTHS if getattr(geometry, name) is not None]
     known = {name: getattr(geometry, name) or getattr(found.geometry, name) for name in _LENGTHS}
     missing = tuple(f"data.geometry.{name}" for name, value in known.items() if value is None)
-    if typed and missing and geometry.pixel_size_m is None:
+    if typed and missing and geometry.pixel_size_m is None and found.pixel_size_m is None:
         raise DataError(
             f"{found.path}: data.geometry.{typed[0]} alone says no length of an object pixel; "
             f"neither the settings nor the file know {' and '.join(missing)}. Type "

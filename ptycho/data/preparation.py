@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from ptycho.config.choices import ZeroFrequency
 from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
 from ptycho.data.arrangement import Arrangement
+from ptycho.data.beams import Beam, Optics
 from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.lazy import read_amplitudes
 from ptycho.data.lengths import in_pixels, instrument, object_pixel, refuse_near_field
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
@@ -70,6 +72,8 @@ def prepare(
     positions: PositionsConfig | None = None,
     preprocess: PreprocessConfig | None = None,
     geometry: GeometryConfig | None = None,
+    beam: Beam | None = None,
+    lazy: str = "never",
 ) -> Scan:
     """A scan from what a reader found.
 
@@ -82,6 +86,9 @@ def prepare(
         positions: how positions are read; as the file says when None.
         preprocess: what is done to the patterns; nothing when None.
         geometry: what was told of the instrument; nothing when None.
+        beam: the probe wanted, if it is not the file's own.
+        lazy: when to leave the patterns in the file, see
+            :func:`ptycho.data.lazy.read_amplitudes`.
 
     Raises:
         DataError: the file cannot be used, with the reason in one sentence.
@@ -104,23 +111,23 @@ def prepare(
     for doubt in pixel.doubts:
         log.warning("%s: %s", found.path, doubt)
         notes["pixel_size"] = "; ".join(pixel.doubts)
-    amplitude = np.empty((len(found), step.size, step.size), np.float32)
-    for rows in found.frames.blocks():
-        amplitude[rows] = step(found.frames, rows)
+    amplitude = read_amplitudes(found.frames, step, lazy, notes, step.rows)
     log.info("%s: %d patterns, %s", found.path, len(found), ", ".join(notes.values()))
-    if found.probe is None:
-        raise DataError(
-            f"{found.path}: holds no probe; type data.probe.kind=average or data.probe_file=FILE."
-        )
+    size_m = None if pixel.size_m is None else pixel.size_m / factor
+    said = geometry or GeometryConfig()
+    optics = Optics(size_m, said.energy_ev or found.geometry.energy_ev)
+    wanted = beam or Beam()
+    if not wanted.is_usual:
+        notes["probe"] = wanted.words
     try:
         return Scan(
             amplitude=amplitude,
             positions=where,
-            probe=found.probe,
+            probe=wanted.of_scan(amplitude, found.probe, optics),
             truth=found.obj,
             patches=found.patches if patches else None,
             truth_is_known=found.obj is not None and found.obj_is_truth,
-            pixel_size_m=None if pixel.size_m is None else pixel.size_m / factor,
+            pixel_size_m=size_m,
             fresnel=None if told.near_field is False else found.fresnel,
             geometry=instrument(found, told),
             label=label or found.label or found.path.stem,

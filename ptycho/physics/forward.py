@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import fourier_shift
+from ptycho.physics.measured import Measured, norms
 from ptycho.physics.patches import add_patches_, extract_patches, split_positions
 from ptycho.physics.probe import as_modes, centring, photons, shifted_probes
 from ptycho.physics.propagation import fresnel_transfer, from_near_detector, to_near_detector
 from ptycho.physics.threads import in_parallel, shares
 
 
-def matched_scale(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) -> float:
+def matched_scale(probe: Tensor, amplitude: Measured, take: Tensor | None = None) -> float:
     """The one scale between data and model, in closed form.
 
     A probe multiplied by it carries, in front of an empty object, as many photons as the
@@ -24,7 +25,7 @@ def matched_scale(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) 
         amplitude: measured ``(n, y, x)``.
         take: numbers ``(m,)`` of the patterns to look at; all when None.
     """
-    each = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).cpu().double()
+    each = norms(amplitude).cpu().double()
     measured = (each if take is None else each[take]).square().mean()
     # double before squaring: a probe may come in any unit
     return float((measured / photons(probe.cpu().to(torch.complex128))).sqrt())

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ptycho.physics.forward import Experiment
 from ptycho.physics.mask import hidden
+from ptycho.physics.measured import Measured
 from ptycho.physics.patches import extract_patches
 from ptycho.physics.sweep import usual_batch
 from ptycho.physics.threads import in_parallel, shares
@@ -41,7 +42,7 @@ class Findings(NamedTuple):
 
 
 def inquire(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int | None = None
+    experiment: Experiment, obj: Tensor, amplitude: Measured, batch_size: int | None = None
 ) -> Findings:
     """Ask all patterns about the instrument, the object being what it is.
 
@@ -114,7 +115,7 @@ def _trace_and_determinant(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def magnification(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int | None = None
+    experiment: Experiment, obj: Tensor, amplitude: Measured, batch_size: int | None = None
 ) -> Tensor:
     """By how much scan and object are spread, turned and sheared too far.
 
@@ -184,7 +185,7 @@ class _Seen:
     """Some patterns, expected and counted."""
 
     def __init__(
-        self, experiment: Experiment, obj: Tensor, amplitude: Tensor, frames: slice
+        self, experiment: Experiment, obj: Tensor, amplitude: Measured, frames: slice
     ) -> None:
         self.corners = experiment.corners[frames]
         self.probes = experiment.beams(frames)

@@ -19,5 +19,4 @@ def reading_of(path: str, data: DataConfig, patches: bool = False) -> Reading:
     return Reading(
         patches=patches,
         positions_file=Path(data.positions_file) if mine and data.positions_file else None,
-        probe_file=Path(data.probe_file) if mine and data.probe_file else None,
     )

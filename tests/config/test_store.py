@@ -198,7 +198,8 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def assert_holds(cfg: DictConfig, expected: dict[str, Any]) -> None:
     got = {name: OmegaConf.select(cfg, name) for name in expected}
-    got |= {n: [*map(str, v)] for n, v in got.items() if OmegaConf.is_list(v)}
+    got |= {n: [f"{one:g}" if isinstance(one, float) else str(one) for one in v]
+            for n, v in got.items() if OmegaConf.is_list(v)}  # fmt: skip
     wrong = {n: (got[n], v) for n, v in expected.items() if str(got[n]) != str(v)
              and not (isinstance(got[n], float) and got[n] == float(v))}  # fmt: skip
     assert wrong == {}

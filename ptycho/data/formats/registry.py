@@ -1,11 +1,10 @@
 """Which formats there are, and which of them a file is: its content tells, never its name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptycho.data.formats import npz, ptychodus, ptychodus_training, slac
-from ptycho.data.formats.probes import read_probe_file
 from ptycho.data.formats.writing import lengths_of
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
@@ -19,8 +18,6 @@ class Reading:
     """Whether object patches are wanted."""
     positions_file: Path | None = None
     """Positions, where the file of the patterns has none; also a product with positions."""
-    probe_file: Path | None = None
-    """A probe, in place of the one that comes with the patterns."""
     keys: dict[str, str] = field(default_factory=dict)
     """Names of datasets: what is wanted -> where it is in the file."""
 
@@ -105,11 +102,7 @@ def measure(path: Path, name: str = "auto", how: Reading | None = None) -> Measu
     how = how or Reading()
     chosen = chosen_format(path, name, how)
     assert chosen.measure is not None
-    found = chosen.measure(path, how)
-    if how.probe_file is None:
-        return found
-    probe = read_probe_file(how.probe_file, found.frames.shape[-1])
-    return replace(found, probe=probe, notes=found.notes | {"probe": f"from {how.probe_file}"})
+    return chosen.measure(path, how)
 
 
 def pattern_size(path: Path, name: str = "auto", how: Reading | None = None) -> int:
