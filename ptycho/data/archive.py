@@ -140,7 +140,7 @@ class Archive(ABC):
         """The array ``key``, one real number; None when it is missing."""
         if not self.has_optional(key):
             return None
-        return _only(self, key, self.read(key, "iuf", "one real number"))
+        return _only(self, key, self.read(key, "biuf", "one real number"))
 
     def _unreadable(self, key: str, error: BaseException) -> DataError:
         return unreadable(self.path, key, error)
