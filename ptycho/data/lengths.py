@@ -7,13 +7,11 @@ from numpy.typing import NDArray
 
 from ptycho.config.choices import PositionUnit
 from ptycho.config.data_config import GeometryConfig, PositionsConfig
+from ptycho.data.geometry import PLANCK_TIMES_LIGHT, Geometry
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError
 
 Positions = NDArray[np.float64]
-
-PLANCK_TIMES_LIGHT = 1.23984198e-6
-"""Electronvolts times metres (CODATA 2018): wavelength times energy of a photon."""
 
 _METRES = 1e-2  # no scan in pixels lies so close to the corner
 _FAR = 1e7  # pixels; an object of ten million would be a metre of nanometres
@@ -50,12 +48,23 @@ def pixel_from(energy_ev: float, distance_m: float, side_m: float) -> float:
 
 
 def refuse_near_field(found: Measurement, geometry: GeometryConfig) -> None:
-    """Refuse patterns that are no Fourier transform of what left the sample."""
-    if not found.geometry.far_field and geometry.near_field is None:
+    """Refuse patterns that are no Fourier transform of what left the sample.
+
+    Those whose Fresnel number is known are propagated as what they are.
+    """
+    if not found.geometry.far_field and found.fresnel is None and geometry.near_field is None:
         raise DataError(
-            f"{found.path}: holds patterns of the near field, as it says, and only the far field "
-            "is supported; if they are of the far field, type data.geometry.near_field=false."
+            f"{found.path}: holds patterns of the near field, as it says, and not what is needed "
+            "for them (energy, distance and side of a pixel); if they are of the far field, type "
+            "data.geometry.near_field=false."
         )
+
+
+def instrument(found: Measurement, geometry: GeometryConfig) -> Geometry:
+    """The instrument as the file tells it, less what was typed otherwise."""
+    typed = {name: getattr(geometry, name) or getattr(found.geometry, name) for name in _LENGTHS}
+    far = found.geometry.far_field or geometry.near_field is False
+    return Geometry(**typed, far_field=far)
 
 
 def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pixel:
@@ -121,7 +130,7 @@ def in_pixels(
         _refuse_lengths(found, positions, pixel)
     else:
         done.append(f"positions in {unit}")
-        positions *= unit.metres / _known(found, unit, pixel)
+        positions *= unit.metres / _known(found, how.unit, unit, pixel)
     if how.swap:
         positions = positions[:, ::-1].copy()
         done.append("y and x of positions exchanged")
@@ -140,12 +149,15 @@ def in_pixels(
     return positions, done
 
 
-def _known(found: Measurement, unit: PositionUnit, pixel: Pixel) -> float:
+def _known(found: Measurement, typed: PositionUnit, unit: PositionUnit, pixel: Pixel) -> float:
     """The object's pixel in metres."""
     if pixel.size_m is not None:
         return pixel.size_m
+    are = f"positions are in {unit}"
+    if typed == PositionUnit.auto and unit == PositionUnit.m:
+        are = f"positions reach {np.abs(found.positions).max(initial=0):.2g}, which must be metres"
     raise DataError(
-        f"{found.path}: positions are in {unit}, and nothing says what a pixel of the object is "
+        f"{found.path}: {are}, and nothing says what a pixel of the object is "
         "long; type data.geometry.pixel_size_m=METRES, or what it follows from and is not known: "
         f"{', '.join(pixel.missing)}."
     )

@@ -26,7 +26,7 @@ from ptycho.data.beams import Beam, Optics
 from ptycho.data.frames import Indices
 from ptycho.data.lazy import LazyAmplitude, left_in_file
 from ptycho.data.ledger import Ledger
-from ptycho.data.lengths import in_pixels
+from ptycho.data.lengths import in_pixels, instrument
 from ptycho.data.measurement import Measurement
 from ptycho.data.planning import VALUES as VALUES
 from ptycho.data.planning import Plan as Plan
@@ -69,7 +69,8 @@ def prepare(
         DataError: the file cannot be used, with the reason in one sentence.
     """
     how = preprocess or PreprocessConfig()
-    made = plan(found, values=values, preprocess=how, geometry=geometry)
+    told = geometry or GeometryConfig()
+    made = plan(found, values=values, preprocess=how, geometry=told)
     arrangement, notes, done = made.step.arrangement, dict(made.notes), list(made.done)
     where, moved = in_pixels(
         found, positions or PositionsConfig(), made.pixel, float(arrangement.factor)
@@ -91,7 +92,7 @@ def prepare(
     if done:
         notes["prepared"] = ", ".join(done)
     log.info("%s: %d patterns, %s", found.path, len(amplitude), ", ".join(notes.values()))
-    energy = (geometry or GeometryConfig()).energy_ev or found.geometry.energy_ev
+    energy = told.energy_ev or found.geometry.energy_ev
     if not wanted.is_usual:
         notes["probe"] = wanted.words
     try:
@@ -103,8 +104,8 @@ def prepare(
             patches=labels if labels is None or rows is None else labels[rows],
             truth_is_known=obj is not None and found.obj_is_truth,
             pixel_size_m=made.pixel_size_m,
-            fresnel=found.fresnel,
-            geometry=found.geometry,
+            fresnel=None if told.near_field is False else found.fresnel,
+            geometry=instrument(found, told),
             label=label or found.label or found.path.stem,
             notes=notes,
         )
