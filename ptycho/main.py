@@ -9,6 +9,7 @@ COMMANDS = {
     "inference": "ptycho.inference",
     "reproduce": "ptycho.reproduce",
     "resume": "ptycho.resume",
+    "simulate": "ptycho.simulate",
     "sweep-report": "ptycho.sweep_report",
     "sync": "ptycho.sync",
     "train": "ptycho.train",

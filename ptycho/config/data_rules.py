@@ -10,6 +10,7 @@ from ptycho.config.choices import DataFormat, DataSource
 from ptycho.config.config import DataConfig, PreprocessConfig, RunConfig
 
 _OF_FILES = ("geometry", "positions", "preprocess")
+_OF_BEAMS = ("geometry.energy_ev", "geometry.pixel_size_m")  # simulated ones as well
 
 
 def file_faults(run: RunConfig) -> Iterator[str]:
@@ -32,6 +33,8 @@ def _unread_faults(data: DataConfig) -> Iterator[str]:
         config, default = getattr(data, group), getattr(usual, group)
         for item in fields(config):
             value = getattr(config, item.name)
+            if f"{group}.{item.name}" in _OF_BEAMS:
+                continue
             if value != getattr(default, item.name):
                 yield (
                     f"data.{group}.{item.name}={str(value).lower()} says how a file is read, "
