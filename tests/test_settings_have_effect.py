@@ -23,6 +23,7 @@ from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.typed_space import read_space
 from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.formats.npz import write_npz
+from ptycho.data.formats.ptychodus import write_pair
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
@@ -77,6 +78,8 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
         )  # fmt: skip
     write_npz(folder / "test.npz", tiny_scan(seed=3))
+    write_pair(folder / "moved", scan)
+    np.save(folder / "probe.npy", 2 * scan.probe)
     launched(folder / "trained", trainer__nepochs=1)
     return folder
 
@@ -95,6 +98,13 @@ def digest(*arrays: Any) -> str:
 def the_scan(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
     return scan.sha256, scan.label
+
+
+def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
+    try:
+        return the_scan(run, folder)
+    except UserError as error:
+        return str(error)
 
 
 def the_lessons(run: RunConfig, folder: Path) -> Any:
@@ -449,6 +459,7 @@ LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
 DESCRIBED = PATCHES | {"execution.log_patch_stats": True, "execution.inference_batch_size": 1}
 TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "file", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
+PAIRED = FROM_FILE | {"data.train_data_file": "{scans}/moved/diffraction.h5"}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
 ADAPTING = {
@@ -467,6 +478,9 @@ TABLE: dict[str, Flip] = {
     "data.source": Flip("file", the_scan, FROM_FILE),
     "data.train_data_file": Flip("{scans}/2.npz", the_scan, FROM_FILE),
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
+    "data.format": Flip("ptychodus_training", the_scan_or_refusal, FROM_FILE),
+    "data.positions_file": Flip("{scans}/moved/product.h5", the_scan_or_refusal, PAIRED),
+    "data.probe_file": Flip("{scans}/probe.npy", the_scan, FROM_FILE),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
     "data.n_subsample": Flip(40, the_scan),

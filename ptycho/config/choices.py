@@ -23,6 +23,16 @@ class DataSource(StrEnum):
     file = "file"
 
 
+class DataFormat(StrEnum):
+    """Formats of scans that can be read: names in :mod:`ptycho.data.formats.registry`."""
+
+    auto = "auto"
+    npz = "npz"
+    slac = "slac"
+    ptychodus = "ptychodus"
+    ptychodus_training = "ptychodus_training"
+
+
 class Values(StrEnum):
     """What the numbers in a diffraction array are."""
 

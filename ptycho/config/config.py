@@ -13,6 +13,7 @@ from ptycho.config.choices import (
     Activation,
     Architecture,
     ClipAlgorithm,
+    DataFormat,
     DataSource,
     Direction,
     Labels,
@@ -66,6 +67,14 @@ class DataConfig(GroupingConfig):
     """``synthetic`` simulates a scan, ``file`` reads ``train_data_file``."""
     train_data_file: str | None = None
     """Scan to train on or to reconstruct, in a format of ``data.format``."""
+    format: DataFormat = DataFormat.auto
+    """Format of the files of scans; ``auto``: what they hold tells."""
+    positions_file: str | None = None
+    """Where ``train_data_file`` has no positions: the file that has them (of ptychodus' product and
+    diffraction files, the other one)."""
+    probe_file: str | None = None
+    """A probe (NPY, NPZ or HDF5; also a product or a result) to use instead of the one in
+    ``train_data_file``."""
     test_data_file: str | None = None
     """A second scan that the trained network reconstructs and that is scored beside the first."""
     values: Values = Values.auto

@@ -23,6 +23,8 @@ import numpy as np
 from numpy.lib import format as format_
 from numpy.typing import NDArray
 
+from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.hdf5_frames import Hdf5Frames
 from ptycho.data.hdf5_safety import (
     UNREADABLE,
     datasets,
@@ -75,8 +77,23 @@ class Archive(ABC):
     def number(self, group: str, name: str) -> float | None:
         """A number that belongs to an array; None when the file does not say.
 
-        HDF5 keeps it as an attribute of ``group``, NPZ as the array ``group_name``.
+        HDF5 keeps it as an attribute of ``group``, NPZ as the array ``group_name``. Without a
+        group it belongs to the file.
         """
+
+    @abstractmethod
+    def text(self, name: str) -> str | None:
+        """A text that belongs to the file; None when there is none."""
+
+    @abstractmethod
+    def frames(self, key: str) -> Frames:
+        """The patterns ``(n, H, W)`` of an array; those of HDF5 stay in the file."""
+
+    def scalar(self, key: str) -> float | None:
+        """The array ``key``, one real number; None when it is missing."""
+        if not self.has_optional(key):
+            return None
+        return _only(self, key, self.read(key, "iuf", "one real number"))
 
     def __contains__(self, key: str) -> bool:
         """Whether the file has an array of this name."""
@@ -124,12 +141,6 @@ class Archive(ABC):
             return False
         return True
 
-    def scalar(self, key: str) -> float | None:
-        """The array ``key``, one real number; None when it is missing."""
-        if not self.has_optional(key):
-            return None
-        return _only(self, key, self.read(key, "iuf", "one real number"))
-
     def _unreadable(self, key: str, error: BaseException) -> DataError:
         return unreadable(self.path, key, error)
 
@@ -164,10 +175,21 @@ class NpzArchive(Archive):
 
     def number(self, group: str, name: str) -> float | None:
         """The array ``group_name``, one number."""
-        key = f"{group}_{name}"
-        if not self.has_optional(key):
+        return self.scalar(f"{group}_{name}" if group else name)
+
+    def text(self, name: str) -> str | None:
+        """The array ``name``, one text."""
+        if not self.has_optional(name):
             return None
-        return _only(self, key, self.read(key, "iuf", "one real number"))
+        array = self.read(name, "US", "one text").reshape(-1)
+        return str(array[0]) if array.size else None
+
+    def frames(self, key: str) -> Frames:
+        """The patterns, in memory."""
+        patterns = self.read(key, "biuf", "real counts or amplitudes")
+        if patterns.ndim != 3 or not patterns.size:
+            raise self.fault(key, f"must be patterns (n, H, W), got {patterns.shape}")
+        return ArrayFrames(patterns, self.path, key)
 
     def _array(self, key: str) -> Array:
         try:
@@ -209,6 +231,18 @@ class Hdf5Archive(Archive):
         more = ", ..." if len(names) > _SHOWN else ""
         return ", ".join(names[:_SHOWN]) + more or "nothing"
 
+    @property
+    def file(self) -> h5py.File:
+        """The open file."""
+        return self._file
+
+    def unit(self, key: str) -> str | None:
+        """The unit of a dataset, where it says one (NeXus and many others)."""
+        value = self._attribute(key, "units")
+        if isinstance(value, bytes):
+            return value.decode(errors="replace")
+        return value if isinstance(value, str) else None
+
     def is_pickled(self, key: str) -> bool:
         """Never: HDF5 holds no Python objects."""
         return False
@@ -223,13 +257,30 @@ class Hdf5Archive(Archive):
 
     def number(self, group: str, name: str) -> float | None:
         """The attribute ``name`` of the dataset ``group``, one number."""
-        if group not in self:
+        value = self._attribute(group, name)
+        key = f"{group}.{name}" if group else name
+        if isinstance(value, h5py.Empty):
+            raise self.fault(key, "is empty")
+        return None if value is None else _only(self, key, np.asarray(value))
+
+    def text(self, name: str) -> str | None:
+        """The attribute ``name`` of the file."""
+        value = self._attribute("", name)
+        if isinstance(value, bytes):
+            return value.decode(errors="replace")
+        return value if isinstance(value, str) else None
+
+    def frames(self, key: str) -> Frames:
+        """The patterns, in the file."""
+        return Hdf5Frames(self.path, key, follow=self._follow)
+
+    def _attribute(self, group: str, name: str) -> Any:
+        if group and group not in self:
             return None
         try:
-            value = self._dataset(group).attrs.get(name)
+            return (self._dataset(group) if group else self._file).attrs.get(name)
         except UNREADABLE as error:
-            raise self._unreadable(group, error) from error
-        return None if value is None else _only(self, f"{group}.{name}", np.asarray(value))
+            raise self._unreadable(group or name, error) from error
 
     def _array(self, key: str) -> Array:
         dataset = self._dataset(key)
@@ -280,13 +331,27 @@ def opened_hdf5(path: str | os.PathLike[str], *, follow: bool = False) -> Iterat
         yield Hdf5Archive(path, file, follow=follow)
 
 
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Archive]:
+    """Open a file of either kind, whatever its name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is of neither kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
+    with opened_hdf5(path) if h5py.is_hdf5(path) else opened_npz(path) as archive:
+        yield archive
+
+
 def read_metadata(archive: Archive) -> dict[str, Any]:
     """The JSON text ``_metadata``; empty when there is none."""
-    if not archive.has_optional("_metadata"):
+    only = archive.text("_metadata")
+    if only is None:
         return {}
-    text = archive.read("_metadata", "US", "one JSON text")
     try:
-        (only,) = text.reshape(-1).tolist()
         metadata = json.loads(only)
     except ValueError as error:
         raise archive.fault("_metadata", f"is not one JSON text ({error})") from error
@@ -300,15 +365,30 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
 
 def read_positions(archive: Archive) -> NDArray[np.float64]:
     """Patch centres ``(n, 2)`` as (y, x) in pixels, from ``ycoords`` and ``xcoords``."""
-    y, x = (archive.read(key, "iuf", "real numbers") for key in ("ycoords", "xcoords"))
-    both = "xcoords and ycoords"
-    if y.ndim != 1 or y.shape != x.shape:
-        raise archive.fault(both, f"must be (n,) of one length, got {x.shape} and {y.shape}")
-    positions = np.stack([y, x], axis=1).astype(np.float64)
-    if 0 < (largest := np.abs(positions).max(initial=0)) < _METRES:
-        sentence = f"reach {largest:.2g}, which must be metres; divide them by the pixel size"
-        raise archive.fault(both, sentence)
+    positions = read_coordinates(archive)
+    if are_metres(positions):
+        sentence = (
+            f"reach {np.abs(positions).max():.2g}, which must be metres; divide them by the "
+            "pixel size"
+        )
+        raise archive.fault("xcoords and ycoords", sentence)
     return positions
+
+
+def read_coordinates(
+    archive: Archive, y_key: str = "ycoords", x_key: str = "xcoords"
+) -> NDArray[np.float64]:
+    """Two arrays ``(n,)`` of one length as ``(n, 2)``, (y, x), in whatever unit."""
+    y, x = (archive.read(key, "iuf", "real numbers") for key in (y_key, x_key))
+    if y.ndim != 1 or y.shape != x.shape:
+        sentence = f"must be (n,) of one length, got {x.shape} and {y.shape}"
+        raise archive.fault(f"{x_key} and {y_key}", sentence)
+    return np.stack([y, x], axis=1).astype(np.float64)
+
+
+def are_metres(positions: NDArray[np.float64]) -> bool:
+    """Whether positions are so close to zero that they can be no pixels."""
+    return bool(0 < np.abs(positions).max(initial=0) < _METRES)
 
 
 def read_probe(archive: Archive, *keys: str) -> NDArray[np.complex64]:
@@ -329,6 +409,6 @@ def modes_shape(archive: Archive, key: str, shape: Shape) -> tuple[int, int, int
 
 
 def _only(archive: Archive, key: str, array: Array) -> float:
-    if array.size != 1 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+    if array.size != 1 or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise archive.fault(key, f"must be one real number, got {array.reshape(-1)[:3]}")
     return float(array.reshape(-1)[0])

@@ -1,7 +1,7 @@
 """From what a file holds to a scan in the one convention used inside."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,12 @@ def prepare(
     """
     if values not in VALUES:
         raise DataError(f"values must be one of {', '.join(VALUES)}, got {values!r}.")
+    if not found.geometry.far_field:
+        raise DataError(
+            f"{found.path}: was measured with its detector near the sample (far_field is false), "
+            "and a far-field picture of it would be a wrong one."
+        )
+    found = _in_pixels(found)
     kind, reason = _kind(found, values)
     notes = {"values": f"{kind} ({reason})", **found.notes}
     step = Preparation(kind == "counts", bad=_mask(found))
@@ -87,6 +93,24 @@ def prepare(
         )
     except DataError as error:
         raise DataError(f"{found.path}: {error}") from error
+
+
+def _in_pixels(found: Measurement) -> Measurement:
+    """Positions in metres in object pixels; they are moved so that all patches begin above 0."""
+    if found.unit == "px":
+        return found
+    size = found.frames.shape[-1]
+    pixel = found.pixel_size_m or found.geometry.object_pixel_m(size)
+    if pixel is None:
+        raise DataError(
+            f"{found.path}: positions reach {np.abs(found.positions).max():.2g}, which must be "
+            "metres, and nothing says how long a pixel is; type data.geometry.pixel_size_m=METRES "
+            "(side of an object pixel), or divide them by it."
+        )
+    positions = found.positions / pixel
+    positions += size // 2 - np.floor(positions.min(0))
+    notes = found.notes | {"positions": f"metres, {pixel:.4g} m a pixel"}
+    return replace(found, positions=positions, unit="px", pixel_size_m=pixel, notes=notes)
 
 
 def _mask(found: Measurement) -> NDArray[np.bool_] | None:

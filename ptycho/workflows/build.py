@@ -18,7 +18,7 @@ from ptycho.config.config import (
     RunConfig,
     SolverConfig,
 )
-from ptycho.data.formats.registry import Reading, measure
+from ptycho.data.formats.registry import measure
 from ptycho.data.grouping import make_groups, subsample
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import Scan
@@ -40,6 +40,7 @@ from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
 from ptycho.training.cluster import place
 from ptycho.training.objective import Objective
+from ptycho.workflows.reading import reading_of
 
 _MIXED = (SyntheticObject.dead_leaves, SyntheticObject.chip, SyntheticObject.natural)
 
@@ -94,8 +95,11 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     """Read one file the way the ``data`` group says."""
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
-    found = measure(Path(path), how=Reading(patches=labelled))
-    return prepare(found, values=data.values.value, label=label, patches=labelled)
+    found = measure(Path(path), data.format.value, reading_of(path, data, labelled))
+    try:
+        return prepare(found, values=data.values.value, label=label, patches=labelled)
+    finally:
+        found.frames.close()
 
 
 def make_network(model: ModelConfig) -> ObjectNet:

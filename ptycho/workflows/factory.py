@@ -19,9 +19,10 @@ from ptycho.config.config import (
 from ptycho.config.patch_rules import object_faults
 from ptycho.config.typed_rules import bundle_faults
 from ptycho.config.validate import check, label_of, leaves, suggestion
-from ptycho.data.formats.npz import pattern_size
+from ptycho.data.formats.registry import pattern_size
 from ptycho.report.bundle import Bundle, load_bundle
 from ptycho.workflows.preflight import missing_bundle, scan_faults
+from ptycho.workflows.reading import reading_of
 
 _FIRST_MEANT = ("data", "model", "trainer")  # solver and refine have batch_size and more, too
 
@@ -64,7 +65,7 @@ def create_training_payload(
     """Settings of a training, from a few overrides.
 
     Args:
-        train_data_file: NPZ scan.
+        train_data_file: scan, in any format.
         output_dir: where the run writes.
         overrides: settings by full name (``trainer.nepochs``) or short (``nepochs``), where
             ``data``, ``model`` and ``trainer`` come before the other groups.
@@ -224,7 +225,8 @@ def apply(run: RunConfig, group: str, values: dict[str, Any]) -> None:
 def _settle_size(run: RunConfig, path: Path) -> None:
     if missing := scan_faults("data.train_data_file", path):
         raise FileNotFoundError(*missing)
-    found = pattern_size(path)
+    data = run.data
+    found = pattern_size(path, data.format.value, reading_of(str(data.train_data_file), data))
     if found < 16:
         raise UserError(f"{path}: patterns must be at least 16 x 16 pixels, got {found} x {found}.")
     if run.model.N not in (None, found):

@@ -188,6 +188,8 @@ def _find_files(run: RunConfig, place: str | None) -> None:
     for group, name in (
         (run.data, "train_data_file"),
         (run.data, "test_data_file"),
+        (run.data, "positions_file"),
+        (run.data, "probe_file"),
         (run, "bundle"),
     ):
         path = getattr(group, name)

@@ -18,10 +18,11 @@ from ptycho.data.archive import (
     Archive,
     Array,
     Shape,
+    are_metres,
     modes_shape,
     opened_npz,
+    read_coordinates,
     read_metadata,
-    read_positions,
     read_probe,
 )
 from ptycho.data.frames import ArrayFrames, Frames
@@ -37,8 +38,11 @@ PATTERNS = ("diffraction", "diff3d")
 
 def recognises(path: Path) -> bool:
     """Whether a file is a ZIP archive, as every NPZ is."""
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return False
 
 
 def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measurement:
@@ -55,7 +59,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     """
     with opened_npz(path) as archive:
         metadata = read_metadata(archive)
-        positions = read_positions(archive)
+        positions = read_coordinates(archive)
         frames, layout = read_frames(archive, len(positions), metadata)
         bad = _bad_pixels(archive)
         probe, obj = read_probe(archive), read_estimate(archive)
@@ -64,6 +68,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     return Measurement(
         frames=frames,
         positions=positions,
+        unit="m" if are_metres(positions) else "px",
         probe=probe,
         bad_pixels=bad,
         obj=obj,
@@ -102,13 +107,19 @@ def read_npz(
 
 
 def pattern_size(path: str | os.PathLike[str]) -> int:
-    """Side N of a pattern, from the header of the probe alone.
+    """Side N of a pattern, from the header of the probe alone, or of the patterns.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: there is no probe in it, or its shape tells no N.
+        DataError: there is neither in it, or its shape tells no N.
     """
     with opened_npz(path) as archive:
+        if not any(key in archive.keys for key in PROBES):
+            key = archive.one_of(*PATTERNS)
+            shape = archive.header(key)[0]
+            if len(shape) != 3 or shape[1] not in (shape[0], shape[2]):
+                raise archive.fault(key, f"must be square patterns (n, N, N), got {shape}")
+            return shape[1]
         key = archive.one_of(*reversed(PROBES))
         return modes_shape(archive, key, archive.header(key)[0])[-1]
 

@@ -1,10 +1,11 @@
 """Which formats there are, and which of them a file is: its content tells, never its name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ptycho.data.formats import npz
+from ptycho.data.formats import npz, ptychodus, ptychodus_training, slac
+from ptycho.data.formats.probes import read_probe_file
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
 
@@ -18,7 +19,7 @@ class Reading:
     positions_file: Path | None = None
     """Positions, where the file of the patterns has none; also a product with positions."""
     probe_file: Path | None = None
-    """A probe, where the file of the patterns has none."""
+    """A probe, in place of the one that comes with the patterns."""
     keys: dict[str, str] = field(default_factory=dict)
     """Names of datasets: what is wanted -> where it is in the file."""
 
@@ -38,12 +39,37 @@ class Format:
     write: Callable[[Path, Scan], None] | None = None
     """Writes a file that appears complete or not at all; None where it is only read."""
     ending: str = ""
-    """Of the files that we write."""
+    """Of the files that we write; nothing for a folder."""
+    size: Callable[[Path], int] | None = None
+    """Side N of a pattern without reading the patterns; None: ``measure`` is quick enough."""
+    takes_positions_file: bool = False
+    """Whether positions may be in a file of their own."""
+    keeps_patches: bool = False
+    """Whether object patches are written, too."""
 
 
 FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
+        Format(
+            "ptychodus",
+            ptychodus.TITLE,
+            ptychodus.recognises,
+            lambda path, how: ptychodus.measure_pair(path, how.positions_file),
+            ptychodus.write_pair,
+            takes_positions_file=True,
+        ),
+        Format(
+            "ptychodus_training",
+            ptychodus_training.TITLE,
+            ptychodus_training.recognises,
+            lambda path, _: ptychodus_training.measure_training(path),
+            ptychodus_training.write_training,
+            ".h5",
+        ),
+        Format(
+            "slac", "SLAC NPZ", slac.recognises, lambda path, _: slac.measure_slac(path),
+        ),
         Format(
             "npz",
             "PtychoPINN or ptychodus training data (NPZ)",
@@ -51,9 +77,11 @@ FORMATS: dict[str, Format] = {
             lambda path, how: npz.measure_npz(path, patches=how.patches),
             npz.write_npz,
             ".npz",
+            size=npz.pattern_size,
+            keeps_patches=True,
         ),
     )
-}
+}  # fmt: skip
 """By name. The first that recognises a file reads it."""
 
 
@@ -61,7 +89,7 @@ def measure(path: Path, name: str = "auto", how: Reading | None = None) -> Measu
     """What a file holds.
 
     Args:
-        path: the file.
+        path: the file, or the folder where a format keeps several.
         name: of its format; ``auto``: its content tells.
         how: what the reader may have to be told.
 
@@ -69,12 +97,61 @@ def measure(path: Path, name: str = "auto", how: Reading | None = None) -> Measu
         FileNotFoundError: there is no such file.
         DataError: no format fits, or the file cannot be used.
     """
-    if not path.is_file():
+    how = how or Reading()
+    chosen = chosen_format(path, name, how)
+    assert chosen.measure is not None
+    found = chosen.measure(path, how)
+    if how.probe_file is None:
+        return found
+    probe = read_probe_file(how.probe_file, found.frames.shape[-1])
+    return replace(found, probe=probe, notes=found.notes | {"probe": f"from {how.probe_file}"})
+
+
+def pattern_size(path: Path, name: str = "auto", how: Reading | None = None) -> int:
+    """Side N of the patterns in a file, without reading them.
+
+    Args:
+        path: as for :func:`measure`.
+        name: likewise.
+        how: likewise.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: no format fits, the file cannot be used, or its patterns are no squares.
+    """
+    how = how or Reading()
+    chosen = chosen_format(path, name, how)
+    if chosen.size is not None:
+        return chosen.size(path)
+    assert chosen.measure is not None
+    frames = chosen.measure(path, how).frames
+    frames.close()
+    _, height, width = frames.shape
+    if height != width:
+        raise frames.fault(f"has patterns of {height} x {width} pixels; they must be square")
+    return width
+
+
+def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) -> Format:
+    """The format to read a file with.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: no format fits, or it does not take what it is told.
+    """
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
     chosen = FORMATS[name] if name != "auto" else recognised(path)
     if chosen.measure is None:
         raise DataError(f"{path}: {chosen.title} is written but not read.")
-    return chosen.measure(path, how or Reading())
+    if path.is_dir() and not chosen.recognises(path):
+        raise DataError(f"{path} is a folder, and no scan of the format {chosen.name}.")
+    if how is not None and how.positions_file and not chosen.takes_positions_file:
+        raise DataError(
+            f"data.positions_file={how.positions_file} would not be read: {path} is "
+            f"{chosen.title}, which holds its own positions; leave it out."
+        )
+    return chosen
 
 
 def recognised(path: Path) -> Format:

@@ -130,9 +130,11 @@ def lengths_of(scan: Scan) -> Lengths:
     """
     known, size = scan.geometry, scan.patch_size
     energy, distance, detector = known.energy_ev, known.distance_m, known.detector_pixel_m
+    pixel = scan.pixel_size_m or known.object_pixel_m(size)
+    if pixel and distance and detector and not energy and known.far_field:
+        energy = PLANCK_LIGHT * distance / (size * detector * pixel)
     nominal = [] if energy else ["energy_ev"]
     energy = energy or NOMINAL_ENERGY
-    pixel = scan.pixel_size_m or known.object_pixel_m(size)
     if not pixel:
         nominal.append("pixel_m")
         pixel = replace(known, energy_ev=energy).object_pixel_m(size) or NOMINAL_PIXEL

@@ -1,0 +1,23 @@
+"""What the settings say about reading the file of a scan."""
+
+from pathlib import Path
+
+from ptycho.config.config import DataConfig
+from ptycho.data.formats.registry import Reading
+
+
+def reading_of(path: str, data: DataConfig, patches: bool = False) -> Reading:
+    """What the reader of a file has to be told.
+
+    Args:
+        path: the file. Positions and probe in files of their own belong to
+            ``data.train_data_file``, not to a second scan.
+        data: settings.
+        patches: whether object patches are wanted.
+    """
+    mine = path == data.train_data_file
+    return Reading(
+        patches=patches,
+        positions_file=Path(data.positions_file) if mine and data.positions_file else None,
+        probe_file=Path(data.probe_file) if mine and data.probe_file else None,
+    )
