@@ -29,6 +29,7 @@ from ptycho.config.choices import (
     UncertaintyMethod,
     Values,
 )
+from ptycho.config.data_config import KeysConfig as KeysConfig
 from ptycho.config.data_config import SyntheticConfig as SyntheticConfig
 from ptycho.config.fields import ConfigError as ConfigError
 from ptycho.config.fields import UserError as UserError
@@ -75,6 +76,8 @@ class DataConfig(GroupingConfig):
     probe_file: str | None = None
     """A probe (NPY, NPZ or HDF5; also a product or a result) to use instead of the one in
     ``train_data_file``."""
+    keys: KeysConfig = field(default_factory=KeysConfig)
+    """Names of datasets, for HDF5 files of no known layout."""
     test_data_file: str | None = None
     """A second scan that the trained network reconstructs and that is scored beside the first."""
     values: Values = Values.auto

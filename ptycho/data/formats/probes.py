@@ -7,6 +7,7 @@ from numpy.lib import format as format_
 from numpy.typing import NDArray
 
 from ptycho.data.archive import PROBES, opened
+from ptycho.data.formats.npy import mapped
 from ptycho.data.products import read_lit_probe
 from ptycho.data.scan import DataError
 
@@ -47,10 +48,7 @@ def _begins(path: Path) -> bytes:
 
 
 def _bare(path: Path) -> NDArray[np.complex64]:
-    try:
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise DataError(f"{path}: not an array that can be read ({error}).") from error
+    array = mapped(path)
     if array.dtype.kind not in "iufc" or array.ndim not in (2, 3) or array.nbytes > _LARGEST:
         raise DataError(
             f"{path}: a probe must be complex numbers (N, N) or (modes, N, N), got {array.dtype} "
