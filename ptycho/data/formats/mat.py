@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
 
 from ptycho.data.archive import Archive, Array, Hdf5Archive, Shape, opened_hdf5
 from ptycho.data.frames import ArrayFrames, Frames
@@ -21,7 +19,7 @@ from ptycho.data.hdf5_safety import LARGEST_ARRAY, UNREADABLE, is_hdf5
 from ptycho.data.scan import DataError
 
 _BEGINNING = b"MATLAB 5.0 MAT-file"
-_UNREADABLE = (*UNREADABLE, MatReadError, zlib.error, RecursionError, ZeroDivisionError)
+_UNREADABLE = (*UNREADABLE, zlib.error, RecursionError, ZeroDivisionError)
 _LARGEST = 2**35  # bytes of one variable: version 5 cannot hold more than 2 GiB anyway
 
 
@@ -38,6 +36,9 @@ class Mat5Archive(Archive):
     """The variables of a MATLAB file, and the fields of its structures."""
 
     def __init__(self, path: Path, wanted: tuple[str, ...]) -> None:
+        import scipy.io  # a quarter of a second, which those who read other formats need not wait
+        from scipy.io.matlab import MatReadError
+
         self.path = path
         try:
             there = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
@@ -48,7 +49,7 @@ class Mat5Archive(Archive):
             found = scipy.io.loadmat(path, variable_names=names, chars_as_strings=False)
         except DataError:
             raise
-        except _UNREADABLE as error:
+        except (*_UNREADABLE, MatReadError) as error:
             why = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{path}: not a MATLAB file, or cut short ({why}).") from error
         self._arrays: dict[str, Array] = {}

@@ -90,7 +90,8 @@ def main(seed: int, start: int, folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (soft, soft))
     place = folder / "damaged"
     for number in range(start, sys.maxsize):
-        (folder / "at").write_text(f"{number} {time.time()}")
+        (folder / "now").write_text(f"{number} {time.time()}")
+        (folder / "now").replace(folder / "at")
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         dice = random.Random(f"{seed}/{number}")
