@@ -52,6 +52,7 @@ from ptycho.workflows.reconstruct import network_on
 from ptycho.workflows.solve import solve_alone
 from tests.runs import (
     CPU,
+    ask_no_git,
     dashboard_of,
     draw_nothing,
     launched,
@@ -77,6 +78,7 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / f"{seed}.npz", diffraction=np.round(scan.amplitude), probeGuess=scan.probe[0],
             ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
         )  # fmt: skip
+    np.save(folder / "probe.npy", np.flip(scan.probe[0] + np.roll(scan.probe[0], 3, 1), 0))
     write_npz(folder / "test.npz", tiny_scan(seed=3))
     write_pair(folder / "moved", scan)
     np.save(folder / "probe.npy", 2 * scan.probe)
@@ -98,6 +100,11 @@ def digest(*arrays: Any) -> str:
 def the_scan(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
     return scan.sha256, scan.label
+
+
+def the_place(run: RunConfig, _: Path) -> Any:
+    scan = build.make_scan(run.data, run.model.N or 0)
+    return scan.pixel_size_m, digest(scan.positions)
 
 
 def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
@@ -253,6 +260,7 @@ def the_files(run: RunConfig, folder: Path) -> Any:
 def the_run_folder(run: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
+        ask_no_git(patch)
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
 
@@ -459,6 +467,15 @@ LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
 DESCRIBED = PATCHES | {"execution.log_patch_stats": True, "execution.inference_batch_size": 1}
 TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "file", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
+MEASURED = FROM_FILE | {
+    "data.geometry.energy_ev": 8e3, "data.geometry.distance_m": 1.0,
+    "data.geometry.detector_pixel_m": 1e-4,
+}  # fmt: skip
+ZONE_PLATE = {"data.probe.kind": "zone_plate"}
+MIRRORS = {"data.probe.kind": "rectangular"}
+DISK = {"data.probe.kind": "disk"}
+METRES = {"data.geometry.pixel_size_m": 1e-8}
+LIT = METRES | {"data.geometry.energy_ev": 8e3, "data.probe.defocus_m": 2e-6}
 PAIRED = FROM_FILE | {"data.train_data_file": "{scans}/moved/diffraction.h5"}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
@@ -480,7 +497,6 @@ TABLE: dict[str, Flip] = {
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
     "data.format": Flip("ptychodus_training", the_scan_or_refusal, FROM_FILE),
     "data.positions_file": Flip("{scans}/moved/product.h5", the_scan_or_refusal, PAIRED),
-    "data.probe_file": Flip("{scans}/probe.npy", the_scan, FROM_FILE),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
     "data.n_subsample": Flip(40, the_scan),
@@ -492,7 +508,50 @@ TABLE: dict[str, Flip] = {
     "data.labels": Flip("solver", the_network, {"trainer.realspace_weight": 1.0}),
     "data.holdout_fraction": Flip(0.2, the_held_out),
     "data.nphotons": Flip(1e4, the_scan),
+    "data.geometry.energy_ev": Flip(9e3, the_place, MEASURED),
+    "data.geometry.distance_m": Flip(1.1, the_place, MEASURED),
+    "data.geometry.detector_pixel_m": Flip(5e-5, the_place, MEASURED),
+    "data.geometry.pixel_size_m": Flip(1e-8, the_place, FROM_FILE),
+    "data.geometry.near_field": Flip(True, refused),
+    "data.positions.unit": Flip("um", the_place, MEASURED),
+    "data.positions.swap": Flip(True, the_place, FROM_FILE),
+    "data.positions.flip_y": Flip(True, the_place, FROM_FILE),
+    "data.positions.flip_x": Flip(True, the_place, FROM_FILE),
+    "data.positions.scale": Flip(1.1, the_place, FROM_FILE),
+    "data.preprocess.zero_frequency": Flip("corner", the_scan, FROM_FILE),
+    "data.preprocess.transpose": Flip(True, the_scan, FROM_FILE),
+    "data.preprocess.flip_y": Flip(True, the_scan, FROM_FILE),
+    "data.preprocess.flip_x": Flip(True, the_scan, FROM_FILE),
+    "data.probe_file": Flip("{scans}/probe.npy", the_scan, FROM_FILE),
+    "data.probe.kind": Flip("average", the_scan, FROM_FILE),
+    "data.probe.radius": Flip(7.0, the_scan, FROM_FILE | DISK | {"data.probe.radius": 5.0}),
+    "data.probe.radius_m": Flip(5e-8, the_scan, DISK | METRES),
+    "data.probe.pupil": Flip(0.2, the_scan, ZONE_PLATE),
+    "data.probe.outer_zone_m": Flip(8e-8, the_scan, ZONE_PLATE | METRES),
+    "data.probe.aperture": Flip(0.002, the_scan, MIRRORS | LIT),
+    "data.probe.aspect": Flip(2.0, the_scan, MIRRORS),
+    "data.probe.stop": Flip(0.0, the_scan, ZONE_PLATE),
+    "data.probe.defocus": Flip(20.0, the_scan, FROM_FILE),
+    "data.probe.defocus_m": Flip(1e-6, the_scan, DISK | LIT),
+    "data.probe.modes": Flip(2, the_scan),
+    "data.probe.mode_powers": Flip([3.0, 1.0], the_scan),
     "data.synthetic.object": Flip("chip", the_scan),
+    "data.synthetic.exponent": Flip(2.0, the_scan, {"data.synthetic.object": "grf"}),
+    "data.synthetic.spokes": Flip(20, the_scan, {"data.synthetic.object": "siemens"}),
+    "data.synthetic.phase": Flip(2.0, the_scan),
+    "data.synthetic.delta_over_beta": Flip(10.0, the_scan),
+    "data.synthetic.independent": Flip(True, the_scan, {"data.synthetic.object": "chip"}),
+    "data.synthetic.scan": Flip("fermat", the_scan),
+    "data.synthetic.position_error": Flip(1.0, the_scan),
+    "data.synthetic.fly_steps": Flip(3, the_scan),
+    "data.synthetic.flux_jitter": Flip(0.1, the_scan),
+    "data.synthetic.background": Flip(1.0, the_scan),
+    "data.synthetic.detector_blur": Flip(1.0, the_scan),
+    "data.synthetic.read_noise": Flip(2.0, the_scan),
+    "data.synthetic.saturation": Flip(500.0, the_scan),
+    "data.synthetic.dead_pixels": Flip(0.01, the_scan),
+    "data.synthetic.gap": Flip(2, the_scan),
+    "data.synthetic.beamstop": Flip(3.0, the_scan),
     "data.synthetic.n_patterns": Flip(81, the_scan),
     "data.synthetic.step": Flip(3.0, the_scan),
     "data.synthetic.jitter": Flip(0.5, the_scan),

@@ -50,13 +50,70 @@ class Values(StrEnum):
     amplitude = "amplitude"
 
 
+class Lazy(StrEnum):
+    """When amplitudes stay in their file and are read as they are needed."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class PositionUnit(StrEnum):
+    """What the positions of a file are counted in."""
+
+    auto = "auto"
+    px = "px"
+    m = "m"
+    um = "um"
+    nm = "nm"
+
+    @property
+    def metres(self) -> float | None:
+        """Its length in metres; None for pixels and ``auto``."""
+        return {"m": 1.0, "um": 1e-6, "nm": 1e-9}.get(self.value)
+
+
+class ZeroFrequency(StrEnum):
+    """Where the patterns of a file have their middle."""
+
+    centre = "centre"
+    corner = "corner"
+
+
 class SyntheticObject(StrEnum):
     """Objects of the built-in simulated scan."""
 
     natural = "natural"
     dead_leaves = "dead_leaves"
     chip = "chip"
+    lines = "lines"
+    grf = "grf"
+    siemens = "siemens"
+    cells = "cells"
+    spheres = "spheres"
+    blobs = "blobs"
     mixed = "mixed"
+
+
+class ScanPath(StrEnum):
+    """Ways of the beam over a simulated object."""
+
+    snake = "snake"
+    raster = "raster"
+    fermat = "fermat"
+    concentric = "concentric"
+    random = "random"
+
+
+class ProbeKind(StrEnum):
+    """Where the beam comes from that a reconstruction begins with, or a simulation uses."""
+
+    file = "file"
+    average = "average"
+    zone_plate = "zone_plate"
+    rectangular = "rectangular"
+    disk = "disk"
+    gaussian = "gaussian"
 
 
 class Architecture(StrEnum):

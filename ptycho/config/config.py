@@ -17,6 +17,7 @@ from ptycho.config.choices import (
     DataSource,
     Direction,
     Labels,
+    Lazy,
     LoggerBackend,
     LossMode,
     Overlap,
@@ -29,7 +30,11 @@ from ptycho.config.choices import (
     UncertaintyMethod,
     Values,
 )
+from ptycho.config.data_config import GeometryConfig as GeometryConfig
 from ptycho.config.data_config import KeysConfig as KeysConfig
+from ptycho.config.data_config import PositionsConfig as PositionsConfig
+from ptycho.config.data_config import PreprocessConfig as PreprocessConfig
+from ptycho.config.data_config import ProbeConfig as ProbeConfig
 from ptycho.config.data_config import SyntheticConfig as SyntheticConfig
 from ptycho.config.fields import ConfigError as ConfigError
 from ptycho.config.fields import UserError as UserError
@@ -73,21 +78,33 @@ class DataConfig(GroupingConfig):
     positions_file: str | None = None
     """Where ``train_data_file`` has no positions: the file that has them (of ptychodus' product and
     diffraction files, the other one)."""
-    probe_file: str | None = None
-    """A probe (NPY, NPZ or HDF5; also a product or a result) to use instead of the one in
-    ``train_data_file``."""
     keys: KeysConfig = field(default_factory=KeysConfig)
     """Names of datasets, for HDF5 files of no known layout."""
     test_data_file: str | None = None
     """A second scan that the trained network reconstructs and that is scored beside the first."""
     values: Values = Values.auto
     """Whether the file holds photon counts or amplitudes; ``auto``: integers are counts."""
+    lazy: Lazy = Lazy.auto
+    """Leave the patterns in the file and read them as they are needed: ``always``, ``never``, or
+    (``auto``) where amplitudes would take over a quarter of the memory that the run may use."""
+    further_data_files: list[str] = field(default_factory=list)
+    """More scans to train on, in any format; none of them is reconstructed."""
     n_images: int | None = setting(None, at_least=16)
     """Use only the first so many patterns; all when empty."""
     holdout_fraction: float = setting(0.05, at_least=0, at_most=0.5)
     """Share of the patterns that nothing is fitted to; they judge the result."""
     nphotons: float | None = setting(None, above=0, at_most=1e15)
     """Photons per pattern of the simulated scan (free space)."""
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    """The instrument that a file was measured with."""
+    positions: PositionsConfig = field(default_factory=PositionsConfig)
+    """How the positions of a file are read."""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    """What is done to the patterns of a file."""
+    probe_file: str | None = None
+    """File with a probe (NPY, NPZ, or a product), in place of the scan's own."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """The beam."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """The simulated scan."""
 

@@ -81,6 +81,15 @@ class Archive(ABC):
         group it belongs to the file.
         """
 
+    def __contains__(self, key: str) -> bool:
+        """Whether the file has an array of this name."""
+        return key in self.keys
+
+    def held(self) -> str:
+        """Names of the arrays, for sentences."""
+        more = ", ..." if len(self.keys) > _SHOWN else ""
+        return ", ".join(self.keys[:_SHOWN]) + more or "nothing"
+
     @abstractmethod
     def text(self, name: str) -> str | None:
         """A text that belongs to the file; None when there is none."""
@@ -94,15 +103,6 @@ class Archive(ABC):
         if not self.has_optional(key):
             return None
         return _only(self, key, self.read(key, "iuf", "one real number"))
-
-    def __contains__(self, key: str) -> bool:
-        """Whether the file has an array of this name."""
-        return key in self.keys
-
-    def held(self) -> str:
-        """Names of the arrays, for sentences."""
-        more = ", ..." if len(self.keys) > _SHOWN else ""
-        return ", ".join(self.keys[:_SHOWN]) + more or "nothing"
 
     def fault(self, key: str, sentence: str) -> DataError:
         """What is wrong with a key, as an error."""
@@ -359,6 +359,9 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
     size = metadata.get("pixel_size_m")
     if size is not None and not (isinstance(size, float) and 0 < size < 1):
         raise archive.fault("_metadata", f"pixel_size_m must be metres above 0, got {size!r}")
+    near = metadata.get("fresnel_number")
+    if near is not None and not (isinstance(near, float) and 0 < near < np.inf):
+        raise archive.fault("_metadata", f"fresnel_number must be above 0, got {near!r}")
     return metadata
 
 

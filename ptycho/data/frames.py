@@ -25,12 +25,14 @@ class Frames(ABC):
         name: what the file calls them, for sentences.
         shape: ``(n, H, W)``.
         dtype: of the numbers in the file.
+        whole: why the file can only be read all at once; None: some frames at a time will do.
     """
 
     path: Path
     name: str
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
+    whole: str | None = None
 
     @abstractmethod
     def read(self, rows: slice | Indices) -> Array:
@@ -67,6 +69,8 @@ class ArrayFrames(Frames):
         path: where they came from.
         name: what the file calls them.
     """
+
+    whole = "is read all at once in this format"
 
     def __init__(self, array: Array, path: Path, name: str) -> None:
         self._array, self.path, self.name = array, path, name

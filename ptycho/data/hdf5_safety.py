@@ -387,8 +387,8 @@ def _refuse_cut(path: Path) -> None:
             raise DataError(f"{path}: not an HDF5 file.")
         file.seek(place)
         block = file.read(128)
-    version = block[8] if len(block) > 8 else 255
     try:
+        version = block[8]
         if version <= 1:
             width, first = block[13], 24 + 4 * version
             end_at = first + 2 * width

@@ -40,6 +40,8 @@ class Measurement:
     """Who says so, for the record: ``as its _metadata says``."""
     pixel_size_m: float | None = None
     """Side of an object pixel in metres, where the file says it."""
+    fresnel: float | None = None
+    """Fresnel number of an object pixel, where the file says that its detector is near."""
     geometry: Geometry = field(default_factory=Geometry)
     """The instrument."""
     label: str | None = None

@@ -1,12 +1,18 @@
 """From what a file holds to a scan in the one convention used inside."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.config.choices import ZeroFrequency
+from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
+from ptycho.data.arrangement import Arrangement
+from ptycho.data.beams import Beam, Optics
 from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.lazy import read_amplitudes
+from ptycho.data.lengths import in_pixels, instrument, object_pixel, refuse_near_field
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
 
@@ -22,16 +28,29 @@ class Preparation:
 
     counts: bool
     """Whether the numbers are counts, not amplitudes."""
+    arrangement: Arrangement
+    """Which pixels they are."""
     bad: NDArray[np.bool_] | None = None
-    """``(H, W)`` or ``(n, H, W)``: pixels that the detector could not read."""
+    """``(H, W)`` or ``(n, H, W)``: pixels that the detector could not read, as in the file."""
+    rows: Indices | None = None
+    """Frames of the file that are used; None: all."""
+
+    @property
+    def size(self) -> int:
+        """Side N of a pattern that comes out."""
+        return self.arrangement.size
 
     def __call__(self, frames: Frames, rows: slice | Indices) -> NDArray[np.float32]:
         """Amplitudes ``(b, N, N)`` of some rows; negative zero where a pixel is bad.
 
+        Args:
+            frames: of the file.
+            rows: of the file, whether they are among those used or not.
+
         Raises:
             DataError: the frames hold what no detector counts.
         """
-        block = frames.read(rows)
+        block = self.arrangement.turned(frames.read(rows))
         _refuse_values(frames, block)
         if self.counts:
             amplitude = np.sqrt(block, dtype=np.float32, order="C")
@@ -40,12 +59,21 @@ class Preparation:
         amplitude += np.float32(0)  # negative zeros of a file are no bad pixels
         if self.bad is not None:
             bad = self.bad if self.bad.ndim == 2 else self.bad[rows]
-            amplitude[np.broadcast_to(bad, amplitude.shape)] = -0.0
+            amplitude[np.broadcast_to(self.arrangement.turned(bad), amplitude.shape)] = -0.0
         return amplitude
 
 
 def prepare(
-    found: Measurement, *, values: str = "auto", label: str | None = None, patches: bool = False
+    found: Measurement,
+    *,
+    values: str = "auto",
+    label: str | None = None,
+    patches: bool = False,
+    positions: PositionsConfig | None = None,
+    preprocess: PreprocessConfig | None = None,
+    geometry: GeometryConfig | None = None,
+    beam: Beam | None = None,
+    lazy: str = "never",
 ) -> Scan:
     """A scan from what a reader found.
 
@@ -55,39 +83,53 @@ def prepare(
             whatever dtype) for counts.
         label: name of the scan; the file's own, or its name, when None.
         patches: whether to keep the object patches of the file.
+        positions: how positions are read; as the file says when None.
+        preprocess: what is done to the patterns; nothing when None.
+        geometry: what was told of the instrument; nothing when None.
+        beam: the probe wanted, if it is not the file's own.
+        lazy: when to leave the patterns in the file, see
+            :func:`ptycho.data.lazy.read_amplitudes`.
 
     Raises:
         DataError: the file cannot be used, with the reason in one sentence.
     """
     if values not in VALUES:
         raise DataError(f"values must be one of {', '.join(VALUES)}, got {values!r}.")
-    if not found.geometry.far_field:
-        raise DataError(
-            f"{found.path}: was measured with its detector near the sample (far_field is false), "
-            "and a far-field picture of it would be a wrong one."
-        )
-    found = _in_pixels(found)
+    told = geometry or GeometryConfig()
+    refuse_near_field(found, told)
     kind, reason = _kind(found, values)
     notes = {"values": f"{kind} ({reason})", **found.notes}
-    step = Preparation(kind == "counts", bad=_mask(found))
+    arrangement = arrange(found, preprocess or PreprocessConfig())
+    step = Preparation(kind == "counts", arrangement, bad=_mask(found))
     if step.bad is not None:
         notes["bad_pixels"] = f"{step.bad.mean():.2%} of the detector"
-    amplitude = np.empty(found.frames.shape, np.float32)
-    for rows in found.frames.blocks():
-        amplitude[rows] = step(found.frames, rows)
+    pixel = object_pixel(found, told, found.frames.shape[1])
+    factor = float(arrangement.factor)
+    where, moved = in_pixels(found, positions or PositionsConfig(), pixel, factor)
+    if done := [*arrangement.done(), *moved]:
+        notes["prepared"] = ", ".join(done)
+    for doubt in pixel.doubts:
+        log.warning("%s: %s", found.path, doubt)
+        notes["pixel_size"] = "; ".join(pixel.doubts)
+    amplitude = read_amplitudes(found.frames, step, lazy, notes, step.rows)
     log.info("%s: %d patterns, %s", found.path, len(found), ", ".join(notes.values()))
-    if found.probe is None:
-        raise DataError(f"{found.path}: holds no probe.")
+    size_m = None if pixel.size_m is None else pixel.size_m / factor
+    said = geometry or GeometryConfig()
+    optics = Optics(size_m, said.energy_ev or found.geometry.energy_ev)
+    wanted = beam or Beam()
+    if not wanted.is_usual:
+        notes["probe"] = wanted.words
     try:
         return Scan(
             amplitude=amplitude,
-            positions=found.positions,
-            probe=found.probe,
+            positions=where,
+            probe=wanted.of_scan(amplitude, found.probe, optics),
             truth=found.obj,
             patches=found.patches if patches else None,
             truth_is_known=found.obj is not None and found.obj_is_truth,
-            pixel_size_m=found.pixel_size_m,
-            geometry=found.geometry,
+            pixel_size_m=size_m,
+            fresnel=None if told.near_field is False else found.fresnel,
+            geometry=instrument(found, told),
             label=label or found.label or found.path.stem,
             notes=notes,
         )
@@ -95,22 +137,15 @@ def prepare(
         raise DataError(f"{found.path}: {error}") from error
 
 
-def _in_pixels(found: Measurement) -> Measurement:
-    """Positions in metres in object pixels; they are moved so that all patches begin above 0."""
-    if found.unit == "px":
-        return found
-    size = found.frames.shape[-1]
-    pixel = found.pixel_size_m or found.geometry.object_pixel_m(size)
-    if pixel is None:
-        raise DataError(
-            f"{found.path}: positions reach {np.abs(found.positions).max():.2g}, which must be "
-            "metres, and nothing says how long a pixel is; type data.geometry.pixel_size_m=METRES "
-            "(side of an object pixel), or divide them by it."
-        )
-    positions = found.positions / pixel
-    positions += size // 2 - np.floor(positions.min(0))
-    notes = found.notes | {"positions": f"metres, {pixel:.4g} m a pixel"}
-    return replace(found, positions=positions, unit="px", pixel_size_m=pixel, notes=notes)
+def arrange(found: Measurement, how: PreprocessConfig) -> Arrangement:
+    """Which pixels of the detector make a pattern."""
+    return Arrangement(
+        shape=found.frames.shape[1:],
+        transpose=how.transpose,
+        flip_y=how.flip_y,
+        flip_x=how.flip_x,
+        corner=how.zero_frequency == ZeroFrequency.corner,
+    )
 
 
 def _mask(found: Measurement) -> NDArray[np.bool_] | None:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
+from ptycho.physics.measured import Measured
 from ptycho.report.align import ComplexImage, align, remove_ramp
 from ptycho.report.correlation import frc, frc_area, resolution
-from ptycho.report.frames import Judged, judge, measured_frames, photon_scale, simulated_frames
+from ptycho.report.frames import Judged, judge, judge_several, photon_scale, simulated_frames
 
 Figures = dict[str, float]
 Image = NDArray[np.float64]
@@ -172,7 +173,7 @@ def flat_floor(truth: ComplexImage, pixel_size_m: float | None = None) -> Figure
 
 
 def score(
-    reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor
+    reconstruction: Reconstruction, experiment: Experiment, amplitude: Measured
 ) -> dict[str, Figures]:
     """Score every stage of a reconstruction, between its floor and what the photons allow.
 
@@ -186,18 +187,27 @@ def score(
         :func:`noise_floor`): ``seconds`` (stages only), those of :func:`frame_figures` and,
         with a known truth, those of :func:`compare`.
     """
-
-    def row(obj: ComplexImage) -> Figures:
-        frames = measured_frames(experiment, _canvas(obj), amplitude)
-        likeness = _likeness_to_truth(reconstruction, obj)
-        return frame_figures(judge(frames), reconstruction.held_out) | likeness
-
+    objects = [stage.obj for stage in reconstruction.stages]
+    objects.append(np.ones_like(reconstruction.obj))
+    best = _best(reconstruction)
+    # all at once: reading the patterns of a large scan takes its time
+    judged, scales = judge_several(
+        experiment,
+        [_canvas(obj) for obj in objects],
+        amplitude,
+        [] if best is reconstruction.obj else [_canvas(best)],
+    )
+    scale = scales[-2] if best is reconstruction.obj else scales[-1]
+    *rows, flat = (
+        frame_figures(one, reconstruction.held_out) | _likeness_to_truth(reconstruction, obj)
+        for one, obj in zip(judged, objects, strict=True)
+    )
     stages = {
-        stage.name: {"seconds": float(stage.seconds)} | row(stage.obj)
-        for stage in reconstruction.stages
+        stage.name: {"seconds": float(stage.seconds)} | row
+        for stage, row in zip(reconstruction.stages, rows, strict=True)
     }
-    flat = row(np.ones_like(reconstruction.obj))
-    return stages | {FLAT: flat, NOISE: noise_floor(reconstruction, experiment, amplitude)}
+    noise = noise_floor(reconstruction, experiment, amplitude, scale=scale)
+    return stages | {FLAT: flat, NOISE: noise}
 
 
 def frame_figures(judged: Judged, held_out: NDArray[np.int64]) -> Figures:
@@ -224,7 +234,12 @@ def frame_figures(judged: Judged, held_out: NDArray[np.int64]) -> Figures:
 
 
 def noise_floor(
-    reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor, *, seed: int = 0
+    reconstruction: Reconstruction,
+    experiment: Experiment,
+    amplitude: Measured,
+    *,
+    seed: int = 0,
+    scale: float | None = None,
 ) -> Figures:
     """What the counted photons allow: the other end of the scale that begins at ``flat``.
 
@@ -237,20 +252,22 @@ def noise_floor(
         experiment: probe and positions of all patterns.
         amplitude: measured ``(n, N, N)``; only its total counts and its bad pixels are used.
         seed: seed of the noise.
+        scale: what the photons expected of that object must be multiplied by to be those
+            counted; None: it is found out.
 
     Returns:
         The keys of a stage's row, less ``seconds``.
     """
-    truth = reconstruction.truth if reconstruction.truth_is_known else None
-    obj = reconstruction.obj if truth is None else truth
+    obj = _best(reconstruction)
     canvas = _canvas(obj)
-    scale = photon_scale(experiment, canvas, amplitude)
+    if scale is None:
+        scale = photon_scale(experiment, canvas, amplitude)
     frames = simulated_frames(experiment, canvas, scale, seed, like=amplitude)
     row = frame_figures(judge(frames), reconstruction.held_out)
-    if truth is None:
+    if obj is not reconstruction.truth:
         return row
     photons = scale * experiment.illumination((obj.shape[0], obj.shape[1])).cpu().double().numpy()
-    return row | _likeness_to_truth(reconstruction, noisy(truth, photons, seed))
+    return row | _likeness_to_truth(reconstruction, noisy(obj, photons, seed))
 
 
 def noisy(truth: ComplexImage, photons: Image, seed: int) -> ComplexImage:
@@ -275,6 +292,12 @@ def noisy(truth: ComplexImage, photons: Image, seed: int) -> ComplexImage:
     real, imaginary = np.random.default_rng(seed).normal(size=(2, *truth.shape))
     noise = (real + 1j * imaginary) / np.sqrt(2 * np.maximum(photons, 0.5))
     return np.asarray(truth + noise)
+
+
+def _best(reconstruction: Reconstruction) -> ComplexImage:
+    """The true object; the last stage where nobody knows that."""
+    truth = reconstruction.truth if reconstruction.truth_is_known else None
+    return reconstruction.obj if truth is None else truth
 
 
 def _canvas(obj: ComplexImage) -> Tensor:

@@ -90,6 +90,8 @@ def file_faults(run: RunConfig) -> list[str]:
             faults += partner_faults(f"data.{name}", path)
     if data.test_data_file:
         faults += scan_faults("data.test_data_file", data.test_data_file)
+    for name in data.further_data_files:
+        faults += scan_faults("data.further_data_files", name)
     if run.task in WITH_BUNDLE and run.bundle:
         faults += missing_bundle(run.bundle)
     return faults + _output_faults(run.paths.outputs) + _logger_faults(run.logger.backend)

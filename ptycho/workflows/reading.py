@@ -22,7 +22,6 @@ def reading_of(path: str, data: DataConfig, patches: bool = False) -> Reading:
     return Reading(
         patches=patches,
         positions_file=Path(data.positions_file) if mine and data.positions_file else None,
-        probe_file=Path(data.probe_file) if mine and data.probe_file else None,
         keys={name: key for name, key in keys.items() if key is not None},
         follow_links=follow,
     )

@@ -21,6 +21,7 @@ from ptycho.config.choices import Resume, Task, UncertaintyMethod
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.fields import PrunedError
 from ptycho.config.validate import leaves
+from ptycho.data.lazy import LazyAmplitude
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.scan import Scan
 from ptycho.report.console import console, progress, put_away
@@ -41,6 +42,7 @@ from ptycho.workflows.judged import figures_of, judged
 from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
 from ptycho.workflows.ranks import other_ranks
 from ptycho.workflows.status import Status, claimed, orderly_end, recorded
+from ptycho.workflows.surveying import surveyed
 
 LAST = Path("checkpoints") / "last.ckpt"
 """Where a training stands, below the folder of its run."""
@@ -83,6 +85,7 @@ class Session:
         """A scan laid out on this run's device, some patterns held out as the settings say."""
         if self.run.model.probe_mask:
             scan = with_masked_probe(scan)
+        scan = surveyed(scan, self.bars)
         instrument = self.run.instrument
         problem = pose(
             scan,
@@ -92,6 +95,7 @@ class Session:
             instrument.probe_modes or 1,
         )
         _refuse_to_halve(self.run.uncertainty.method, problem)
+        _refuse_to_draw(self.run.uncertainty.method, problem)
         return problem
 
     def describe(self, problem: Problem, labels: str | None = None) -> None:
@@ -120,8 +124,12 @@ class Session:
             f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
             markup=False,
         )
+        if "prepared" in scan.notes:
+            self.terminal.print(f"prepared: {scan.notes['prepared']}", markup=False)
         if labels:
             self.terminal.print(f"labels: {labels}", markup=False)
+        if "reading" in scan.notes and isinstance(scan.amplitude, LazyAmplitude):
+            self.terminal.print(scan.notes["reading"], markup=False)
 
     def _refuse_other_data(self, sha256: str) -> None:
         before = self.status.past.environment.get("data_sha256") if self.status else None
@@ -209,6 +217,16 @@ def _refuse_to_halve(method: UncertaintyMethod, problem: Problem) -> None:
         )
 
 
+def _refuse_to_draw(method: UncertaintyMethod, problem: Problem) -> None:
+    """Before the long work, refuse to draw scans that memory does not hold."""
+    if method.draws and isinstance(problem.scan.amplitude, LazyAmplitude):
+        raise UserError(
+            f"{problem.scan.label}: uncertainty.method={method} draws whole scans in memory, and "
+            "this one is so large that it stays in its file; use uncertainty.method=halves or "
+            "fisher, or data.lazy=never."
+        )
+
+
 def _refuse_nonsense(reconstruction: Reconstruction) -> None:
     for stage in reconstruction.stages:
         if not np.isfinite(stage.obj).all():
@@ -283,9 +301,10 @@ def open_session(
 def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> Iterator[None]:
     """Threads, determinism, log and seeds of this process, put back afterwards."""
     threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     torch.set_num_threads(execution.threads or threads)
-    torch.use_deterministic_algorithms(execution.deterministic)
+    # as use_deterministic_algorithms, which takes two seconds to load the compiler
+    torch.set_deterministic_debug_mode("error" if execution.deterministic else "default")
     # nothing here reads memory it has not written, and filling it first costs a fifth of the time
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
@@ -300,7 +319,7 @@ def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> I
     finally:
         told.setLevel(level)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         memory.fill_uninitialized_memory = filled
 
 

@@ -40,7 +40,7 @@ def mapped(path: Path) -> Array:
             raise DataError(
                 f"{path}: is a pickled object, never opened here; save a plain array."
             ) from error
-        raise DataError(f"{path}: not an array, or cut short ({why}).") from error
+        raise DataError(f"{path}: not an NPY file, or cut short ({why}).") from error
     return array
 
 

@@ -25,8 +25,10 @@ from ptycho.data.archive import (
     read_metadata,
     read_probe,
 )
-from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.frames import Frames
+from ptycho.data.geometry import Geometry
 from ptycho.data.measurement import Measurement
+from ptycho.data.npz_frames import NpzFrames
 from ptycho.data.preparation import VALUES, prepare
 from ptycho.data.scan import Scan
 
@@ -50,7 +52,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
 
     Args:
         path: file with ``diffraction`` or ``diff3d``, ``xcoords``, ``ycoords`` (patch centres
-            in object pixels, x = column) and ``probeGuess`` or ``probeModes``.
+            in object pixels, x = column) and perhaps ``probeGuess`` or ``probeModes``.
         patches: whether to read the object patches ``Y``, if there are any.
 
     Raises:
@@ -62,7 +64,8 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         positions = read_coordinates(archive)
         frames, layout = read_frames(archive, len(positions), metadata)
         bad = _bad_pixels(archive)
-        probe, obj = read_probe(archive), read_estimate(archive)
+        probe = read_probe(archive) if any(key in archive.keys for key in PROBES) else None
+        obj = read_estimate(archive)
         known = _object_patches(archive, frames.shape) if patches else None
     said = metadata.get("values")
     return Measurement(
@@ -77,6 +80,8 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         values=str(said) if said in VALUES[1:] else "auto",
         why="as its _metadata says",
         pixel_size_m=metadata.get("pixel_size_m"),
+        fresnel=metadata.get("fresnel_number"),
+        geometry=Geometry.of(metadata),
         label=str(metadata["label"]) if metadata.get("label") else None,
         notes={"layout": layout},
     )
@@ -107,7 +112,7 @@ def read_npz(
 
 
 def pattern_size(path: str | os.PathLike[str]) -> int:
-    """Side N of a pattern, from the header of the probe alone, or of the patterns.
+    """Side N of a pattern, from the header of the probe alone, or else of the patterns.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -116,10 +121,10 @@ def pattern_size(path: str | os.PathLike[str]) -> int:
     with opened_npz(path) as archive:
         if not any(key in archive.keys for key in PROBES):
             key = archive.one_of(*PATTERNS)
+            n = archive.header("ycoords")[0] if "ycoords" in archive.keys else ()
             shape = archive.header(key)[0]
-            if len(shape) != 3 or shape[1] not in (shape[0], shape[2]):
-                raise archive.fault(key, f"must be square patterns (n, N, N), got {shape}")
-            return shape[1]
+            layout = _layout(archive, key, shape, n[0] if n else 0, read_metadata(archive))
+            return shape[-1] if layout == "nyx" else shape[0]
         key = archive.one_of(*reversed(PROBES))
         return modes_shape(archive, key, archive.header(key)[0])[-1]
 
@@ -133,13 +138,15 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
     metadata = {
         "label": scan.label,
         "pixel_size_m": scan.pixel_size_m,
+        **({} if scan.fresnel is None else {"fresnel_number": scan.fresnel}),
+        **scan.geometry.known(),
         "values": "amplitude",
         "layout": "nyx",
         "object_is_truth": scan.truth_is_known,
         "written_by": "ptycho",
     }
     arrays: dict[str, Array] = {
-        "diffraction": scan.amplitude,
+        "diffraction": np.asarray(scan.amplitude),
         "ycoords": scan.positions[:, 0],
         "xcoords": scan.positions[:, 1],
         "probeGuess": scan.probe[0] if len(scan.probe) == 1 else scan.probe,
@@ -191,11 +198,13 @@ def read_frames(archive: Archive, n: int, metadata: dict[str, Any]) -> tuple[Fra
         DataError: they are missing, or fit the positions in no order.
     """
     key = archive.one_of(*PATTERNS)
-    patterns = archive.read(key, "biuf", "real counts or amplitudes")
-    layout = _layout(archive, key, patterns.shape, n, metadata)
-    if layout == "yxn":
-        patterns = np.moveaxis(patterns, -1, 0)
-    return ArrayFrames(patterns, archive.path, key), layout
+    shape, dtype = archive.header(key)
+    if dtype.hasobject:
+        raise archive.fault(key, "is a pickled object, never opened here; save a plain array")
+    if dtype.kind not in "biuf":
+        raise archive.fault(key, f"must hold real counts or amplitudes, got {dtype}")
+    layout = _layout(archive, key, shape, n, metadata)
+    return NpzFrames(archive.path, key, layout), layout
 
 
 def _layout(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.data.archive import Archive, Array
-from ptycho.data.geometry import PLANCK_LIGHT
+from ptycho.data.geometry import PLANCK_TIMES_LIGHT
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def energy_of_wavelength(archive: Archive, key: str, wavelength_m: float) -> flo
     """The energy of a photon of this wavelength."""
     if not wavelength_m > 0:
         raise archive.fault(key, f"must be a wavelength in metres, got {wavelength_m:g}")
-    return energy_of(archive, key, PLANCK_LIGHT / wavelength_m)
+    return energy_of(archive, key, PLANCK_TIMES_LIGHT / wavelength_m)
 
 
 def refuse_same(archive: Archive, key: str, positions: Positions) -> None:

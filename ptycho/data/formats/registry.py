@@ -1,7 +1,7 @@
 """Which formats there are, and which of them a file is: its content tells, never its name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptycho.data.formats import (
@@ -15,7 +15,7 @@ from ptycho.data.formats import (
     slac,
 )
 from ptycho.data.formats.partners import places_of
-from ptycho.data.formats.probes import read_probe_file
+from ptycho.data.formats.writing import lengths_of
 from ptycho.data.hdf5_safety import is_hdf5
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
@@ -29,8 +29,6 @@ class Reading:
     """Whether object patches are wanted."""
     positions_file: Path | None = None
     """Positions, where the file of the patterns has none; also a product with positions."""
-    probe_file: Path | None = None
-    """A probe, in place of the one that comes with the patterns."""
     keys: dict[str, str] = field(default_factory=dict)
     """Names of datasets: what is wanted -> where it is in the file."""
     follow_links: bool = False
@@ -61,6 +59,8 @@ class Format:
     """Whether object patches are written, too."""
     has_links: bool = False
     """Whether links to other files may be followed."""
+    remark: Callable[[Scan], str] | None = None
+    """What a person should know of a file that was written; empty: nothing."""
 
 
 FORMATS: dict[str, Format] = {
@@ -72,6 +72,7 @@ FORMATS: dict[str, Format] = {
             ptychodus.recognises,
             lambda path, how: ptychodus.measure_pair(path, how.positions_file),
             ptychodus.write_pair,
+            remark=lambda scan: lengths_of(scan).comment,
             takes_positions_file=True,
         ),
         Format(
@@ -81,6 +82,7 @@ FORMATS: dict[str, Format] = {
             lambda path, _: ptychodus_training.measure_training(path),
             ptychodus_training.write_training,
             ".h5",
+            remark=lambda scan: lengths_of(scan).comment,
         ),
         Format(
             "slac", "SLAC NPZ", slac.recognises, lambda path, _: slac.measure_slac(path),
@@ -154,11 +156,7 @@ def measure(path: Path, name: str = "auto", how: Reading | None = None) -> Measu
     how = how or Reading()
     chosen = chosen_format(path, name, how)
     assert chosen.measure is not None
-    found = chosen.measure(path, how)
-    if how.probe_file is None:
-        return found
-    probe = read_probe_file(how.probe_file, found.frames.shape[-1])
-    return replace(found, probe=probe, notes=found.notes | {"probe": f"from {how.probe_file}"})
+    return chosen.measure(path, how)
 
 
 def pattern_size(path: Path, name: str = "auto", how: Reading | None = None) -> int:
@@ -214,8 +212,8 @@ def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) ->
         raise DataError(f"{path} is a folder, and no scan of the format {chosen.name}.")
     if how is not None and how.positions_file and not chosen.takes_positions_file:
         raise DataError(
-            f"data.positions_file={how.positions_file} would not be read: {path} is "
-            f"{chosen.title}, which holds its own positions; leave it out."
+            f"{how.positions_file}: its positions would not be read, {path} is "
+            f"{chosen.title}, which holds its own; leave data.positions_file (--positions) out."
         )
     return chosen
 

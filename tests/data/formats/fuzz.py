@@ -69,12 +69,9 @@ def spoil(whole: Sample, folder: Path, dice: random.Random, *, gently: bool = Fa
 def moved(whole: Sample, folder: Path) -> tuple[Path, Reading]:
     """What to read, now that the files of a sample are elsewhere."""
     how = whole.how
-    there = {
-        one: getattr(how, one) and folder / getattr(how, one).name
-        for one in ("positions_file", "probe_file")
-    }
+    partner = how.positions_file and folder / how.positions_file.name
     path = folder if whole.path.is_dir() else folder / whole.path.name
-    return path, replace(how, **there)
+    return path, replace(how, positions_file=partner)
 
 
 def main(seed: int, start: int, folder: Path) -> None:

@@ -69,12 +69,11 @@ def _slac(folder: Path) -> Sample:
 
 
 def _npy(folder: Path) -> Sample:
-    path, rows, probe = (folder / name for name in ("scan.npy", "places.csv", "probe.npy"))
+    path, rows = folder / "scan.npy", folder / "places.csv"
     np.save(path, COUNTS.astype(np.uint16))
-    np.save(probe, PROBE)
     lines = [f"{y!r},{x!r}" for y, x in (POSITIONS * PIXEL).tolist()]
     rows.write_text("\n".join(lines) + "\n")
-    return Sample(path, (path, rows, probe), Reading(positions_file=rows, probe_file=probe))
+    return Sample(path, (path, rows), Reading(positions_file=rows))
 
 
 def _fold_slice(folder: Path) -> Sample:

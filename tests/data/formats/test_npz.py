@@ -245,7 +245,7 @@ def test_size_is_read_without_the_patterns(save):
         ({"diffraction": None}, "diffraction or diff3d is missing; the file holds xcoords, yco"),
         ({"xcoords": None}, "xcoords is missing; the file holds diffraction, ycoords"),
         ({"ycoords": None}, "ycoords is missing"),
-        ({"probeGuess": None}, "probeModes or probeGuess is missing"),
+        ({"probeGuess": None}, r"holds no probe; type data\.probe\.kind=average"),
         ({"diffraction": np.array([{}])}, "diffraction is a pickled object, never opened here"),
         ({"probeGuess": np.array(None)}, "probeGuess is a pickled object"),
         ({"xcoords": X[:-1]}, r"of one length, got \(5,\) and \(6,\)"),
