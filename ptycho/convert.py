@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from ptycho.config.choices import DataSource
 from ptycho.config.config import DataConfig, UserError
 from ptycho.config.process import exit_codes, gentle_threads
 
@@ -125,6 +126,8 @@ def _data(source: Path, typed: list[str]) -> DataConfig:
     Raises:
         ConfigError: a setting does not exist, or is impossible.
     """
+    if not typed:
+        return DataConfig(label="", source=DataSource.file, train_data_file=str(source))
     from ptycho.config.describe import quoted
     from ptycho.config.store import check_command_line, register
 

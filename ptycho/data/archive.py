@@ -23,7 +23,7 @@ import numpy as np
 from numpy.lib import format as format_
 from numpy.typing import NDArray
 
-from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.frames import Frames
 from ptycho.data.hdf5_frames import Hdf5Frames
 from ptycho.data.hdf5_safety import (
     UNREADABLE,
@@ -98,12 +98,6 @@ class Archive(ABC):
     def frames(self, key: str) -> Frames:
         """The patterns ``(n, H, W)`` of an array; those of HDF5 stay in the file."""
 
-    def scalar(self, key: str) -> float | None:
-        """The array ``key``, one real number; None when it is missing."""
-        if not self.has_optional(key):
-            return None
-        return _only(self, key, self.read(key, "iuf", "one real number"))
-
     def fault(self, key: str, sentence: str) -> DataError:
         """What is wrong with a key, as an error."""
         return DataError(f"{self.path}: {key} {sentence}.")
@@ -140,6 +134,12 @@ class Archive(ABC):
             log.warning("%s: %s is a pickled object and was left alone.", self.path, key)
             return False
         return True
+
+    def scalar(self, key: str) -> float | None:
+        """The array ``key``, one real number; None when it is missing."""
+        if not self.has_optional(key):
+            return None
+        return _only(self, key, self.read(key, "biuf", "one real number"))
 
     def _unreadable(self, key: str, error: BaseException) -> DataError:
         return unreadable(self.path, key, error)
@@ -185,11 +185,16 @@ class NpzArchive(Archive):
         return str(array[0]) if array.size else None
 
     def frames(self, key: str) -> Frames:
-        """The patterns, in memory."""
-        patterns = self.read(key, "biuf", "real counts or amplitudes")
-        if patterns.ndim != 3 or not patterns.size:
-            raise self.fault(key, f"must be patterns (n, H, W), got {patterns.shape}")
-        return ArrayFrames(patterns, self.path, key)
+        """The patterns, in the file where it stores them plainly."""
+        from ptycho.data.npz_frames import NpzFrames  # which reads archives itself
+
+        shape, dtype = self.header(key)
+        if dtype.kind not in "biuf":
+            said = "a pickled object" if dtype.hasobject else dtype
+            raise self.fault(key, f"must hold real counts or amplitudes, got {said}")
+        if len(shape) != 3 or 0 in shape:
+            raise self.fault(key, f"must be patterns (n, H, W), got {shape}")
+        return NpzFrames(self.path, key)
 
     def _array(self, key: str) -> Array:
         try:

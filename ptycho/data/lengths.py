@@ -130,7 +130,7 @@ def in_pixels(
         _refuse_lengths(found, positions, pixel)
     else:
         done.append(f"positions in {unit}")
-        positions *= unit.metres / _known(found, unit, pixel)
+        positions *= unit.metres / _known(found, how.unit, unit, pixel)
     if how.swap:
         positions = positions[:, ::-1].copy()
         done.append("y and x of positions exchanged")
@@ -149,12 +149,15 @@ def in_pixels(
     return positions, done
 
 
-def _known(found: Measurement, unit: PositionUnit, pixel: Pixel) -> float:
+def _known(found: Measurement, typed: PositionUnit, unit: PositionUnit, pixel: Pixel) -> float:
     """The object's pixel in metres."""
     if pixel.size_m is not None:
         return pixel.size_m
+    are = f"positions are in {unit}"
+    if typed == PositionUnit.auto and unit == PositionUnit.m:
+        are = f"positions reach {np.abs(found.positions).max(initial=0):.2g}, which must be metres"
     raise DataError(
-        f"{found.path}: positions are in {unit}, and nothing says what a pixel of the object is "
+        f"{found.path}: {are}, and nothing says what a pixel of the object is "
         "long; type data.geometry.pixel_size_m=METRES, or what it follows from and is not known: "
         f"{', '.join(pixel.missing)}."
     )

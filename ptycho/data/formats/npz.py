@@ -7,10 +7,12 @@ amplitude, order of the axes) is logged and kept in :attr:`Scan.notes`. Nothing 
 import json
 import logging
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as format_
 from numpy.typing import NDArray
 
 from ptycho.data.archive import (
@@ -25,6 +27,7 @@ from ptycho.data.archive import (
     read_metadata,
     read_probe,
 )
+from ptycho.data.formats.writing import appearing, row_blocks
 from ptycho.data.frames import Frames
 from ptycho.data.geometry import Geometry
 from ptycho.data.measurement import Measurement
@@ -146,7 +149,6 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         "written_by": "ptycho",
     }
     arrays: dict[str, Array] = {
-        "diffraction": np.asarray(scan.amplitude),
         "ycoords": scan.positions[:, 0],
         "xcoords": scan.positions[:, 1],
         "probeGuess": scan.probe[0] if len(scan.probe) == 1 else scan.probe,
@@ -157,13 +159,15 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         arrays["objectGuess"] = scan.truth
     if scan.patches is not None:
         arrays["Y"] = scan.patches
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # its allow_pickle is no array
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with appearing(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as file:
+        with file.open("diffraction.npy", "w", force_zip64=True) as member:
+            header = {"shape": scan.amplitude.shape, "fortran_order": False, "descr": "<f4"}
+            format_.write_array_header_1_0(member, header)
+            for rows in row_blocks(scan):
+                member.write(np.ascontiguousarray(scan.amplitude[rows], "<f4").data)
+        for key, array in arrays.items():
+            with file.open(f"{key}.npy", "w", force_zip64=True) as member:
+                format_.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _bad_pixels(archive: Archive) -> NDArray[np.bool_] | None:

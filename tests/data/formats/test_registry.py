@@ -2,15 +2,12 @@ import numpy as np
 import pytest
 
 from ptycho.config.choices import DataFormat
-from ptycho.data.formats import registry
 from ptycho.data.formats.npz import write_npz
-from ptycho.data.formats.ptychodus import PRODUCT, write_pair
 from ptycho.data.formats.registry import FORMATS, Reading, measure, pattern_size, recognised
 from ptycho.data.frames import ArrayFrames
 from ptycho.data.hdf5_frames import Hdf5Frames
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import DataError
-from tests.products import write_result
 from tests.runs import tiny_scan
 
 LOSSLESS = [one.name for one in FORMATS.values() if one.write and one.measure]
@@ -68,35 +65,3 @@ def test_positions_that_would_not_be_read_are_refused(tmp_path, scan):
     how = Reading(positions_file=tmp_path / "p.h5")
     with pytest.raises(DataError, match=r"p\.h5: its positions would not be read, .*x is Ptycho"):
         measure(tmp_path / "x", how=how)
-
-
-def test_a_probe_may_come_from_another_file(tmp_path, scan):
-    write_npz(tmp_path / "x", scan)
-    other = (2 * scan.probe).astype(np.complex64)
-    np.save(tmp_path / "p.npy", other[0])
-    write_result(tmp_path / "p.npz", scan, probe=other)
-    write_pair(tmp_path / "p", scan)
-    for name in ("p.npy", "p.npz"):
-        found = measure(tmp_path / "x", how=Reading(probe_file=tmp_path / name))
-        np.testing.assert_array_equal(found.probe, other)
-        assert found.notes["probe"] == f"from {tmp_path / name}"
-    found = measure(tmp_path / "x", how=Reading(probe_file=tmp_path / "p" / PRODUCT))
-    np.testing.assert_array_equal(found.probe, scan.probe)
-
-
-@pytest.mark.parametrize(
-    ("array", "words"),
-    [
-        (np.ones((8, 8), complex), r"of 8 x 8 pixels, and the patterns have 16 x 16"),
-        (np.zeros((16, 16), complex), "zero everywhere"),
-        (np.full((16, 16), np.nan), "NaN"),
-        (np.ones(16), r"must be complex numbers \(N, N\) or \(modes, N, N\), got float64 \(16,\)"),
-        (np.array([[None]]), "not an array that can be read"),
-    ],
-)
-def test_what_is_no_probe(tmp_path, array, words):
-    np.save(tmp_path / "p.npy", array)
-    with pytest.raises(DataError, match=r"p\.npy.*" + words):
-        registry.read_probe_file(tmp_path / "p.npy", 16)
-    with pytest.raises(FileNotFoundError, match=r"data\.probe_file: .*gone: no such file"):
-        registry.read_probe_file(tmp_path / "gone", 16)
