@@ -194,3 +194,35 @@ class PreprocessConfig:
     """Leave out frames with fewer counts in all, as prepared."""
     drop_above: float | None = setting(None, above=0)
     """Leave out frames with more counts in all, as prepared."""
+
+
+@dataclass(kw_only=True)
+class KeysConfig:
+    """Names of the datasets of an HDF5 file of no known layout (``data.format=hdf5``)."""
+
+    patterns: str | None = None
+    """Patterns ``(n, H, W)``: ``entry/data/data``."""
+    positions: str | None = None
+    """Positions ``(n, 2)`` or ``(2, n)``: y, x; in the unit that the dataset says, in metres where
+    they are that small, else in pixels. In ``data.positions_file`` where there is one."""
+    positions_y: str | None = None
+    """Instead of ``positions``: y alone, ``(n,)``."""
+    positions_x: str | None = None
+    """Instead of ``positions``: x alone, ``(n,)``."""
+    probe: str | None = None
+    """Probe ``(N, N)`` or ``(modes, N, N)``, complex."""
+    object: str | None = None
+    """Object ``(H, W)``, complex, on the grid of positions in pixels."""
+    bad_pixels: str | None = None
+    """Bad pixels ``(H, W)`` or ``(n, H, W)``: 0 where a pixel is good."""
+    energy: str | None = None
+    """Photon energy, in electronvolts unless the dataset says another unit."""
+    distance: str | None = None
+    """Sample to detector, in metres unless the dataset says another unit."""
+    detector_pixel: str | None = None
+    """Side of a detector pixel, likewise."""
+    pixel_size: str | None = None
+    """Side of an object pixel, likewise."""
+    follow_links: bool = False
+    """Follow links of HDF5 and CXI files to other files, as detectors write them, where these lie
+    in the same folder. Only for files that you trust: HDF5 would open whatever a link names."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from ptycho.config.choices import DataFormat, DataSource
-from ptycho.config.config import DataConfig, PreprocessConfig, RunConfig
+from ptycho.config.config import DataConfig, KeysConfig, PreprocessConfig, RunConfig
 
 _OF_FILES = ("geometry", "positions", "preprocess")
 _OF_BEAMS = ("geometry.energy_ev", "geometry.pixel_size_m")  # simulated ones as well
@@ -64,6 +64,43 @@ def reading_faults(run: RunConfig) -> Iterator[str]:
             )
         elif path == data.train_data_file:
             yield f"data.{name} is data.train_data_file itself, {path}; leave it out."
+    yield from _key_faults(data, reads=not simulated or bool(data.test_data_file))
+
+
+def _key_faults(data: DataConfig, *, reads: bool) -> Iterator[str]:
+    """Names of datasets where none are looked up, or that do not go together."""
+    named = {item.name: getattr(data.keys, item.name) for item in fields(KeysConfig)}
+    follows = named.pop("follow_links")
+    named = {name: key for name, key in named.items() if key is not None}
+    first = next(iter(named), None)
+    if not reads and (follows or first):
+        said = f"{first}={named[first]}" if first else "follow_links=true"
+        yield (
+            f"data.keys.{said} says how a file is read, and data.source=synthetic reads none. "
+            "Leave it out."
+        )
+        return
+    for name, key in named.items():
+        if not key.strip("/. "):
+            yield f"data.keys.{name} must name a dataset, got {key!r}; leave it out to use none."
+    if first and data.format not in (DataFormat.auto, DataFormat.hdf5):
+        yield (
+            f"data.keys.{first} names a dataset for data.format=hdf5, and data.format is "
+            f"{data.format}, which knows its own; leave one of them out."
+        )
+    elif first and "patterns" not in named:
+        yield f"data.keys.{first} needs data.keys.patterns: where the patterns are."
+    if follows and not data.format.has_links:
+        yield (
+            "data.keys.follow_links=true is for formats with links (cxi, fold_slice, hdf5), and "
+            f"data.format is {data.format}; leave one of them out."
+        )
+    apart = [name for name in ("positions_y", "positions_x") if name in named]
+    if apart and "positions" in named:
+        yield f"data.keys.positions and data.keys.{apart[0]} say the same; leave one of them out."
+    elif len(apart) == 1:
+        other = "positions_x" if apart[0] == "positions_y" else "positions_y"
+        yield f"data.keys.{apart[0]} needs data.keys.{other}, too."
 
 
 def _preprocess_faults(how: PreprocessConfig) -> Iterator[str]:

@@ -230,4 +230,4 @@ def read_estimate(archive: Archive) -> NDArray[np.complex64] | None:
     if not archive.has_optional("objectGuess"):
         return None
     obj = archive.read("objectGuess", "iufc", "complex numbers")
-    return None if (obj == obj.flat[:1]).all() else obj.astype(np.complex64)
+    return None if not obj.size or (obj == obj.flat[0]).all() else obj.astype(np.complex64)
