@@ -1,0 +1,216 @@
+"""A part of a scan that is small enough to be solved in a twentieth of a second."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from ptycho.physics.forward import Experiment, matched_scale
+from ptycho.physics.fourier import crop_centre, fourier_crop
+from ptycho.physics.mask import hide
+from ptycho.physics.probe import as_modes, width
+from ptycho.physics.solver import Recipe, Solver, fine_cutoff
+from ptycho.report.frames import judge, measured_frames
+from ptycho.workflows.doctor.turns import AS_IT_IS, Turn
+
+Positions = NDArray[np.float64]
+
+SIDES = (32, 48, 64, 96, 128)
+"""Pixels of the detector's centre that are looked at."""
+_LIGHT = 0.95
+"""Of the light that must be in them."""
+_PHOTONS = 1e5
+"""Of a pattern, whatever unit it came in: only its shape counts here."""
+_MARGIN = 3
+_WIDEST = 640
+"""Pixels of the largest canvas."""
+_MODES = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a short fit said."""
+
+    held: NDArray[np.float64]
+    """``(h,)``: correlation with the patterns that were not fitted, the mean frames removed."""
+    fitted: float
+    """Mean correlation with those that were."""
+    obj: Tensor
+    """Complex ``(H, W)``."""
+
+    @property
+    def c(self) -> float:
+        """C of the patterns that were not fitted."""
+        return float(self.held.mean())
+
+
+@dataclass(frozen=True)
+class Region:
+    """Neighbouring patterns, their centres only, at the resolution that these have."""
+
+    amplitude: Tensor
+    """``(n, M, M)``, zero frequency at ``[M // 2, M // 2]``."""
+    positions: Positions
+    """``(n, 2)`` in pixels of ``M x M`` patterns, about their middle."""
+    probe: Tensor
+    """Complex ``(mode, M, M)``, as bright as the patterns."""
+    fitted: Tensor
+    """Numbers of the patterns to fit."""
+    held: Tensor
+    """Numbers of the patterns that judge."""
+
+    def solve(
+        self,
+        patterns: Turn = AS_IT_IS,
+        positions: Turn = AS_IT_IS,
+        scale: float = 1.0,
+        iterations: int = 6,
+    ) -> Answer:
+        """Fit an object to most patterns and look at the others.
+
+        Args:
+            patterns: how to turn the patterns first.
+            positions: how to turn the positions first.
+            scale: what to multiply them by.
+            iterations: of the solver, from a flat object.
+        """
+        size = self.amplitude.shape[-1]
+        places = positions.positions(self.positions) * scale
+        places = places - np.floor(places.min(0)) + size // 2 + _MARGIN
+        sides = np.ceil(places.max(0)).astype(int) + size // 2 + _MARGIN
+        shape = int(sides[0]), int(sides[1])
+        amplitude = patterns.patterns(self.amplitude)
+        experiment = Experiment(self.probe, torch.from_numpy(places), bins=8)
+        recipe = Recipe()
+        cutoff = fine_cutoff(self.probe, recipe)
+        solver = Solver(
+            experiment.of(self.fitted), amplitude, shape, recipe, cutoff, self.fitted
+        )
+        obj = solver.run(torch.ones(shape, dtype=torch.complex64), iterations)
+        found = judge(measured_frames(experiment, obj, amplitude)).correlation
+        return Answer(found[self.held.numpy()], float(found[self.fitted.numpy()].mean()), obj)
+
+    def with_amplitude(self, amplitude: Tensor) -> "Region":
+        """The same with other patterns, brought to the same light."""
+        return _lit(amplitude, self.positions, self.probe, self.fitted, self.held)
+
+    def moved_to(self, positions: Positions) -> "Region":
+        """The same patterns at other places ``(n, 2)``."""
+        return Region(self.amplitude, positions, self.probe, self.fitted, self.held)
+
+
+def make_region(
+    amplitude: Tensor, positions: Positions, probe: Tensor, side: int, seed: int = 0
+) -> Region:
+    """Make patterns small and put some of them aside.
+
+    Args:
+        amplitude: ``(n, N, N)``, zero frequency at the centre; negative zero where bad.
+        positions: ``(n, 2)`` in object pixels.
+        probe: complex ``(mode, N, N)``.
+        side: of the centre of the detector to look at.
+        seed: of the choice of those put aside.
+    """
+    modes = as_modes(probe)
+    energy = modes.abs().square().sum((-2, -1))
+    strongest = modes[energy.argsort(descending=True)[:_MODES]]
+    number = torch.randperm(len(amplitude), generator=torch.Generator().manual_seed(seed))
+    aside = max(len(amplitude) // 5, 3)
+    return _lit(
+        crop_centre(amplitude, side).contiguous(),
+        (positions - positions.mean(0)) * side / amplitude.shape[-1],
+        fourier_crop(strongest, side),
+        number[aside:].sort().values,
+        number[:aside].sort().values,
+    )
+
+
+def _lit(
+    amplitude: Tensor, positions: Positions, probe: Tensor, fitted: Tensor, held: Tensor
+) -> Region:
+    bad = torch.signbit(amplitude)
+    power = amplitude.square().sum((-2, -1)).mean()
+    scaled = amplitude * torch.sqrt(_PHOTONS / power.clamp_min(1e-30))
+    scaled = hide(scaled, bad) if bad.any() else scaled
+    probe = probe * matched_scale(probe, scaled)
+    return Region(scaled, positions, probe.to(torch.complex64), fitted, held)
+
+
+def side_for(mean: NDArray[np.float64], probe: Tensor) -> int:
+    """How much of the detector's centre to look at.
+
+    Args:
+        mean: ``(N, N)`` mean counts, zero frequency at the centre.
+        probe: complex ``(mode, N, N)``.
+    """
+    size = mean.shape[-1]
+    spectrum = torch.fft.fftshift(torch.fft.fft2(as_modes(probe)), dim=(-2, -1))
+    empty = spectrum.abs().square().sum(0).double().numpy()
+    background = np.median(mean)
+    for side in (one for one in SIDES if one < size):
+        shares = []
+        for light in (np.maximum(mean - background, 0), empty):
+            inside = crop_centre(torch.from_numpy(light), side).sum()
+            shares.append(float(inside) / max(float(light.sum()), 1e-30))
+        if min(shares) >= _LIGHT:
+            return side
+    return min(size - size % 2, SIDES[-1])
+
+
+def choose_patterns(
+    positions: Positions, beam: float, contrast: NDArray[np.float64], most: int
+) -> NDArray[np.int64]:
+    """Numbers of neighbouring patterns: enough of them, over a few widths of the beam.
+
+    Args:
+        positions: ``(n, 2)`` in object pixels.
+        beam: width of the beam in object pixels.
+        contrast: ``(n,)``: how much each differs from the mean pattern; NaN: not to be used.
+        most: how many to choose.
+    """
+    usable = np.flatnonzero(np.isfinite(contrast))
+    if len(usable) <= most:
+        return usable
+    places = positions[usable]
+    tree = cKDTree(places)
+    reach = tree.query(places, k=most)[0][:, -1]
+    # in the middle of others, not at a rim, and where there is something to see
+    inner = reach <= 1.25 * np.percentile(reach, 30)
+    seen = np.array(
+        [contrast[usable[near]].mean() for near in tree.query(places, k=min(most, 25))[1]]
+    )
+    centre = int(np.flatnonzero(inner)[seen[inner].argmax()])
+    radius = min(max(float(reach[centre]), 1.6 * beam), float(reach[centre]) * 4 + 1.6 * beam)
+    around = np.array(tree.query_ball_point(places[centre], radius), np.int64)
+    return np.sort(usable[_thinned(places, around, centre, most)])
+
+
+def _thinned(
+    places: Positions, around: NDArray[np.int64], centre: int, most: int
+) -> NDArray[np.int64]:
+    """So many of some places, each as far from those before as can be."""
+    if len(around) <= most:
+        return around
+    around = around[np.linspace(0, len(around) - 1, min(len(around), 4000)).astype(int)]
+    chosen = [centre]
+    away = np.linalg.norm(places[around] - places[centre], axis=1)
+    while len(chosen) < most:
+        farthest = int(away.argmax())
+        chosen.append(int(around[farthest]))
+        away = np.minimum(away, np.linalg.norm(places[around] - places[around[farthest]], axis=1))
+    return np.unique(np.array(chosen, np.int64))
+
+
+def fits(positions: Positions, side: int, size: int) -> bool:
+    """Whether the canvas of some positions is small enough to be solved in no time."""
+    extent = np.ptp(positions, axis=0).max() * side / size + side
+    return bool(extent < _WIDEST and math.isfinite(extent))
+
+
+def beam_width(probe: Tensor) -> float:
+    """Width of the beam in object pixels."""
+    return width(probe)

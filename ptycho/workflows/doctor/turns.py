@@ -1,0 +1,58 @@
+"""The eight ways in which two axes can be ordered and directed."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, order=True)
+class Turn:
+    """Swap y and x, then negate what is now y and what is now x; every step optional."""
+
+    swap: bool = False
+    flip_y: bool = False
+    flip_x: bool = False
+
+    @property
+    def steps(self) -> int:
+        """How many settings say it."""
+        return self.swap + self.flip_y + self.flip_x
+
+    @property
+    def name(self) -> str:
+        """In a few letters, for a table."""
+        words = ("swap" * self.swap, "-y" * self.flip_y, "-x" * self.flip_x)
+        return " ".join(word for word in words if word) or "as is"
+
+    def positions(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn ``(n, 2)`` about the origin."""
+        turned = positions[:, ::-1] if self.swap else positions
+        return turned * np.array([1 - 2 * self.flip_y, 1 - 2 * self.flip_x], dtype=np.float64)
+
+    def patterns(self, patterns: Tensor) -> Tensor:
+        """Turn ``(..., N, N)`` about zero frequency, which stays at ``[N // 2, N // 2]``."""
+        if self.swap:
+            patterns = patterns.transpose(-1, -2)
+        even = 1 - patterns.shape[-1] % 2  # a plain flip moves the centre of an even number
+        for axis, flips in ((-2, self.flip_y), (-1, self.flip_x)):
+            if flips:
+                patterns = torch.roll(patterns.flip(axis), even, axis)
+        return patterns.contiguous()
+
+    def settings(self, group: str, swap: str) -> dict[str, Any]:
+        """The settings that say it, of a group that calls the swap so."""
+        said = {swap: self.swap, "flip_y": self.flip_y, "flip_x": self.flip_x}
+        return {f"{group}.{name}": True for name, wanted in said.items() if wanted}
+
+
+TURNS = tuple(
+    Turn(swap, flip_y, flip_x)
+    for swap, flip_y, flip_x in itertools.product((False, True), repeat=3)
+)
+"""All eight, the plainest first."""
+AS_IT_IS = TURNS[0]
