@@ -97,6 +97,11 @@ def the_scan(run: RunConfig, _: Path) -> Any:
     return scan.sha256, scan.label
 
 
+def the_place(run: RunConfig, _: Path) -> Any:
+    scan = build.make_scan(run.data, run.model.N or 0)
+    return scan.pixel_size_m, digest(scan.positions)
+
+
 def the_lessons(run: RunConfig, folder: Path) -> Any:
     with session_of(run, folder) as opened:
         found = lessons.further(opened, build.make_recipe(run.solver))
@@ -449,6 +454,10 @@ LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
 DESCRIBED = PATCHES | {"execution.log_patch_stats": True, "execution.inference_batch_size": 1}
 TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "file", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
+MEASURED = FROM_FILE | {
+    "data.geometry.energy_ev": 8e3, "data.geometry.distance_m": 1.0,
+    "data.geometry.detector_pixel_m": 1e-4,
+}  # fmt: skip
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
 ADAPTING = {
@@ -478,6 +487,20 @@ TABLE: dict[str, Flip] = {
     "data.labels": Flip("solver", the_network, {"trainer.realspace_weight": 1.0}),
     "data.holdout_fraction": Flip(0.2, the_held_out),
     "data.nphotons": Flip(1e4, the_scan),
+    "data.geometry.energy_ev": Flip(9e3, the_place, MEASURED),
+    "data.geometry.distance_m": Flip(1.1, the_place, MEASURED),
+    "data.geometry.detector_pixel_m": Flip(5e-5, the_place, MEASURED),
+    "data.geometry.pixel_size_m": Flip(1e-8, the_place, FROM_FILE),
+    "data.geometry.near_field": Flip(True, refused),
+    "data.positions.unit": Flip("um", the_place, MEASURED),
+    "data.positions.swap": Flip(True, the_place, FROM_FILE),
+    "data.positions.flip_y": Flip(True, the_place, FROM_FILE),
+    "data.positions.flip_x": Flip(True, the_place, FROM_FILE),
+    "data.positions.scale": Flip(1.1, the_place, FROM_FILE),
+    "data.preprocess.zero_frequency": Flip("corner", the_scan, FROM_FILE),
+    "data.preprocess.transpose": Flip(True, the_scan, FROM_FILE),
+    "data.preprocess.flip_y": Flip(True, the_scan, FROM_FILE),
+    "data.preprocess.flip_x": Flip(True, the_scan, FROM_FILE),
     "data.synthetic.object": Flip("chip", the_scan),
     "data.synthetic.n_patterns": Flip(81, the_scan),
     "data.synthetic.step": Flip(3.0, the_scan),

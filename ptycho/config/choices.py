@@ -31,6 +31,28 @@ class Values(StrEnum):
     amplitude = "amplitude"
 
 
+class PositionUnit(StrEnum):
+    """What the positions of a file are counted in."""
+
+    auto = "auto"
+    px = "px"
+    m = "m"
+    um = "um"
+    nm = "nm"
+
+    @property
+    def metres(self) -> float | None:
+        """Its length in metres; None for pixels and ``auto``."""
+        return {"m": 1.0, "um": 1e-6, "nm": 1e-9}.get(self.value)
+
+
+class ZeroFrequency(StrEnum):
+    """Where the patterns of a file have their middle."""
+
+    centre = "centre"
+    corner = "corner"
+
+
 class SyntheticObject(StrEnum):
     """Objects of the built-in simulated scan."""
 

@@ -28,6 +28,9 @@ from ptycho.config.choices import (
     UncertaintyMethod,
     Values,
 )
+from ptycho.config.data_config import GeometryConfig as GeometryConfig
+from ptycho.config.data_config import PositionsConfig as PositionsConfig
+from ptycho.config.data_config import PreprocessConfig as PreprocessConfig
 from ptycho.config.data_config import SyntheticConfig as SyntheticConfig
 from ptycho.config.fields import ConfigError as ConfigError
 from ptycho.config.fields import UserError as UserError
@@ -76,6 +79,12 @@ class DataConfig(GroupingConfig):
     """Share of the patterns that nothing is fitted to; they judge the result."""
     nphotons: float | None = setting(None, above=0, at_most=1e15)
     """Photons per pattern of the simulated scan (free space)."""
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    """The instrument that a file was measured with."""
+    positions: PositionsConfig = field(default_factory=PositionsConfig)
+    """How the positions of a file are read."""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    """What is done to the patterns of a file."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """The simulated scan."""
 

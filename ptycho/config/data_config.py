@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ptycho.config.choices import SyntheticObject
+from ptycho.config.choices import PositionUnit, SyntheticObject, ZeroFrequency
 from ptycho.config.fields import setting
 
 
@@ -25,3 +25,51 @@ class SyntheticConfig:
     """Seed of object, positions and photon noise; independent of the run's own seed."""
     n_objects: int = setting(1, at_least=1, at_most=1000)
     """Scans to train on, each of another object; the first is reconstructed and reported."""
+
+
+@dataclass(kw_only=True)
+class GeometryConfig:
+    """Lengths and energies of the instrument, where a file does not say them, or wrongly."""
+
+    energy_ev: float | None = setting(None, above=0, at_most=1e9)
+    """Photon energy in electronvolts."""
+    distance_m: float | None = setting(None, above=0, at_most=1e4)
+    """Sample to detector in metres."""
+    detector_pixel_m: float | None = setting(None, above=0, at_most=1)
+    """Side of a pixel of the detector in metres, as the file has its patterns (not binned here)."""
+    pixel_size_m: float | None = setting(None, above=0, at_most=1)
+    """Side of an object pixel in metres that the file's own patterns have, before they are cropped
+    or padded here; empty: from the other three, or as the file says."""
+    near_field: bool | None = None
+    """False: far field, whatever the file says. True is refused: only far field is supported."""
+
+
+@dataclass(kw_only=True)
+class PositionsConfig:
+    """How the positions of a file become object pixels: unit, swap, flips, scale, in this order."""
+
+    unit: PositionUnit = PositionUnit.auto
+    """What they are counted in; ``auto``: what the format or the file says. Lengths need the
+    object's pixel, see ``data.geometry``."""
+    swap: bool = False
+    """Exchange y and x."""
+    flip_y: bool = False
+    """Negate y about the middle of the scan, after the exchange."""
+    flip_x: bool = False
+    """Negate x about the middle of the scan, after the exchange."""
+    scale: float = setting(1.0, above=0, at_most=1e6)
+    """Multiplies distances from the middle of the scan: where a step was not what it should be."""
+
+
+@dataclass(kw_only=True)
+class PreprocessConfig:
+    """How the patterns of a file become those that are looked at, see docs/preprocessing.md."""
+
+    zero_frequency: ZeroFrequency = ZeroFrequency.centre
+    """Where the file has the middle of its patterns: in the ``centre`` or in the ``corner``."""
+    transpose: bool = False
+    """Exchange rows and columns of the patterns."""
+    flip_y: bool = False
+    """Turn the order of rows round, after the exchange."""
+    flip_x: bool = False
+    """Turn the order of columns round, after the exchange."""

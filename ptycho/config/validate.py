@@ -37,6 +37,7 @@ from ptycho.config.config import (
     TrainerConfig,
     UncertaintyConfig,
 )
+from ptycho.config.data_rules import file_faults
 from ptycho.config.patch_rules import patch_faults, teaches
 from ptycho.config.sweep_rules import sweep_faults
 
@@ -64,9 +65,9 @@ def faults(run: RunConfig) -> list[str]:
     if wrong:
         return wrong  # the other checks rely on the types
     checks = (
-        limit_faults, _task_faults, _data_faults, patch_faults, _loss_faults, _trainer_faults,
-        _instrument_faults, _solver_faults, _uncertainty_faults, _path_faults, _logger_faults,
-        sweep_faults,
+        limit_faults, _task_faults, _data_faults, file_faults, patch_faults, _loss_faults,
+        _trainer_faults, _instrument_faults, _solver_faults, _uncertainty_faults, _path_faults,
+        _logger_faults, sweep_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 

@@ -232,14 +232,19 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
     return metadata
 
 
-def read_positions(archive: Archive) -> NDArray[np.float64]:
-    """Patch centres ``(n, 2)`` as (y, x) in pixels, from ``ycoords`` and ``xcoords``."""
+def read_positions(archive: Archive, *, lengths: bool = False) -> NDArray[np.float64]:
+    """Patch centres ``(n, 2)`` as (y, x) in pixels, from ``ycoords`` and ``xcoords``.
+
+    Args:
+        archive: the file.
+        lengths: whether they may as well be metres: whoever reads them will look.
+    """
     y, x = (archive.read(key, "iuf", "real numbers") for key in ("ycoords", "xcoords"))
     both = "xcoords and ycoords"
     if y.ndim != 1 or y.shape != x.shape:
         raise archive.fault(both, f"must be (n,) of one length, got {x.shape} and {y.shape}")
     positions = np.stack([y, x], axis=1).astype(np.float64)
-    if 0 < (largest := np.abs(positions).max(initial=0)) < _METRES:
+    if not lengths and 0 < (largest := np.abs(positions).max(initial=0)) < _METRES:
         sentence = f"reach {largest:.2g}, which must be metres; divide them by the pixel size"
         raise archive.fault(both, sentence)
     return positions

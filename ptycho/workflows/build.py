@@ -95,7 +95,15 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
     found = measure(Path(path), how=Reading(patches=labelled))
-    return prepare(found, values=data.values.value, label=label, patches=labelled)
+    return prepare(
+        found,
+        values=data.values.value,
+        label=label,
+        patches=labelled,
+        positions=data.positions,
+        preprocess=data.preprocess,
+        geometry=data.geometry,
+    )
 
 
 def make_network(model: ModelConfig) -> ObjectNet:

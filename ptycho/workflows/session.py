@@ -120,6 +120,8 @@ class Session:
             f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
             markup=False,
         )
+        if "prepared" in scan.notes:
+            self.terminal.print(f"prepared: {scan.notes['prepared']}", markup=False)
         if labels:
             self.terminal.print(f"labels: {labels}", markup=False)
 

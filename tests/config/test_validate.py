@@ -21,6 +21,16 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("data.nphotons", 2e15, "at most 1000000000000000.0"),
     ("data.synthetic.step", 2e4, "at most 10000.0"),
     ("data.synthetic.jitter", 2e3, "at most 1000.0"),
+    ("data.geometry.energy_ev", 0.0, "greater than 0"),
+    ("data.geometry.energy_ev", 2e9, "at most 1000000000.0"),
+    ("data.geometry.distance_m", 0.0, "greater than 0"),
+    ("data.geometry.distance_m", 2e4, "at most 10000.0"),
+    ("data.geometry.detector_pixel_m", 0.0, "greater than 0"),
+    ("data.geometry.detector_pixel_m", 1.5, "at most 1"),
+    ("data.geometry.pixel_size_m", 0.0, "greater than 0"),
+    ("data.geometry.pixel_size_m", 1.5, "at most 1"),
+    ("data.positions.scale", 0.0, "greater than 0"),
+    ("data.positions.scale", 2e6, "at most 1000000.0"),
     ("solver.cap", 1e7, "at most 1000000.0"),
     ("execution.threads", 1025, "at most 1024"),
     ("execution.num_workers", 257, "at most 256"),
@@ -183,6 +193,15 @@ CROSS: list[tuple[dict[str, Any], str]] = [
     ({"paths.outputs": "a#b"}, r"^paths\.outputs=a#b holds one of \? # %, which MLflow cannot"),
     ({"logger.experiment": ""}, r"^logger\.experiment must be a name, got nothing\.$"),
     ({"data.values": "counts"}, r"^data\.values=counts says how a file is read.*Leave it out\.$"),
+    (
+        {"data.positions.swap": True},
+        r"^data\.positions\.swap=true says how a file is read, and data\.source=synthetic reads",
+    ),
+    (
+        {"data.preprocess.zero_frequency": "corner"},
+        r"^data\.preprocess\.zero_frequency=corner says how a file is read",
+    ),
+    ({"data.geometry.near_field": True}, r"^data\.geometry\.near_field=true: patterns of the near"),
     (
         {
             "data.source": "file",

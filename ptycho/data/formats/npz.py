@@ -55,7 +55,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     """
     with opened_npz(path) as archive:
         metadata = read_metadata(archive)
-        positions = read_positions(archive)
+        positions = read_positions(archive, lengths=True)
         frames, layout = read_frames(archive, len(positions), metadata)
         bad = _bad_pixels(archive)
         probe, obj = read_probe(archive), read_estimate(archive)
