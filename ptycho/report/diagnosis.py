@@ -61,7 +61,9 @@ class Trials:
     names: tuple[str, ...]
     """Of the eight turns."""
     chosen: tuple[int, int]
-    """Row and column of what is proposed."""
+    """Row and column of what is proposed, or of the best."""
+    decided: bool
+    """Whether the data decide."""
     scales: Image
     """``(k, 2)``: factor of the positions, and C; may be empty."""
     obj: NDArray[np.complex64]
@@ -108,6 +110,8 @@ class Diagnosis:
     """In the order in which data are read."""
     views: Views
     """What to draw."""
+    bad_pixels: NDArray[np.bool_] | None = None
+    """``(H, W)``: pixels of the file's patterns that only a mask can leave out; None: none."""
     seconds: float = 0.0
     """How long it took to look."""
 

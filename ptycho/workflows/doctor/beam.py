@@ -26,6 +26,11 @@ class Beam:
     against_probe: bool
     """Whether the probe's spectrum says so; else the mean light does."""
 
+    def in_the_middle(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+        """Its place ``(2,)`` once a corner has been moved to the centre of ``(H, W)``."""
+        place, sides = np.array([self.y, self.x]), np.array(shape)
+        return np.asarray((place + sides // 2) % sides if self.corner else place)
+
 
 def find_beam(mean: Image, spectrum: Image | None) -> Beam:
     """Find zero frequency.

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.config.choices import Values
 from ptycho.data.frames import Array
+from ptycho.data.measurement import Measurement
 from ptycho.report.diagnosis import Finding, Weight
 from ptycho.workflows.doctor.beam import Beam
 from ptycho.workflows.doctor.light import Light
@@ -42,6 +44,18 @@ class Counting:
         """Photons of every pattern that was looked at."""
         of_power = seen.sums if self.kind == "counts" else seen.squares / self.unit
         return np.maximum(of_power, 0) / self.unit
+
+
+def taken_for(found: Measurement, typed: Values, kept: Array) -> tuple[str, str]:
+    """What a run takes the numbers for, and who says so."""
+    if typed != Values.auto:
+        return typed.value, f"data.values={typed.value}"
+    if found.values != "auto":
+        return found.values, found.why
+    if kept.dtype.kind != "f":
+        return "counts", f"integer dtype {kept.dtype}"
+    whole = bool((kept == np.floor(kept)).all())
+    return ("counts", "whole numbers") if whole else ("amplitude", "fractions")
 
 
 def patterns_found(shape: tuple[int, ...], dtype: np.dtype[Any], seen: Survey) -> Finding:
@@ -111,49 +125,52 @@ def broken_found(seen: Survey) -> Finding | None:
                    "always": always})  # fmt: skip
 
 
-def beam_found(beam: Beam, shape: tuple[int, int], size: int) -> tuple[Finding, Finding]:
+def beam_found(beam: Beam, shape: tuple[int, int]) -> tuple[Finding, Finding]:
     """Where zero frequency is, and how far from where it should be.
 
     Args:
         beam: zero frequency in pixels of the patterns as they are.
         shape: ``(H, W)`` of a pattern of the file.
-        size: side N of the pattern that will be.
     """
-    middle = np.array([n // 2 for n in shape], dtype=float)
-    place = np.array([beam.y, beam.x])
     figures = {"y": beam.y, "x": beam.x, "contrast": beam.contrast}
-    who = "where it is most like the probe's spectrum" if beam.against_probe else "centre of light"
     if beam.contrast < 0.05 and not beam.against_probe:
         said = "the mean pattern is as bright everywhere: it does not tell where zero frequency is."
         return (
             Finding("zero frequency", Weight.open, said, figures=figures),
             Finding("beam centre", Weight.open, "unknown.", figures=figures),
         )
-    if beam.corner:
-        zero = Finding(
-            "zero frequency", Weight.set, "in the corner, as a plain FFT leaves it.",
-            {"data.preprocess.zero_frequency": "corner"}, figures,
-        )  # fmt: skip
-        away = (place + np.array(shape) / 2) % np.array(shape) - np.array(shape) / 2
-        place = middle + away
-    else:
-        zero = Finding("zero frequency", Weight.fine, "in the centre.", figures=figures)
-        away = place - middle
-    far = float(np.hypot(*away))
-    where = f"row {beam.y:.1f}, column {beam.x:.1f} ({who})"
+    where, place = ("corner", "in the corner, where a plain FFT leaves it.") if beam.corner else (
+        "centre", "in the centre."
+    )  # fmt: skip
+    zero = Finding(
+        "zero frequency", Weight.set if beam.corner else Weight.fine, place,
+        {"data.preprocess.zero_frequency": where}, figures,
+    )  # fmt: skip
+    return zero, _centre_found(beam, shape)
+
+
+def _centre_found(beam: Beam, shape: tuple[int, int]) -> Finding:
+    middle = np.array([n // 2 for n in shape], dtype=float)
+    place = beam.in_the_middle(shape)
+    away = place - middle
+    who = "most like the probe's spectrum" if beam.against_probe else "centre of light"
+    said = f"row {beam.y:.1f}, column {beam.x:.1f} ({who}), "
     figures = {"y": beam.y, "x": beam.x, "off_y": float(away[0]), "off_x": float(away[1])}
-    if far <= max(_FAR, 0.02 * size) and shape == (size, size):
-        said = f"{where}, {far:.1f} pixels from where it should be."
-        return zero, Finding("beam centre", Weight.fine, said, figures=figures)
+    far, size = float(np.hypot(*away)), min(shape)
+    square = shape[0] == shape[1]
+    if square and far <= max(_FAR, 0.02 * size):
+        said += f"{far:.1f} pixels from where it should be: a slope of the object's phase at most."
+        return Finding("beam centre", Weight.fine, said, figures=figures)
     settings: dict[str, Any] = {
-        "data.preprocess.center_y": round(float(place[0]), 2),
-        "data.preprocess.center_x": round(float(place[1]), 2),
+        "data.preprocess.center_y": round(float(place[0]), 1),
+        "data.preprocess.center_x": round(float(place[1]), 1),
     }
-    said = f"{where}, {far:.1f} pixels from the middle of the image."
-    if shape != (size, size):
-        settings["data.preprocess.crop"] = size
-        said += f" The probe has {size} x {size} pixels, and so must the patterns."
-    return zero, Finding("beam centre", Weight.set, said, settings, figures)
+    room = min(*(2 * np.minimum(place, np.array(shape) - place)),)
+    settings["data.preprocess.crop"] = int(room) // 2 * 2
+    said += f"{far:.1f} pixels from the middle of {shape[0]} x {shape[1]}."
+    if not square:
+        said += " Patterns must be square."
+    return Finding("beam centre", Weight.set, said, settings, figures)
 
 
 def light_found(light: Light, brightest: float, counted: bool) -> Finding:

@@ -33,6 +33,10 @@ class Defects:
         """Any of them."""
         return self.hot | self.dead | self.stuck | self.broken
 
+    def without(self, known: Mask) -> "Defects":
+        """Those that nobody knew of."""
+        return Defects(*(one & ~known for one in (self.hot, self.dead, self.stuck, self.broken)))
+
 
 def find_defects(mean: Image, lowest: Image, highest: Image, broken: Mask, patterns: int) -> Defects:
     """Look for pixels that differ from their surroundings as no light does.

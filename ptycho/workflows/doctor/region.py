@@ -1,6 +1,5 @@
 """A part of a scan that is small enough to be solved in a twentieth of a second."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 from ptycho.physics.forward import Experiment, matched_scale
 from ptycho.physics.fourier import crop_centre, fourier_crop
 from ptycho.physics.mask import hide
-from ptycho.physics.probe import as_modes, width
+from ptycho.physics.probe import as_modes
 from ptycho.physics.solver import Recipe, Solver, fine_cutoff
 from ptycho.report.frames import judge, measured_frames
 from ptycho.workflows.doctor.turns import AS_IT_IS, Turn
@@ -26,8 +25,6 @@ _LIGHT = 0.95
 _PHOTONS = 1e5
 """Of a pattern, whatever unit it came in: only its shape counts here."""
 _MARGIN = 3
-_WIDEST = 640
-"""Pixels of the largest canvas."""
 _MODES = 3
 
 
@@ -140,12 +137,13 @@ def _lit(
     return Region(scaled, positions, probe.to(torch.complex64), fitted, held)
 
 
-def side_for(mean: NDArray[np.float64], probe: Tensor) -> int:
+def side_for(mean: NDArray[np.float64], probe: Tensor, share: float = _LIGHT) -> int:
     """How much of the detector's centre to look at.
 
     Args:
         mean: ``(N, N)`` mean counts, zero frequency at the centre.
         probe: complex ``(mode, N, N)``.
+        share: of the light that must be in it.
     """
     size = mean.shape[-1]
     spectrum = torch.fft.fftshift(torch.fft.fft2(as_modes(probe)), dim=(-2, -1))
@@ -156,7 +154,7 @@ def side_for(mean: NDArray[np.float64], probe: Tensor) -> int:
         for light in (np.maximum(mean - background, 0), empty):
             inside = crop_centre(torch.from_numpy(light), side).sum()
             shares.append(float(inside) / max(float(light.sum()), 1e-30))
-        if min(shares) >= _LIGHT:
+        if min(shares) >= share:
             return side
     return min(size - size % 2, SIDES[-1])
 
@@ -203,14 +201,3 @@ def _thinned(
         chosen.append(int(around[farthest]))
         away = np.minimum(away, np.linalg.norm(places[around] - places[around[farthest]], axis=1))
     return np.unique(np.array(chosen, np.int64))
-
-
-def fits(positions: Positions, side: int, size: int) -> bool:
-    """Whether the canvas of some positions is small enough to be solved in no time."""
-    extent = np.ptp(positions, axis=0).max() * side / size + side
-    return bool(extent < _WIDEST and math.isfinite(extent))
-
-
-def beam_width(probe: Tensor) -> float:
-    """Width of the beam in object pixels."""
-    return width(probe)

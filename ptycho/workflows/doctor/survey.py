@@ -11,7 +11,7 @@ from ptycho.data.frames import Array, Frames
 Image = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
-_AT_MOST = 256 * 2**20
+_AT_MOST = 96 * 2**20
 """Bytes of patterns to read; of larger scans, patterns spread over all of it."""
 _AT_ONCE = 32
 _KEPT = 48

@@ -101,6 +101,19 @@ def search(region: Region) -> Orientation:
     return found if best is found else try_turns(region, best.scale)
 
 
+def search_far(region: Region) -> Orientation:
+    """Try scales from a quarter to four times the positions, where nothing tells their unit."""
+    scales = [1.19**step for step in range(-8, 9)]
+    # what the patterns' own turns would add shows in one of these, too, if not as well
+    tried = {
+        (turn, scale): region.solve(AS_IT_IS, turn, scale, iterations=4).c
+        for scale in scales
+        for turn in TURNS
+    }
+    _, best = max(tried, key=lambda pair: tried[pair])
+    return try_turns(region, best)
+
+
 def _better(one: Answer, other: Answer) -> bool:
     """Whether an answer is better than another, pattern by pattern."""
     gain = one.held - other.held

@@ -47,7 +47,14 @@ class Turn:
     def settings(self, group: str, swap: str) -> dict[str, Any]:
         """The settings that say it, of a group that calls the swap so."""
         said = {swap: self.swap, "flip_y": self.flip_y, "flip_x": self.flip_x}
-        return {f"{group}.{name}": True for name, wanted in said.items() if wanted}
+        return {f"{group}.{name}": wanted for name, wanted in said.items()}
+
+    def words(self, swapped: str) -> str:
+        """In words; ``swapped`` for the swap."""
+        axes = [name for name, flips in (("y", self.flip_y), ("x", self.flip_x)) if flips]
+        flips = f"flipped along {' and '.join(axes)}" if axes else ""
+        both = [word for word in (swapped * self.swap, flips) if word]
+        return " and ".join(both) or "as they are"
 
 
 TURNS = tuple(

@@ -1,4 +1,4 @@
-"""Counts or amplitudes: what the numbers of patterns are, by four kinds of evidence."""
+"""Counts or amplitudes: what the numbers of patterns are, as whole numbers and noise tell."""
 
 from dataclasses import dataclass
 
@@ -66,47 +66,24 @@ def _quantum(lit: Array) -> float | None:
     return low if (lit < low * (1 + 1e-4)).mean() > 0.002 else None
 
 
-def noise_slope(first: Array, second: Array) -> tuple[Array, float | None]:
-    """How noise grows with light, from pairs of patterns that should be alike.
+def noise(first: Array, second: Array) -> tuple[Array, float | None]:
+    """How counts of neighbouring patterns differ, beside how photons must.
 
-    The variance of counts is at least their mean, and equals it where a pixel sees little but
-    noise; that of their square roots is 1/4 whatever the light.
+    Photons vary by as much as their mean, and what else differs comes on top: pixels lie on or
+    above that line, the darkest ones on it. In any other unit they do not.
 
     Args:
-        first, second: ``(k, H, W)``, pairs of neighbouring patterns.
+        first, second: ``(k, H, W)`` counts, pairs of neighbouring patterns.
 
     Returns:
-        ``(m, 2)`` of mean and variance, pixel by pixel, and the power of the mean by which the
-        least varying pixels vary: about 1 for counts, 0 for amplitudes; None when too few say.
+        ``(m, 2)`` of mean and variance, pixel by pixel, and variance over mean of the darkest
+        tenth of the pixels that saw a photon in twenty patterns; None when too few did.
     """
     mean = 0.5 * (first + second).mean(0).ravel()
     variance = 0.5 * np.square(first - second).mean(0).ravel()
-    usable = (mean > 0) & (variance > 0)
+    usable = (mean > 0.05) & (variance > 0)
     both = np.stack([mean[usable], variance[usable]], axis=1)
-    if len(both) < 400:
+    if len(both) < 200 or len(first) < 20:
         return both, None
-    order = np.argsort(both[:, 0])
-    # the dim half, without the darkest, where a count or two in all is no mean
-    groups = np.array_split(order[len(order) // 20 : len(order) // 2 + 1], 12)
-    x = np.log([np.median(both[group, 0]) for group in groups])
-    y = np.log([np.percentile(both[group, 1], 10) for group in groups])
-    if np.ptp(x) < np.log(2.0):
-        return both, None
-    return both, float(np.polyfit(x, y, 1)[0])
-
-
-def steadier(sums: Array, squares: Array) -> tuple[float, float]:
-    """Relative spread of the light of patterns, the values being counts, or amplitudes.
-
-    A transparent object scatters light and keeps its amount: what spreads less is the light.
-
-    Args:
-        sums: ``(k,)`` sums of the values.
-        squares: ``(k,)`` sums of their squares.
-    """
-    spreads = []
-    for light in (sums, squares):
-        middle = float(np.median(light))
-        off = float(np.median(np.abs(light - middle)))
-        spreads.append(1.4826 * off / middle if middle > 0 else np.inf)
-    return spreads[0], spreads[1]
+    dark = both[both[:, 0] <= np.percentile(both[:, 0], 10)]
+    return both, float(dark[:, 1].sum() / dark[:, 0].sum())
