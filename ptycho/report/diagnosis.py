@@ -123,7 +123,7 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """The whole in a line."""
-        count = {weight: 0 for weight in Weight}
+        count = dict.fromkeys(Weight, 0)
         for one in self.findings:
             count[one.weight] += 1
         parts = [

@@ -52,7 +52,7 @@ def find_beam(mean: Image, spectrum: Image | None) -> Beam:
         size = spectrum.shape[0]
         like[start[0] : start[0] + size, start[1] : start[1] + size] = spectrum
         middle = np.array([s + size // 2 for s in start])
-        place, against = middle + _shift(light, like), True
+        place, against = middle + shift_of(light, like), True
     height, width = mean.shape
     place = np.mod(place, (height, width))
     away = np.minimum(place, np.array([height, width]) - place)  # from a corner, on the torus
@@ -75,8 +75,11 @@ def _centroid(light: Image) -> tuple[NDArray[np.float64], float]:
     return np.array(found), float(min(sharp))
 
 
-def _shift(image: Image, like: Image) -> NDArray[np.float64]:
-    """How far ``image`` is shifted from ``like``, with sign, to a fraction of a pixel."""
+def shift_of(image: Image, like: Image) -> NDArray[np.float64]:
+    """How far one image ``(H, W)`` is shifted from another, with sign, to a fraction of a pixel.
+
+    Roots are compared: a few bright pixels do not decide.
+    """
     product = np.fft.fft2(np.sqrt(image)) * np.fft.fft2(np.sqrt(like)).conj()
     score = np.fft.ifft2(product).real
     peak = np.unravel_index(int(score.argmax()), score.shape)

@@ -16,11 +16,12 @@ from ptycho.workflows.doctor.fits import Fitted, Patterns, fit
 from ptycho.workflows.doctor.frames_seen import Counting
 from ptycho.workflows.doctor.light import Light, look_at_light
 from ptycho.workflows.doctor.machine import machine_found
-from ptycho.workflows.doctor.pictures import Centred, Reader, spectrum_of
+from ptycho.workflows.doctor.pictures import Reader, probe_of, spectrum_of, turned_by, window_about
 from ptycho.workflows.doctor.pixels import Defects, find_defects
 from ptycho.workflows.doctor.scene import Scene, look_around
 from ptycho.workflows.doctor.settings_seen import against
-from ptycho.workflows.doctor.survey import Survey, survey
+from ptycho.workflows.doctor.survey import Survey, survey, without
+from ptycho.workflows.doctor.turns import TURNS, Turn
 from ptycho.workflows.doctor.values import nature
 
 Say = Callable[[str], None]
@@ -39,7 +40,7 @@ def examine(found: Measurement, data: DataConfig, say: Say = lambda _: None) -> 
     """
     begun = time.perf_counter()
     say("patterns")
-    seen = survey(found.frames)
+    seen = survey(found.frames, known_bad(found))
     findings = [frames_seen.patterns_found(found.frames.shape, found.frames.dtype, seen)]
     odd = (frames_seen.broken_found(seen), frames_seen.negative_found(seen))
     findings += [one for one in odd if one is not None]
@@ -55,7 +56,7 @@ def examine(found: Measurement, data: DataConfig, say: Say = lambda _: None) -> 
         look = _look(found, seen, Counting(kind), scene)
     figures = {"unit": whole.unit, "whole": whole.sure}
     findings.append(frames_seen.values_found(kind, why, guess, who, figures, whole.sure))
-    findings += [*look.findings(seen), *around, *fits.findings, machine_found()]
+    findings += [*look.findings(seen, fits.turn), *around, *fits.findings, machine_found()]
     return Diagnosis(
         source=str(found.path),
         label=data.label if data.label != "scan" else found.label or found.path.stem,
@@ -76,6 +77,8 @@ class _Look:
     saturation: Finding
     patterns: Patterns
     counting: Counting
+    brightest: float
+    """Most counts of a good pixel."""
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
@@ -83,47 +86,59 @@ class _Look:
         bad = self.defects.dead | self.defects.stuck | self.defects.broken
         return self.defects.bad if bad.any() else None
 
-    def findings(self, seen: Survey) -> list[Finding]:
-        """In sentences."""
-        shape = seen.mean.shape[0], seen.mean.shape[1]
-        brightest = float(self.counting.counts(np.array([seen.top]))[0])
+    def findings(self, seen: Survey, turn: Turn) -> list[Finding]:
+        """In sentences, the patterns being turned."""
+        turned = next(one for one in self.patterns.turned if one.turn == turn)
+        window = self.patterns.read.window
+        shape = window.shape[::-1] if turn.swap else window.shape
         return [
-            *frames_seen.beam_found(self.beam, shape),
-            frames_seen.light_found(self.light, brightest, self.counting.unit == 1.0),
+            frames_seen.zero_found(self.beam),
+            frames_seen.centre_found(turned.centre(window), shape, self.beam.against_probe),
+            frames_seen.light_found(self.light, self.brightest, self.counting.unit == 1.0),
             *frames_seen.odd_patterns_found(self.light, seen),
             frames_seen.defects_found(self.defects),
             self.saturation,
         ]
 
 
-def _look(found: Measurement, seen: Survey, counting: Counting, scene: Scene) -> _Look:
-    mean = counting.mean(seen)
-    known = _known_bad(found, mean.shape)
-    spectrum = None if scene.probe is None else spectrum_of(scene.probe)
+def _look(found: Measurement, all_seen: Survey, counting: Counting, scene: Scene) -> _Look:
+    mean = counting.mean(all_seen)
+    known = known_bad(found)
     defects = find_defects(
-        mean, seen.lowest, seen.highest, (seen.broken > 0) & ~known, len(seen.numbers)
+        mean, all_seen.lowest, all_seen.highest, all_seen.broken > 0, len(all_seen.numbers)
     ).without(known)
-    clean = np.where(defects.bad | known, np.median(mean), mean)
-    beam = find_beam(clean, spectrum)
+    seen = without(all_seen, defects.stuck)
+    bad = defects.bad | known
+    clean = np.where(bad, np.median(mean), mean)
+    beam = find_beam(clean, None if scene.probe is None else spectrum_of(scene.probe))
     light = look_at_light(counting.photons(seen), seen.numbers)
-    saturation = frames_seen.saturation_found(seen, counting)
+    highest = counting.counts(seen.highest[~bad])
+    saturation = frames_seen.saturation_found(highest)
+    full = saturation.weight == Weight.set
     usable = np.ones(len(found), bool)
     for numbers in (light.empty, light.dim, light.bright):
         usable[numbers] = False
-    usable[seen.broken_patterns] &= bool(defects.broken.any())
     size = min(found.frames.shape[1:]) // 2 * 2
     if scene.probe is not None and scene.probe.shape[-1] <= size:
         size = scene.probe.shape[-1]
-    centred = Centred(beam, size)
-    top = seen.top if saturation.weight == Weight.set else None
-    reader = Reader(found.frames, counting, centred, defects.bad | known, top)
-    patterns = Patterns(reader, centred(clean), usable, seen.numbers)
-    return _Look(beam, light, defects, saturation, patterns, counting)
+    window = window_about(beam, (mean.shape[0], mean.shape[1]), size)
+    reader = Reader(found.frames, counting, window, bad, seen.highest[~bad].max() if full else None)
+    middle = window(clean)
+    spectrum = spectrum_of(scene.probe if _of(scene, size) else probe_of(middle))
+    turned = tuple(turned_by(turn, middle, spectrum) for turn in TURNS)
+    patterns = Patterns(reader, middle, turned, usable, seen.numbers)
+    return _Look(
+        beam, light, defects, saturation, patterns, counting, float(highest.max(initial=0))
+    )
 
 
-def _known_bad(found: Measurement, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Bad pixels that the file names for all patterns."""
-    bad = found.bad_pixels
+def _of(scene: Scene, size: int) -> bool:
+    return scene.probe is not None and scene.probe.shape[-1] == size
+
+
+def known_bad(found: Measurement) -> NDArray[np.bool_]:
+    """Bad pixels ``(H, W)`` that the file names for all patterns."""
+    bad, shape = found.bad_pixels, found.frames.shape[1:]
     return bad if bad is not None and bad.shape == shape else np.zeros(shape, bool)
 
 

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from ptycho.config.config import DataConfig
 from ptycho.physics.fourier import crop_centre
 from ptycho.report.diagnosis import Finding, Trials, Weight
-from ptycho.workflows.doctor.pictures import Reader, probe_of
+from ptycho.workflows.doctor.pictures import Reader, Turned, probe_of
 from ptycho.workflows.doctor.places import alike, neighbours
 from ptycho.workflows.doctor.places_seen import belonging_found
 from ptycho.workflows.doctor.region import Region, choose_patterns, make_region, side_for
@@ -24,9 +24,10 @@ from ptycho.workflows.doctor.trials import (
     find_scale,
     search,
     search_far,
+    try_turns,
 )
 from ptycho.workflows.doctor.trials_seen import axes_found, guessed_found, scale_found, told
-from ptycho.workflows.doctor.turns import TURNS, Turn
+from ptycho.workflows.doctor.turns import AS_IT_IS, TURNS, Turn
 from ptycho.workflows.doctor.values import noise
 
 _PAIRS = 160
@@ -48,7 +49,9 @@ class Patterns:
     read: Reader
     """Amplitudes of any of them."""
     mean: NDArray[np.float64]
-    """``(N, N)`` mean counts, zero frequency at the centre."""
+    """``(N, N)`` mean counts, zero frequency about the centre."""
+    turned: tuple[Turned, ...]
+    """The eight turns of them."""
     usable: NDArray[np.bool_]
     """``(n,)``: neither broken nor without light."""
     sampled: NDArray[np.int64]
@@ -62,6 +65,8 @@ class Fitted:
     findings: tuple[Finding, ...] = ()
     kind: str = ""
     """``counts`` or ``amplitude``, where they tell; else empty."""
+    turn: Turn = AS_IT_IS
+    """Of the patterns, as far as it is known."""
     shown: dict[str, Any] = field(default_factory=dict)
     """Parts of :class:`ptycho.report.diagnosis.Views`."""
 
@@ -91,7 +96,7 @@ def fit(data: DataConfig, scene: Scene, patterns: Patterns, sure: bool) -> Fitte
     if usable.sum() < _ENOUGH:
         said = f"{int(usable.sum())} usable patterns are too few for a fit."
         return Fitted((Finding("axes", Weight.open, said),))
-    size = patterns.read.centred.size
+    size = patterns.read.window.size
     probe = scene.probe
     if probe is None:
         probe = probe_of(patterns.mean)
@@ -113,7 +118,7 @@ class _Fits:
         """Everything that is fitted."""
         pairing, apart, spread = self._pairing()
         region, tried = self._region(_FITTED, side_for(self.patterns.mean, self.probe))
-        look = search if self.scene.guessed is None else search_far
+        look = search_far if self.scene.guessed is not None else try_turns if apart else search
         found, kind = look(region), ""
         if not sure:
             region, found, kind = self._kind(region, found, look)
@@ -125,7 +130,7 @@ class _Fits:
         pair = told(found, typed)
         if pair is None:
             shown["trials"] = self._trials(found, found.best, None, region)
-            return Fitted((pairing, axes), kind, shown)
+            return Fitted((pairing, axes), kind, typed[0], shown)
         scale, wide = self._scale(found, pair, region)
         shown["trials"] = self._trials(found, pair, scale, wide)
         if self.scene.guessed is None:
@@ -134,7 +139,7 @@ class _Fits:
             said = guessed_found(scale, self.scene.guessed, self.data.positions.unit.value)
         if not pairing.weight == Weight.fine:  # what a fit explains belongs together
             pairing = replace(pairing, weight=Weight.note)
-        return Fitted((pairing, axes, said), kind, shown)
+        return Fitted((pairing, axes, said), kind, pair[0], shown)
 
     def _pairing(self) -> tuple[Finding, bool, NDArray[np.float64]]:
         """Whether neighbours look alike, and how their counts differ."""
@@ -161,12 +166,14 @@ class _Fits:
         beam = self.scene.beam or positions.shape[-1] / 4
         chosen = choose_patterns(positions, beam, self._contrast(positions), most)
         amplitude = self.patterns.read(chosen)
-        return make_region(amplitude, positions[chosen], self.probe, side), chosen
+        amplitudes = {turned.turn: turned(amplitude) for turned in self.patterns.turned}
+        return make_region(amplitudes, positions[chosen], self.probe, side), chosen
 
     def _contrast(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """How much patterns differ from the mean one, as those next to them that were read do."""
         sampled = self.patterns.sampled[self.usable[self.patterns.sampled]]
-        sampled = sampled[np.linspace(0, len(sampled) - 1, min(_CONTRAST, len(sampled))).astype(int)]
+        some = np.linspace(0, len(sampled) - 1, min(_CONTRAST, len(sampled)))
+        sampled = sampled[some.astype(int)]
         flat = self.patterns.read(sampled).flatten(1)
         away = (flat - flat.mean(0)).norm(dim=1) / flat.norm(dim=1).clamp_min(1e-12)
         contrast = np.full(len(positions), np.nan)
@@ -179,11 +186,9 @@ class _Fits:
         self, region: Region, found: Orientation, look: Any
     ) -> tuple[Region, Orientation, str]:
         """Whether the patterns are better explained as the other kind of numbers."""
-        reads_counts = self.patterns.read.counting.kind == "counts"
-        bad = torch.signbit(region.amplitude)
-        other = region.amplitude.square() if reads_counts else region.amplitude.abs().sqrt()
-        turned = region.with_amplitude(torch.where(bad, torch.tensor(-0.0), other))
-        kinds = ("counts", "amplitude") if reads_counts else ("amplitude", "counts")
+        counts = self.patterns.read.counting.kind == "counts"
+        kinds = ("counts", "amplitude") if counts else ("amplitude", "counts")
+        turned = region.powered(2.0 if counts else 0.5)
         there = look(turned)
         mine, theirs = found.answers[found.best], there.answers[there.best]
         if better(mine, theirs) and found.found:
@@ -198,8 +203,7 @@ class _Fits:
         side = side_for(self.patterns.mean, self.probe, _LIGHT)
         wide, _ = self._region(_FITTED_FOR_SCALE, side)
         scale = find_scale(wide, *pair, start=first.factor)
-        tried = np.concatenate([first.tried[:0], scale.tried])
-        return replace(scale, tried=tried), wide
+        return scale, wide
 
     def _trials(
         self, found: Orientation, pair: Pair, scale: Scale | None, region: Region

@@ -64,7 +64,12 @@ def patterns_found(shape: tuple[int, ...], dtype: np.dtype[Any], seen: Survey) -
     said = f"{n:,} of {height} x {width} pixels, {dtype}"
     if not seen.all_seen:
         said += f"; looked at {len(seen.numbers):,} of them, spread over the scan"
-    figures = {"n": n, "shape": [height, width], "dtype": str(dtype), "looked_at": len(seen.numbers)}
+    figures = {
+        "n": n,
+        "shape": [height, width],
+        "dtype": str(dtype),
+        "looked_at": len(seen.numbers),
+    }
     return Finding("patterns", Weight.note, f"{said}.", figures=figures)
 
 
@@ -125,48 +130,44 @@ def broken_found(seen: Survey) -> Finding | None:
                    "always": always})  # fmt: skip
 
 
-def beam_found(beam: Beam, shape: tuple[int, int]) -> tuple[Finding, Finding]:
-    """Where zero frequency is, and how far from where it should be.
-
-    Args:
-        beam: zero frequency in pixels of the patterns as they are.
-        shape: ``(H, W)`` of a pattern of the file.
-    """
+def zero_found(beam: Beam) -> Finding:
+    """Whether zero frequency is in the centre or in the corner."""
     figures = {"y": beam.y, "x": beam.x, "contrast": beam.contrast}
     if beam.contrast < 0.05 and not beam.against_probe:
         said = "the mean pattern is as bright everywhere: it does not tell where zero frequency is."
-        return (
-            Finding("zero frequency", Weight.open, said, figures=figures),
-            Finding("beam centre", Weight.open, "unknown.", figures=figures),
-        )
-    where, place = ("corner", "in the corner, where a plain FFT leaves it.") if beam.corner else (
-        "centre", "in the centre."
-    )  # fmt: skip
-    zero = Finding(
-        "zero frequency", Weight.set if beam.corner else Weight.fine, place,
-        {"data.preprocess.zero_frequency": where}, figures,
-    )  # fmt: skip
-    return zero, _centre_found(beam, shape)
+        return Finding("zero frequency", Weight.open, said, figures=figures)
+    name = "data.preprocess.zero_frequency"
+    if beam.corner:
+        said = "in the corner, where a plain FFT leaves it."
+        return Finding("zero frequency", Weight.set, said, {name: "corner"}, figures)
+    return Finding("zero frequency", Weight.fine, "in the centre.", {name: "centre"}, figures)
 
 
-def _centre_found(beam: Beam, shape: tuple[int, int]) -> Finding:
-    middle = np.array([n // 2 for n in shape], dtype=float)
-    place = beam.in_the_middle(shape)
-    away = place - middle
-    who = "most like the probe's spectrum" if beam.against_probe else "centre of light"
-    said = f"row {beam.y:.1f}, column {beam.x:.1f} ({who}), "
-    figures = {"y": beam.y, "x": beam.x, "off_y": float(away[0]), "off_x": float(away[1])}
+def centre_found(
+    place: NDArray[np.float64], shape: tuple[int, int], against_probe: bool
+) -> Finding:
+    """How far zero frequency is from the pixel where it should be.
+
+    Args:
+        place: zero frequency (y, x) of patterns as they will be, turned and off the corner.
+        shape: ``(H, W)`` of these.
+        against_probe: whether the probe's spectrum says so.
+    """
+    away = place - np.array([n // 2 for n in shape])
+    who = "most like the probe's spectrum" if against_probe else "centre of light"
+    said = f"row {place[0]:.1f}, column {place[1]:.1f} ({who}), "
+    figures = {"y": float(place[0]), "x": float(place[1]), "off": away.tolist()}
     far, size = float(np.hypot(*away)), min(shape)
     square = shape[0] == shape[1]
     if square and far <= max(_FAR, 0.02 * size):
-        said += f"{far:.1f} pixels from where it should be: a slope of the object's phase at most."
+        said += f"{far:.1f} pixels from where it should be."
         return Finding("beam centre", Weight.fine, said, figures=figures)
-    settings: dict[str, Any] = {
+    room = float(2 * np.minimum(place, np.array(shape) - place).min())
+    settings = {
         "data.preprocess.center_y": round(float(place[0]), 1),
         "data.preprocess.center_x": round(float(place[1]), 1),
+        "data.preprocess.crop": int(room) // 2 * 2,
     }
-    room = min(*(2 * np.minimum(place, np.array(shape) - place)),)
-    settings["data.preprocess.crop"] = int(room) // 2 * 2
     said += f"{far:.1f} pixels from the middle of {shape[0]} x {shape[1]}."
     if not square:
         said += " Patterns must be square."
@@ -200,9 +201,7 @@ def odd_patterns_found(light: Light, seen: Survey) -> list[Finding]:
     if len(light.dim):
         said = f"{_some(light.dim)}: less than a tenth of the usual light; the shutter was closing?"
         settings = {"data.preprocess.drop_below": _round(light.drop_below)}
-        found.append(
-            Finding("dim patterns", Weight.set, said, settings, _numbers(light.dim))
-        )
+        found.append(Finding("dim patterns", Weight.set, said, settings, _numbers(light.dim)))
     if len(light.bright):
         said = f"{_some(light.bright)}: more than four times the usual light."
         settings = {"data.preprocess.drop_above": _round(light.drop_above)}
@@ -236,23 +235,29 @@ def defects_found(defects: Defects) -> Finding:
     return Finding("pixels", Weight.set, said, settings, figures)
 
 
-def saturation_found(seen: Survey, counting: Counting) -> Finding:
-    """Whether the brightest values are where the detector stopped counting."""
-    top = float(counting.counts(np.array([seen.top]))[0])
-    times = int(seen.at_top.sum())
-    figures = {"highest": top, "times": times}
+def saturation_found(highest: NDArray[np.float64]) -> Finding:
+    """Whether the brightest values are where the detector stopped counting.
+
+    Args:
+        highest: largest counts of every good pixel.
+    """
+    top, pixels, flat = plateau(highest)
+    figures = {"highest": top, "pixels": pixels}
     end = filled(top)
-    if plateau(times, seen.near_top, top) or (end and times > 1):
+    if flat or (end and pixels > 1):
         name = f", the end of {end}" if end else ""
-        said = f"{top:,.0f} counts come {times:,} times, and hardly anything below{name}."
-        return Finding("saturation", Weight.set, f"the detector is saturated: {said}",
+        said = (
+            f"{pixels:,} pixels stop at {top:,.6g} counts{name}, and hardly any below: the "
+            "detector is saturated."
+        )
+        return Finding("saturation", Weight.set, said,
                        {"data.preprocess.saturation": _round(top)}, figures)  # fmt: skip
-    said = f"none: the largest value, {top:.4g} counts, comes {_times(times)}."
+    said = f"none: {top:.4g} counts are the most, in {_pixels(pixels)}."
     return Finding("saturation", Weight.fine, said, figures=figures)
 
 
-def _times(n: int) -> str:
-    return "once" if n == 1 else f"{n:,} times"
+def _pixels(n: int) -> str:
+    return "one pixel" if n == 1 else f"{n:,} pixels"
 
 
 def _round(value: float) -> float:

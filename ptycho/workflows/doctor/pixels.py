@@ -38,7 +38,9 @@ class Defects:
         return Defects(*(one & ~known for one in (self.hot, self.dead, self.stuck, self.broken)))
 
 
-def find_defects(mean: Image, lowest: Image, highest: Image, broken: Mask, patterns: int) -> Defects:
+def find_defects(
+    mean: Image, lowest: Image, highest: Image, broken: Mask, patterns: int
+) -> Defects:
     """Look for pixels that differ from their surroundings as no light does.
 
     A speckle is at least two pixels wide where an oversampled pattern may be reconstructed at
@@ -52,17 +54,17 @@ def find_defects(mean: Image, lowest: Image, highest: Image, broken: Mask, patte
         patterns: how many were averaged.
     """
     # the third largest of 5 x 5: two hot neighbours do not hide each other
-    around = rank_filter(mean, rank=-3, size=5, mode="nearest")
-    typical = median_filter(mean, size=5, mode="nearest")
+    around = rank_filter(mean, rank=-3, size=5, mode="wrap")
+    typical = median_filter(mean, size=5, mode="wrap")
     counted = patterns * mean
     expected = patterns * np.maximum(around, typical)
     hot = (mean > _HOT * around) & (counted > expected + 10 * np.sqrt(expected + 1) + _SEEN)
     stuck = (highest == lowest) & (highest > 0) & (patterns > 3)
     # where speckles are, even the dark places between them must have been seen
-    low = patterns * rank_filter(mean, rank=2, size=3, mode="nearest")
+    low = patterns * rank_filter(mean, rank=2, size=3, mode="wrap")
     dead = (highest <= 0) & (low > _SEEN) & ~broken
     # a gap between modules is wider than the median's window
-    rim = maximum_filter(mean, size=9, mode="nearest") * patterns
+    rim = maximum_filter(mean, size=9, mode="wrap") * patterns
     gap = (highest <= 0) & (rim > _SEEN) & _whole_lines(highest <= 0)
     return Defects(hot & ~stuck, (dead | gap) & ~broken, stuck, broken)
 
@@ -72,17 +74,21 @@ def _whole_lines(dark: Mask) -> Mask:
     return np.asarray(dark & (dark.all(1)[:, None] | dark.all(0)[None, :]))
 
 
-def plateau(at_top: int, near_top: int, top: float) -> bool:
+def plateau(highest: Image) -> tuple[float, int, bool]:
     """Whether the largest value is one at which the detector stopped.
 
-    Light has a few brightest pixels and more that are a little less bright.
+    The brightest of all pixels are a few, and more are a little less bright.
 
     Args:
-        at_top: values equal to the largest.
-        near_top: values within a tenth of it.
-        top: the largest value, in counts.
+        highest: largest counts of every good pixel, in any order.
+
+    Returns:
+        The largest of all, how many pixels ever had it, and whether that is a plateau.
     """
-    return at_top >= 5 and top >= 20 and at_top > near_top
+    top = float(highest.max(initial=0))
+    at_top = int((highest == top).sum())
+    near = int((highest >= 0.9 * top).sum()) - at_top
+    return top, at_top, at_top >= 5 and top >= 20 and at_top > near
 
 
 def filled(counter: float) -> str | None:

@@ -1,6 +1,7 @@
 """A part of a scan that is small enough to be solved in a twentieth of a second."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -49,8 +50,8 @@ class Answer:
 class Region:
     """Neighbouring patterns, their centres only, at the resolution that these have."""
 
-    amplitude: Tensor
-    """``(n, M, M)``, zero frequency at ``[M // 2, M // 2]``."""
+    amplitudes: Mapping[Turn, Tensor]
+    """Turn of the patterns -> ``(n, M, M)``, zero frequency at ``[M // 2, M // 2]``."""
     positions: Positions
     """``(n, 2)`` in pixels of ``M x M`` patterns, about their middle."""
     probe: Tensor
@@ -70,43 +71,46 @@ class Region:
         """Fit an object to most patterns and look at the others.
 
         Args:
-            patterns: how to turn the patterns first.
+            patterns: how the patterns are turned.
             positions: how to turn the positions first.
             scale: what to multiply them by.
             iterations: of the solver, from a flat object.
         """
-        size = self.amplitude.shape[-1]
+        amplitude = self.amplitudes[patterns]
+        size = amplitude.shape[-1]
         places = positions.positions(self.positions) * scale
         places = places - np.floor(places.min(0)) + size // 2 + _MARGIN
         sides = np.ceil(places.max(0)).astype(int) + size // 2 + _MARGIN
         shape = int(sides[0]), int(sides[1])
-        amplitude = patterns.patterns(self.amplitude)
         experiment = Experiment(self.probe, torch.from_numpy(places), bins=8)
         recipe = Recipe()
         cutoff = fine_cutoff(self.probe, recipe)
-        solver = Solver(
-            experiment.of(self.fitted), amplitude, shape, recipe, cutoff, self.fitted
-        )
+        solver = Solver(experiment.of(self.fitted), amplitude, shape, recipe, cutoff, self.fitted)
         obj = solver.run(torch.ones(shape, dtype=torch.complex64), iterations)
         found = judge(measured_frames(experiment, obj, amplitude)).correlation
         return Answer(found[self.held.numpy()], float(found[self.fitted.numpy()].mean()), obj)
 
-    def with_amplitude(self, amplitude: Tensor) -> "Region":
-        """The same with other patterns, brought to the same light."""
-        return _lit(amplitude, self.positions, self.probe, self.fitted, self.held)
+    def powered(self, power: float) -> "Region":
+        """The same with powers of the amplitudes, brought to the same light."""
+        amplitudes = {}
+        for turn, amplitude in self.amplitudes.items():
+            bad = torch.signbit(amplitude)
+            amplitudes[turn] = _lit(hide(amplitude.abs() ** power, bad))
+        return replace(self, amplitudes=amplitudes)
 
     def moved_to(self, positions: Positions) -> "Region":
         """The same patterns at other places ``(n, 2)``."""
-        return Region(self.amplitude, positions, self.probe, self.fitted, self.held)
+        return replace(self, positions=positions)
 
 
 def make_region(
-    amplitude: Tensor, positions: Positions, probe: Tensor, side: int, seed: int = 0
+    amplitudes: Mapping[Turn, Tensor], positions: Positions, probe: Tensor, side: int, seed: int = 0
 ) -> Region:
     """Make patterns small and put some of them aside.
 
     Args:
-        amplitude: ``(n, N, N)``, zero frequency at the centre; negative zero where bad.
+        amplitudes: turn of the patterns -> ``(n, N, N)``, zero frequency at the centre; negative
+            zero where bad.
         positions: ``(n, 2)`` in object pixels.
         probe: complex ``(mode, N, N)``.
         side: of the centre of the detector to look at.
@@ -115,26 +119,29 @@ def make_region(
     modes = as_modes(probe)
     energy = modes.abs().square().sum((-2, -1))
     strongest = modes[energy.argsort(descending=True)[:_MODES]]
-    number = torch.randperm(len(amplitude), generator=torch.Generator().manual_seed(seed))
-    aside = max(len(amplitude) // 5, 3)
-    return _lit(
-        crop_centre(amplitude, side).contiguous(),
-        (positions - positions.mean(0)) * side / amplitude.shape[-1],
-        fourier_crop(strongest, side),
-        number[aside:].sort().values,
-        number[:aside].sort().values,
+    n = len(positions)
+    number = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    aside = max(n // 5, 3)
+    small = {
+        turn: _lit(crop_centre(amplitude, side).contiguous())
+        for turn, amplitude in amplitudes.items()
+    }
+    beam = fourier_crop(strongest, side)
+    beam = beam * matched_scale(beam, next(iter(small.values())))
+    return Region(
+        amplitudes=small,
+        positions=(positions - positions.mean(0)) * side / probe.shape[-1],
+        probe=beam.to(torch.complex64),
+        fitted=number[aside:].sort().values,
+        held=number[:aside].sort().values,
     )
 
 
-def _lit(
-    amplitude: Tensor, positions: Positions, probe: Tensor, fitted: Tensor, held: Tensor
-) -> Region:
+def _lit(amplitude: Tensor) -> Tensor:
+    """Amplitudes ``(n, M, M)`` of a usual dose."""
     bad = torch.signbit(amplitude)
     power = amplitude.square().sum((-2, -1)).mean()
-    scaled = amplitude * torch.sqrt(_PHOTONS / power.clamp_min(1e-30))
-    scaled = hide(scaled, bad) if bad.any() else scaled
-    probe = probe * matched_scale(probe, scaled)
-    return Region(scaled, positions, probe.to(torch.complex64), fitted, held)
+    return hide(amplitude * torch.sqrt(_PHOTONS / power.clamp_min(1e-30)), bad)
 
 
 def side_for(mean: NDArray[np.float64], probe: Tensor, share: float = _LIGHT) -> int:

@@ -1,7 +1,7 @@
 """One look at many patterns: what every pixel and every pattern says, read some at a time."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +42,6 @@ class Survey:
     """``(H, W)``."""
     highest: Image
     """``(H, W)``."""
-    at_top: NDArray[np.int64]
-    """``(H, W)``: how often a pixel held the largest value of all."""
-    near_top: int
-    """How often a pixel held a value within a tenth of it, but not that."""
     broken: NDArray[np.int64]
     """``(H, W)``: how often a pixel held NaN or infinity."""
     broken_patterns: NDArray[np.int64]
@@ -64,11 +60,33 @@ class Survey:
         return float(self.highest.max())
 
 
-def survey(frames: Frames, at_most: int = _AT_MOST) -> Survey:
+def without(seen: Survey, stuck: NDArray[np.bool_]) -> Survey:
+    """The same, pixels ``(H, W)`` that always hold the same value being taken for zero."""
+    if not stuck.any():
+        return seen
+    held = seen.highest[stuck]
+    mean, mean_square, lowest, highest = (
+        np.where(stuck, 0, one) for one in (seen.mean, seen.mean_square, seen.lowest, seen.highest)
+    )
+    return replace(
+        seen,
+        sums=seen.sums - held.sum(),
+        squares=seen.squares - np.square(held).sum(),
+        mean=mean,
+        mean_square=mean_square,
+        lowest=lowest,
+        highest=highest,
+    )
+
+
+def survey(
+    frames: Frames, known: NDArray[np.bool_] | None = None, at_most: int = _AT_MOST
+) -> Survey:
     """Look at the patterns of a scan.
 
     Args:
         frames: where they are.
+        known: ``(H, W)`` pixels known to be bad, which are taken for zero; None: none.
         at_most: bytes to read.
     """
     each = max(int(np.prod(frames.shape[1:])) * frames.dtype.itemsize, 1)
@@ -82,7 +100,6 @@ def survey(frames: Frames, at_most: int = _AT_MOST) -> Survey:
     seen: dict[bytes, int] = {}
     copies, broken_patterns, kept = [], [], []
     wanted = set(numbers[np.linspace(0, len(numbers) - 1, _KEPT).round().astype(int)].tolist())
-    top, at_top, near_top = -np.inf, np.zeros(shape, np.int64), 0
     for start in range(0, len(numbers), _AT_ONCE):
         rows = numbers[start : start + _AT_ONCE]
         block = np.asarray(frames.read(rows))
@@ -91,6 +108,8 @@ def survey(frames: Frames, at_most: int = _AT_MOST) -> Survey:
             broken += (~finite).sum(0)
             broken_patterns += rows[(~finite).any((1, 2))].tolist()
             block = np.where(finite, block, 0)
+        if known is not None:
+            block = np.where(known, 0, block)
         plain = block.astype(np.float64)
         mean += plain.sum(0)
         square = plain * plain
@@ -99,13 +118,6 @@ def survey(frames: Frames, at_most: int = _AT_MOST) -> Survey:
         squares[start : start + len(rows)] = square.sum((1, 2))
         np.minimum(lowest, plain.min(0), out=lowest)
         np.maximum(highest, plain.max(0), out=highest)
-        if (now := float(plain.max())) > top:
-            # the values counted before were at an earlier top
-            near_top = (near_top + int(at_top.sum())) if top >= 0.9 * now else 0
-            top, at_top = now, np.zeros(shape, np.int64)
-        there = plain == top
-        at_top += there.sum(0)
-        near_top += int((plain >= 0.9 * top).sum() - there.sum()) if top > 0 else 0
         for number, frame in zip(rows.tolist(), block, strict=True):
             digest = hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=16).digest()
             if digest in seen:
@@ -124,8 +136,6 @@ def survey(frames: Frames, at_most: int = _AT_MOST) -> Survey:
         mean_square=mean_square / len(numbers),
         lowest=lowest,
         highest=highest,
-        at_top=at_top,
-        near_top=near_top,
         broken=broken,
         broken_patterns=np.array(broken_patterns, np.int64),
         copies=np.array(copies, np.int64),

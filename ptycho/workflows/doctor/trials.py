@@ -147,8 +147,9 @@ class Scale:
         return self.error < 0.05
 
 
-def find_scale(region: Region, patterns: Turn = AS_IT_IS, positions: Turn = AS_IT_IS,
-               start: float = 1.0) -> Scale:
+def find_scale(
+    region: Region, patterns: Turn = AS_IT_IS, positions: Turn = AS_IT_IS, start: float = 1.0
+) -> Scale:
     """Find the scale of the positions at which they explain most.
 
     Climbs in steps, then fits a parabola to C over the logarithm of the scale.

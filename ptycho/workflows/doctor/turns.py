@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,14 +34,26 @@ class Turn:
         return turned * np.array([1 - 2 * self.flip_y, 1 - 2 * self.flip_x], dtype=np.float64)
 
     def patterns(self, patterns: Tensor) -> Tensor:
-        """Turn ``(..., N, N)`` about zero frequency, which stays at ``[N // 2, N // 2]``."""
+        """Turn ``(..., y, x)``, the order of rows and columns."""
         if self.swap:
             patterns = patterns.transpose(-1, -2)
-        even = 1 - patterns.shape[-1] % 2  # a plain flip moves the centre of an even number
-        for axis, flips in ((-2, self.flip_y), (-1, self.flip_x)):
-            if flips:
-                patterns = torch.roll(patterns.flip(axis), even, axis)
-        return patterns.contiguous()
+        axes = [axis for axis, flips in ((-2, self.flip_y), (-1, self.flip_x)) if flips]
+        return (patterns.flip(axes) if axes else patterns).contiguous()
+
+    def pixel(self, place: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+        """Where a pixel ``(2,)`` of an image ``(H, W)`` is after it."""
+        last = np.array(shape) - 1.0
+        if self.swap:
+            place, last = place[::-1], last[::-1]
+        return np.where((self.flip_y, self.flip_x), last - place, place)
+
+    def pixel_before(
+        self, place: NDArray[np.float64], shape: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        """Where a pixel of the turned image was in the image ``(H, W)``."""
+        last = np.array(shape[::-1] if self.swap else shape) - 1.0
+        before = np.where((self.flip_y, self.flip_x), last - place, place)
+        return before[::-1] if self.swap else before
 
     def settings(self, group: str, swap: str) -> dict[str, Any]:
         """The settings that say it, of a group that calls the swap so."""

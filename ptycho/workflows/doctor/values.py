@@ -42,11 +42,13 @@ def nature(values: Array) -> Nature:
         if unit is None:
             continue
         scaled = lit / unit
-        words = "" if unit == 1 else f" of {unit:.4g}"
+        words = "" if unit == 1 else f"multiples of {unit:.4g}"
         if _whole(scaled, 1) and scaled.max() > 1.5:
-            return Nature("counts", f"all are whole numbers{words}", unit)
+            return Nature("counts", f"all are whole {words or 'numbers'}", unit)
         if _whole(scaled**2, 2) and scaled.max() ** 2 > 1.5:
-            return Nature("amplitude", f"their squares are whole numbers{words and words + '²'}", unit)
+            return Nature(
+                "amplitude", f"their squares are whole {(words and words + '²') or 'numbers'}", unit
+            )
     return Nature("", "neither they nor their squares are whole numbers", sure=False)
 
 
