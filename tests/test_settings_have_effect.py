@@ -77,6 +77,14 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
         )  # fmt: skip
     write_npz(folder / "test.npz", tiny_scan(seed=3))
+    counts = np.rint(np.square(tiny_scan(seed=4).amplitude)).astype(np.int32)
+    counts[:, 3, 5] = 5000
+    counts[:3] = 0
+    np.savez(
+        folder / "raw.npz", diffraction=counts, probeGuess=scan.probe[0],
+        ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
+    )  # fmt: skip
+    np.save(folder / "image.npy", np.eye(32))
     launched(folder / "trained", trainer__nepochs=1)
     return folder
 
@@ -454,6 +462,7 @@ LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
 DESCRIBED = PATCHES | {"execution.log_patch_stats": True, "execution.inference_batch_size": 1}
 TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "file", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
+RAW = FROM_FILE | {"data.train_data_file": "{scans}/raw.npz"}
 MEASURED = FROM_FILE | {
     "data.geometry.energy_ev": 8e3, "data.geometry.distance_m": 1.0,
     "data.geometry.detector_pixel_m": 1e-4,
@@ -501,6 +510,23 @@ TABLE: dict[str, Flip] = {
     "data.preprocess.transpose": Flip(True, the_scan, FROM_FILE),
     "data.preprocess.flip_y": Flip(True, the_scan, FROM_FILE),
     "data.preprocess.flip_x": Flip(True, the_scan, FROM_FILE),
+    "data.preprocess.center_y": Flip(15.0, the_scan, RAW),
+    "data.preprocess.center_x": Flip(15.25, the_scan, RAW),
+    "data.preprocess.find_center": Flip(True, the_scan, RAW),
+    "data.preprocess.crop": Flip(24, the_scan, RAW),
+    "data.preprocess.bin": Flip(2, the_scan, RAW),
+    "data.preprocess.pad": Flip(36, the_scan, RAW),
+    "data.preprocess.resample": Flip(30, the_scan, RAW),
+    "data.preprocess.minimum": Flip(2.0, the_scan, RAW),
+    "data.preprocess.maximum": Flip(1000.0, the_scan, RAW),
+    "data.preprocess.saturation": Flip(1000.0, the_scan, RAW),
+    "data.preprocess.background": Flip(1.0, the_scan, RAW),
+    "data.preprocess.background_file": Flip("{scans}/image.npy", the_scan, RAW),
+    "data.preprocess.bad_pixels_file": Flip("{scans}/image.npy", the_scan, RAW),
+    "data.preprocess.mask_hot": Flip(True, the_scan, RAW),
+    "data.preprocess.drop_empty": Flip(False, the_scan, RAW),
+    "data.preprocess.drop_below": Flip(9e4, the_scan, RAW),
+    "data.preprocess.drop_above": Flip(9e4, the_scan, RAW),
     "data.synthetic.object": Flip("chip", the_scan),
     "data.synthetic.n_patterns": Flip(81, the_scan),
     "data.synthetic.step": Flip(3.0, the_scan),

@@ -35,6 +35,8 @@ class Format:
     """Whether a file looks like it, by its content; never raises."""
     measure: Callable[[Path, Reading], Measurement] | None = None
     """Reads; None where it is only written."""
+    shape: Callable[[Path, Reading], tuple[int, int]] | None = None
+    """``(H, W)`` of its frames from headers alone; None where ``measure`` reads no frames."""
     write: Callable[[Path, Scan], None] | None = None
     """Writes a file that appears complete or not at all; None where it is only read."""
     ending: str = ""
@@ -49,6 +51,7 @@ FORMATS: dict[str, Format] = {
             "PtychoPINN or ptychodus training data (NPZ)",
             npz.recognises,
             lambda path, how: npz.measure_npz(path, patches=how.patches),
+            lambda path, how: npz.frame_shape(path),
             npz.write_npz,
             ".npz",
         ),
@@ -69,12 +72,27 @@ def measure(path: Path, name: str = "auto", how: Reading | None = None) -> Measu
         FileNotFoundError: there is no such file.
         DataError: no format fits, or the file cannot be used.
     """
+    read = _reader(path, name).measure
+    assert read is not None
+    return read(path, how or Reading())
+
+
+def frame_shape(path: Path, name: str = "auto", how: Reading | None = None) -> tuple[int, int]:
+    """``(H, W)`` of the frames of a file; arguments and errors as for :func:`measure`."""
+    chosen, told = _reader(path, name), how or Reading()
+    if chosen.shape is not None:
+        return chosen.shape(path, told)
+    _, height, width = measure(path, chosen.name, told).frames.shape
+    return height, width
+
+
+def _reader(path: Path, name: str) -> Format:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
     chosen = FORMATS[name] if name != "auto" else recognised(path)
     if chosen.measure is None:
         raise DataError(f"{path}: {chosen.title} is written but not read.")
-    return chosen.measure(path, how or Reading())
+    return chosen
 
 
 def recognised(path: Path) -> Format:
