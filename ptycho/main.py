@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
+    "doctor": "ptycho.doctor",
     "evaluate": "ptycho.evaluate",
     "inference": "ptycho.inference",
     "reproduce": "ptycho.reproduce",

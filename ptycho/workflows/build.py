@@ -20,6 +20,7 @@ from ptycho.config.config import (
 )
 from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.grouping import make_groups, subsample
+from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
@@ -94,9 +95,8 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     """Read one file the way the ``data`` group says."""
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
-    found = measure(Path(path), how=Reading(patches=labelled))
     return prepare(
-        found,
+        find_measurement(path, data, labelled),
         values=data.values.value,
         label=label,
         patches=labelled,
@@ -104,6 +104,11 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
         preprocess=data.preprocess,
         geometry=data.geometry,
     )
+
+
+def find_measurement(path: str, data: DataConfig, labelled: bool = False) -> Measurement:
+    """What one file holds, read the way the ``data`` group says."""
+    return measure(Path(path), how=Reading(patches=labelled))
 
 
 def make_network(model: ModelConfig) -> ObjectNet:

@@ -93,7 +93,9 @@ class _Look:
         shape = window.shape[::-1] if turn.swap else window.shape
         return [
             frames_seen.zero_found(self.beam),
-            frames_seen.centre_found(turned.centre(window), shape, self.beam.against_probe),
+            frames_seen.centre_found(
+                turned.centre(window), shape, window.size, self.beam.against_probe
+            ),
             frames_seen.light_found(self.light, self.brightest, self.counting.unit == 1.0),
             *frames_seen.odd_patterns_found(self.light, seen),
             frames_seen.defects_found(self.defects),
@@ -124,16 +126,13 @@ def _look(found: Measurement, all_seen: Survey, counting: Counting, scene: Scene
     window = window_about(beam, (mean.shape[0], mean.shape[1]), size)
     reader = Reader(found.frames, counting, window, bad, seen.highest[~bad].max() if full else None)
     middle = window(clean)
-    spectrum = spectrum_of(scene.probe if _of(scene, size) else probe_of(middle))
+    of_size = scene.probe is not None and scene.probe.shape[-1] == size
+    spectrum = spectrum_of(probe_of(middle) if scene.probe is None or not of_size else scene.probe)
     turned = tuple(turned_by(turn, middle, spectrum) for turn in TURNS)
     patterns = Patterns(reader, middle, turned, usable, seen.numbers)
     return _Look(
         beam, light, defects, saturation, patterns, counting, float(highest.max(initial=0))
     )
-
-
-def _of(scene: Scene, size: int) -> bool:
-    return scene.probe is not None and scene.probe.shape[-1] == size
 
 
 def known_bad(found: Measurement) -> NDArray[np.bool_]:

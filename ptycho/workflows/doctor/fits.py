@@ -137,7 +137,7 @@ class _Fits:
             said = scale_found(scale, self.data.positions.scale, self.scene.pixel_size_m)
         else:
             said = guessed_found(scale, self.scene.guessed, self.data.positions.unit.value)
-        if not pairing.weight == Weight.fine:  # what a fit explains belongs together
+        if pairing.weight != Weight.fine:  # what a fit explains belongs together
             pairing = replace(pairing, weight=Weight.note)
         return Fitted((pairing, axes, said), kind, pair[0], shown)
 
@@ -210,6 +210,8 @@ class _Fits:
     ) -> Trials:
         factor = scale.factor if scale else found.scale
         obj = region.solve(*pair, factor, iterations=_ITERATIONS).obj
+        rim = region.probe.shape[-1] // 2  # beyond the outermost positions
+        obj = obj[rim:-rim, rim:-rim]
         return Trials(
             grid=found.grid,
             names=tuple(turn.name for turn in TURNS),

@@ -144,13 +144,14 @@ def zero_found(beam: Beam) -> Finding:
 
 
 def centre_found(
-    place: NDArray[np.float64], shape: tuple[int, int], against_probe: bool
+    place: NDArray[np.float64], shape: tuple[int, int], side: int, against_probe: bool
 ) -> Finding:
     """How far zero frequency is from the pixel where it should be.
 
     Args:
         place: zero frequency (y, x) of patterns as they will be, turned and off the corner.
         shape: ``(H, W)`` of these.
+        side: of the pattern that object and probe of the file belong to.
         against_probe: whether the probe's spectrum says so.
     """
     away = place - np.array([n // 2 for n in shape])
@@ -162,11 +163,10 @@ def centre_found(
     if square and far <= max(_FAR, 0.02 * size):
         said += f"{far:.1f} pixels from where it should be."
         return Finding("beam centre", Weight.fine, said, figures=figures)
-    room = float(2 * np.minimum(place, np.array(shape) - place).min())
     settings = {
         "data.preprocess.center_y": round(float(place[0]), 1),
         "data.preprocess.center_x": round(float(place[1]), 1),
-        "data.preprocess.crop": int(room) // 2 * 2,
+        "data.preprocess.crop": side,
     }
     said += f"{far:.1f} pixels from the middle of {shape[0]} x {shape[1]}."
     if not square:

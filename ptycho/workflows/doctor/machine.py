@@ -12,15 +12,15 @@ _FREE = 0.75
 def machine_found() -> Finding:
     """GPU, threads; what ``trainer.accelerator=auto`` will take."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     figures = {
-        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "cuda": names,
         "mps": torch.backends.mps.is_available(),
         "cores": cores,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
     if torch.cuda.is_available():
-        names = figures["cuda"]
         said = f"{', '.join(names)}; {cores} cores. Runs take the GPU by themselves."
     elif torch.backends.mps.is_available():
         said = f"an Apple GPU (MPS); {cores} cores. Runs take the GPU by themselves."

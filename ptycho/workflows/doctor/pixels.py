@@ -62,16 +62,18 @@ def find_defects(
     stuck = (highest == lowest) & (highest > 0) & (patterns > 3)
     # where speckles are, even the dark places between them must have been seen
     low = patterns * rank_filter(mean, rank=2, size=3, mode="wrap")
-    dead = (highest <= 0) & (low > _SEEN) & ~broken
+    dark: Mask = highest <= 0
+    dead = dark & (low > _SEEN) & ~broken
     # a gap between modules is wider than the median's window
     rim = maximum_filter(mean, size=9, mode="wrap") * patterns
-    gap = (highest <= 0) & (rim > _SEEN) & _whole_lines(highest <= 0)
+    gap = dark & (rim > _SEEN) & _whole_lines(dark)
     return Defects(hot & ~stuck, (dead | gap) & ~broken, stuck, broken)
 
 
 def _whole_lines(dark: Mask) -> Mask:
     """Rows and columns that are dark from end to end."""
-    return np.asarray(dark & (dark.all(1)[:, None] | dark.all(0)[None, :]))
+    lines = dark.all(axis=1, keepdims=True) | dark.all(axis=0, keepdims=True)
+    return np.asarray(dark & lines)
 
 
 def plateau(highest: Image) -> tuple[float, int, bool]:

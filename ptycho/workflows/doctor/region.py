@@ -163,7 +163,7 @@ def side_for(mean: NDArray[np.float64], probe: Tensor, share: float = _LIGHT) ->
             shares.append(float(inside) / max(float(light.sum()), 1e-30))
         if min(shares) >= share:
             return side
-    return min(size - size % 2, SIDES[-1])
+    return int(min(size - size % 2, SIDES[-1]))
 
 
 def choose_patterns(

@@ -69,9 +69,9 @@ def axes_found(orientation: Orientation, typed: Pair, patterns: int) -> Finding:
                 f"equally well (best {judged}): the data do not decide."
             )
         return Finding("axes", Weight.open, said, figures=figures)
-    second = f", next best {pair_words(other)} {orientation.c - orientation.margin:.2f}" * bool(
-        other
-    )
+    second = ""
+    if other is not None:
+        second = f", next best {pair_words(other)} {orientation.c - orientation.margin:.2f}"
     said = f"{pair_words(chosen)} ({judged}{second})."
     rest = [pair for pair in orientation.alike if pair != chosen]
     if rest:

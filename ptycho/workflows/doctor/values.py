@@ -75,7 +75,8 @@ def noise(first: Array, second: Array) -> tuple[Array, float | None]:
     above that line, the darkest ones on it. In any other unit they do not.
 
     Args:
-        first, second: ``(k, H, W)`` counts, pairs of neighbouring patterns.
+        first: ``(k, H, W)`` counts of patterns.
+        second: likewise, of their neighbours.
 
     Returns:
         ``(m, 2)`` of mean and variance, pixel by pixel, and variance over mean of the darkest
