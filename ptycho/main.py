@@ -5,6 +5,7 @@ from importlib import import_module
 
 COMMANDS = {
     "convert": "ptycho.convert",
+    "doctor": "ptycho.doctor",
     "evaluate": "ptycho.evaluate",
     "inference": "ptycho.inference",
     "reproduce": "ptycho.reproduce",
