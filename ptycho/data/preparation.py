@@ -89,9 +89,9 @@ def prepare(
     obj, labels = _object(found, arrangement, done), found.patches if patches else None
     if labels is not None:
         labels = _labels(labels, arrangement, done)
+    log.info("%s: %d patterns, %s", found.path, len(amplitude), ", ".join(notes.values()))
     if done:
         notes["prepared"] = ", ".join(done)
-    log.info("%s: %d patterns, %s", found.path, len(amplitude), ", ".join(notes.values()))
     energy = told.energy_ev or found.geometry.energy_ev
     if not wanted.is_usual:
         notes["probe"] = wanted.words
