@@ -111,7 +111,7 @@ def the_scan(run: RunConfig, _: Path) -> Any:
 
 def the_place(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
-    return scan.pixel_size_m, digest(scan.positions)
+    return scan.pixel_size_m, scan.fresnel, digest(scan.positions)
 
 
 def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
@@ -520,7 +520,10 @@ TABLE: dict[str, Flip] = {
     "data.geometry.distance_m": Flip(1.1, the_place, MEASURED),
     "data.geometry.detector_pixel_m": Flip(5e-5, the_place, MEASURED),
     "data.geometry.pixel_size_m": Flip(1e-8, the_place, FROM_FILE),
-    "data.geometry.near_field": Flip(True, refused),
+    "data.geometry.near_field": Flip(True, the_place, MEASURED),
+    "data.geometry.focus_distance_m": Flip(
+        0.1, the_place, MEASURED | {"data.geometry.near_field": True}
+    ),
     "data.positions.unit": Flip("um", the_place, MEASURED),
     "data.positions.swap": Flip(True, the_place, FROM_FILE),
     "data.positions.flip_y": Flip(True, the_place, FROM_FILE),

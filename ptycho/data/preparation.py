@@ -104,7 +104,7 @@ def prepare(
             patches=labels if labels is None or rows is None else labels[rows],
             truth_is_known=obj is not None and found.obj_is_truth,
             pixel_size_m=made.pixel_size_m,
-            fresnel=None if told.near_field is False else found.fresnel,
+            fresnel=made.fresnel,
             geometry=instrument(found, told),
             label=label or found.label or found.path.stem,
             notes=notes,
