@@ -118,7 +118,7 @@ def test_virtual_patterns_are_followed_only_when_told(save, tmp_path):
         ({"z": np.arange(3.0)}, {"distance": "z"}, "z must be one length in metres"),
         ({"p": PROBE * 0}, {"probe": "p"}, "p is zero everywhere"),
         ({"o": OBJECT * np.nan}, {"object": "o"}, "o holds NaN or infinity"),
-        ({"o": OBJECT[:5, :5]}, {"object": "o"}, "outside the object of 5 x 5 pixels"),
+        ({"o": OBJECT[:5, :5]}, {"object": "o"}, "outside the object of 5 x 5"),
         ({"b": PROBE}, {"bad_pixels": "b"}, "b must hold whole numbers"),
     ],
 )  # fmt: skip
