@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from ptycho.config.choices import DataFormat, DataSource
-from ptycho.config.config import DataConfig, KeysConfig, RunConfig
+from ptycho.config.config import DataConfig, KeysConfig, PreprocessConfig, RunConfig
 
 _OF_FILES = ("geometry", "positions", "preprocess")
+_OF_BEAMS = ("geometry.energy_ev", "geometry.pixel_size_m")  # simulated ones as well
 
 
 def file_faults(run: RunConfig) -> Iterator[str]:
@@ -17,6 +18,7 @@ def file_faults(run: RunConfig) -> Iterator[str]:
     data = run.data
     if data.source == DataSource.synthetic and not data.test_data_file:
         yield from _unread_faults(data)
+    yield from _preprocess_faults(data.preprocess)
     if data.geometry.near_field:
         yield (
             "data.geometry.near_field=true: patterns of the near field are not supported, only "
@@ -31,6 +33,8 @@ def _unread_faults(data: DataConfig) -> Iterator[str]:
         config, default = getattr(data, group), getattr(usual, group)
         for item in fields(config):
             value = getattr(config, item.name)
+            if f"{group}.{item.name}" in _OF_BEAMS:
+                continue
             if value != getattr(default, item.name):
                 yield (
                     f"data.{group}.{item.name}={str(value).lower()} says how a file is read, "
@@ -97,3 +101,31 @@ def _key_faults(data: DataConfig, *, reads: bool) -> Iterator[str]:
     elif len(apart) == 1:
         other = "positions_x" if apart[0] == "positions_y" else "positions_y"
         yield f"data.keys.{apart[0]} needs data.keys.{other}, too."
+
+
+def _preprocess_faults(how: PreprocessConfig) -> Iterator[str]:
+    """What is to be done to patterns and cannot be, whatever they are."""
+    for name in ("background_file", "bad_pixels_file"):
+        if getattr(how, name) == "":
+            yield f"data.preprocess.{name} must name a file, got nothing; leave it out."
+    if how.background is not None and how.background_file is not None:
+        yield (
+            f"data.preprocess.background={how.background:g} and background_file both say what is "
+            "subtracted; leave one of them out."
+        )
+    for name in ("center_y", "center_x"):
+        if how.find_center and getattr(how, name) is not None:
+            yield (
+                f"data.preprocess.{name}={getattr(how, name):g} says where the beam is, and "
+                "data.preprocess.find_center=true looks for it; leave one of them out."
+            )
+    for low, high, words in (
+        ("minimum", "maximum", "no count is left between them"),
+        ("drop_below", "drop_above", "no frame is left between them"),
+    ):
+        least, most = getattr(how, low), getattr(how, high)
+        if least is not None and most is not None and least > most:
+            yield (
+                f"data.preprocess.{low}={least:g} is more than data.preprocess.{high}={most:g}: "
+                f"{words}."
+            )

@@ -122,6 +122,12 @@ class Archive(ABC):
             raise self.fault(key, f"holds NaN or infinity ({(~finite).sum()} values); drop them")
         return array
 
+    def as_it_is(self, key: str) -> Array:
+        """An array with whatever it holds, for those who look for what is wrong with it."""
+        if self.is_pickled(key):
+            raise self.fault(key, "is a pickled object, never opened here; save a plain array")
+        return self._array(key)
+
     def is_pickled(self, key: str) -> bool:
         """Whether an array consists of Python objects."""
         return self.header(key)[1].hasobject

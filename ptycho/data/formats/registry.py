@@ -51,8 +51,8 @@ class Format:
     """Writes a file that appears complete or not at all; None where it is only read."""
     ending: str = ""
     """Of the files that we write; nothing for a folder."""
-    size: Callable[[Path], int] | None = None
-    """Side N of a pattern without reading the patterns; None: ``measure`` is quick enough."""
+    shape: Callable[[Path], tuple[int, int]] | None = None
+    """``(H, W)`` of its frames from headers alone; None: ``measure`` is quick enough."""
     takes_positions_file: bool = False
     """Whether positions may be in a file of their own."""
     keeps_patches: bool = False
@@ -94,7 +94,7 @@ FORMATS: dict[str, Format] = {
             lambda path, how: npz.measure_npz(path, patches=how.patches),
             npz.write_npz,
             ".npz",
-            size=npz.pattern_size,
+            shape=npz.frame_shape,
             keeps_patches=True,
         ),
         Format(
@@ -159,8 +159,8 @@ def measure(path: Path, name: str = "auto", how: Reading | None = None) -> Measu
     return chosen.measure(path, how)
 
 
-def pattern_size(path: Path, name: str = "auto", how: Reading | None = None) -> int:
-    """Side N of the patterns in a file, without reading them.
+def frame_shape(path: Path, name: str = "auto", how: Reading | None = None) -> tuple[int, int]:
+    """``(H, W)`` of the frames of a file, without reading them.
 
     Args:
         path: as for :func:`measure`.
@@ -169,19 +169,17 @@ def pattern_size(path: Path, name: str = "auto", how: Reading | None = None) -> 
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: no format fits, the file cannot be used, or its patterns are no squares.
+        DataError: no format fits, or the file cannot be used.
     """
     how = how or Reading()
     chosen = chosen_format(path, name, how)
-    if chosen.size is not None:
-        return chosen.size(path)
+    if chosen.shape is not None:
+        return chosen.shape(path)
     assert chosen.measure is not None
     frames = chosen.measure(path, how).frames
     frames.close()
     _, height, width = frames.shape
-    if height != width:
-        raise frames.fault(f"has patterns of {height} x {width} pixels; they must be square")
-    return width
+    return height, width
 
 
 def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) -> Format:
