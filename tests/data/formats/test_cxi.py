@@ -1,9 +1,14 @@
+import os
+import subprocess
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from ptycho.data.formats.cxi import JOULE, measure_cxi, recognises, write_cxi
+from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.geometry import Geometry
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import DataError, Scan
@@ -166,3 +171,33 @@ def test_near_fields_have_no_place(tmp_path):
     with pytest.raises(DataError, match=r"near field, which CXI cannot say; .*to=npz"):
         write_cxi(tmp_path / "x", scan)
     assert not [*tmp_path.iterdir()]
+
+
+PYTHON = os.environ.get("PTYCHO_PTYCHODUS_PYTHON", "")
+
+
+@pytest.mark.ptychodus
+@pytest.mark.skipif(not PYTHON, reason="PTYCHO_PTYCHODUS_PYTHON names no Python")
+def test_ptychodus_sees_the_same_numbers(tmp_path):
+    """And its own product goes with our patterns."""
+    scan = a_scan()
+    write_cxi(tmp_path / "x.cxi", scan)
+    script = Path(__file__).with_name("cxi_in_ptychodus.py")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run([PYTHON, script, tmp_path], check=True, env=environment)
+    seen = np.load(tmp_path / "seen.npz")
+    np.testing.assert_array_equal(seen["patterns"], np.where(BAD, 0, COUNTS))
+    np.testing.assert_array_equal(seen["bad"], BAD)
+    np.testing.assert_array_equal(seen["object"].reshape(OBJECT.shape), OBJECT)
+    np.testing.assert_array_equal(seen["probe"].reshape(PROBE.shape), PROBE)
+    # ptychodus names the middle of a patch, which lies half a pixel before our centre
+    np.testing.assert_allclose(np.stack([seen["y"], seen["x"]], 1), POSITIONS - 0.5, rtol=1e-9)
+    assert float(seen["pixel"]) == PIXEL
+    assert float(seen["energy"]) == pytest.approx(8000)
+    assert float(seen["distance"]) == 0.5
+    assert str(seen["name"]) == "scan"
+    how = Reading(positions_file=tmp_path / "product.cxi")
+    found = measure(tmp_path / "x.cxi", how=how)
+    np.testing.assert_allclose(found.positions, POSITIONS, rtol=1e-9)
+    np.testing.assert_array_equal(found.probe, PROBE)
+    np.testing.assert_array_equal(found.obj, OBJECT)
