@@ -81,7 +81,14 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "probe.npy", np.flip(scan.probe[0] + np.roll(scan.probe[0], 3, 1), 0))
     write_npz(folder / "test.npz", tiny_scan(seed=3))
     write_pair(folder / "moved", scan)
-    np.save(folder / "probe.npy", 2 * scan.probe)
+    counts = np.rint(np.square(tiny_scan(seed=4).amplitude)).astype(np.int32)
+    counts[:, 3, 5] = 5000
+    counts[:3] = 0
+    np.savez(
+        folder / "raw.npz", diffraction=counts, probeGuess=scan.probe[0],
+        ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
+    )  # fmt: skip
+    np.save(folder / "image.npy", np.eye(32))
     launched(folder / "trained", trainer__nepochs=1)
     return folder
 
@@ -467,6 +474,7 @@ LEARNT = PATCHES | {"trainer.realspace_weight": 1.0}
 DESCRIBED = PATCHES | {"execution.log_patch_stats": True, "execution.inference_batch_size": 1}
 TRIMMED = PATCHES | {"execution.middle_trim": 4}
 FROM_FILE = {"data.source": "file", "data.train_data_file": "{scans}/1.npz", "data.nphotons": None}
+RAW = FROM_FILE | {"data.train_data_file": "{scans}/raw.npz"}
 MEASURED = FROM_FILE | {
     "data.geometry.energy_ev": 8e3, "data.geometry.distance_m": 1.0,
     "data.geometry.detector_pixel_m": 1e-4,
@@ -535,6 +543,23 @@ TABLE: dict[str, Flip] = {
     "data.probe.defocus_m": Flip(1e-6, the_scan, DISK | LIT),
     "data.probe.modes": Flip(2, the_scan),
     "data.probe.mode_powers": Flip([3.0, 1.0], the_scan),
+    "data.preprocess.center_y": Flip(15.0, the_scan, RAW),
+    "data.preprocess.center_x": Flip(15.25, the_scan, RAW),
+    "data.preprocess.find_center": Flip(True, the_scan, RAW),
+    "data.preprocess.crop": Flip(24, the_scan, RAW),
+    "data.preprocess.bin": Flip(2, the_scan, RAW),
+    "data.preprocess.pad": Flip(36, the_scan, RAW),
+    "data.preprocess.resample": Flip(30, the_scan, RAW),
+    "data.preprocess.minimum": Flip(2.0, the_scan, RAW),
+    "data.preprocess.maximum": Flip(1000.0, the_scan, RAW),
+    "data.preprocess.saturation": Flip(1000.0, the_scan, RAW),
+    "data.preprocess.background": Flip(1.0, the_scan, RAW),
+    "data.preprocess.background_file": Flip("{scans}/image.npy", the_scan, RAW),
+    "data.preprocess.bad_pixels_file": Flip("{scans}/image.npy", the_scan, RAW),
+    "data.preprocess.mask_hot": Flip(True, the_scan, RAW),
+    "data.preprocess.drop_empty": Flip(False, the_scan, RAW),
+    "data.preprocess.drop_below": Flip(9e4, the_scan, RAW),
+    "data.preprocess.drop_above": Flip(9e4, the_scan, RAW),
     "data.synthetic.object": Flip("chip", the_scan),
     "data.synthetic.exponent": Flip(2.0, the_scan, {"data.synthetic.object": "grf"}),
     "data.synthetic.spokes": Flip(20, the_scan, {"data.synthetic.object": "siemens"}),

@@ -31,6 +31,7 @@ from ptycho.data.hdf5_safety import (
     find_dataset,
     has_dataset,
     open_hdf5,
+    read_attribute,
     refuse_bulk,
     unreadable,
 )
@@ -44,12 +45,10 @@ Shape = tuple[int, ...]
 PROBES = ("probeModes", "probeGuess")
 """Keys of the probe of a scan: all modes first, where a file also keeps one of them alone."""
 
-_LARGEST = 2**32  # bytes of an array that is no stack of patterns
 _METRES = 1e-2  # no scan in pixels lies so close to the corner
-_NOT_UNPACKED = (
-    *UNREADABLE, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, SyntaxError,
-    tokenize.TokenError, RecursionError,
-)  # fmt: skip
+NOT_AN_ARRAY = (*UNREADABLE, SyntaxError, tokenize.TokenError, RecursionError)
+"""What numpy raises for a damaged array file."""
+_NOT_UNPACKED = (*NOT_AN_ARRAY, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 _PACKED = 500  # no measurement can be packed so tightly
 _BULKY = 2**30  # bytes from which on this is asked
 _SHOWN = 20  # names of arrays in a sentence
@@ -122,6 +121,12 @@ class Archive(ABC):
         if array.dtype.kind in "fc" and not (finite := np.isfinite(array)).all():
             raise self.fault(key, f"holds NaN or infinity ({(~finite).sum()} values); drop them")
         return array
+
+    def as_it_is(self, key: str) -> Array:
+        """An array with whatever it holds, for those who look for what is wrong with it."""
+        if self.is_pickled(key):
+            raise self.fault(key, "is a pickled object, never opened here; save a plain array")
+        return self._array(key)
 
     def is_pickled(self, key: str) -> bool:
         """Whether an array consists of Python objects."""
@@ -237,6 +242,18 @@ class Hdf5Archive(Archive):
         more = ", ..." if len(names) > _SHOWN else ""
         return ", ".join(names[:_SHOWN]) + more or "nothing"
 
+    @property
+    def file(self) -> h5py.File:
+        """The open file."""
+        return self._file
+
+    def unit(self, key: str) -> str | None:
+        """The unit of a dataset, where it says one (NeXus and many others)."""
+        value = self._attribute(key, "units")
+        if isinstance(value, bytes):
+            return value.decode(errors="replace")
+        return value if isinstance(value, str) else None
+
     def is_pickled(self, key: str) -> bool:
         """Never: HDF5 holds no Python objects."""
         return False
@@ -271,15 +288,12 @@ class Hdf5Archive(Archive):
     def _attribute(self, group: str, name: str) -> Any:
         if group and group not in self:
             return None
-        try:
-            return (self._dataset(group) if group else self._file).attrs.get(name)
-        except DataError:
-            raise
-        except UNREADABLE as error:
-            raise self._unreadable(group or name, error) from error
+        return read_attribute(self._dataset(group) if group else self._file, self.path, name)
 
     def _array(self, key: str) -> Array:
         dataset = self._dataset(key)
+        if dataset.shape is None:
+            raise self.fault(key, "is empty")
         try:
             refuse_bulk(dataset, self.path, key)
             return np.asarray(dataset[()])
@@ -349,7 +363,7 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
         return {}
     try:
         metadata = json.loads(only)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise archive.fault("_metadata", f"is not one JSON text ({error})") from error
     if not isinstance(metadata, dict):
         raise archive.fault("_metadata", f"must be a JSON object, got {only!r}")
@@ -401,9 +415,9 @@ def modes_shape(archive: Archive, key: str, shape: Shape) -> tuple[int, int, int
     """``(modes, N, N)`` of a probe written as that, as ``(N, N)`` or as ``(N, N, 1)``."""
     if len(shape) == 3 and shape[2] == 1:
         shape = shape[:2]
-    *modes, height, width = shape if len(shape) > 2 else (1, *shape)
-    if len(modes) != 1 or height != width:
+    if len(shape) not in (2, 3) or shape[-1] != shape[-2]:
         raise archive.fault(key, f"must be (N, N) or (modes, N, N), got {shape}")
+    *modes, height, width = shape if len(shape) > 2 else (1, *shape)
     return modes[0], height, width
 
 

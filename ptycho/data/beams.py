@@ -76,6 +76,11 @@ class Beam:
         return self == Beam()
 
     @property
+    def is_the_scans(self) -> bool:
+        """Whether it begins from the probe that came with the scan."""
+        return self.kind == "file" and self.file is None
+
+    @property
     def words(self) -> str:
         """What it is, for the record."""
         usual = Beam()

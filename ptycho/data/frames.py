@@ -93,7 +93,7 @@ class ChosenFrames(Frames):
     def __init__(self, frames: Frames, rows: Indices) -> None:
         self._frames, self._rows = frames, rows
         self.path, self.name, self.dtype = frames.path, frames.name, frames.dtype
-        self.shape = (len(rows), *frames.shape[1:])
+        self.shape, self.whole = (len(rows), *frames.shape[1:]), frames.whole
 
     def read(self, rows: slice | Indices) -> Array:
         """Frames of some rows."""

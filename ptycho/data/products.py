@@ -17,6 +17,7 @@ from numpy.lib import format as format_
 from numpy.typing import NDArray
 
 from ptycho.data.archive import (
+    NOT_AN_ARRAY,
     PROBES,
     Archive,
     Array,
@@ -116,7 +117,7 @@ def _bare(path: Path) -> NDArray[np.complex64]:
     """The object of a NPY file."""
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except NOT_AN_ARRAY as error:
         raise DataError(f"{path}: not an array that can be read ({error}).") from error
     _refuse_size(path, "the array", array.shape)
     if array.dtype.kind == "c" and not np.isfinite(array).all():

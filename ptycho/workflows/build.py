@@ -31,6 +31,7 @@ from ptycho.data.beams import Beam, Optics
 from ptycho.data.formats.registry import measure
 from ptycho.data.grouping import make_groups, subsample
 from ptycho.data.lazy import LazyAmplitude, in_memory_if_small
+from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import Simulation, make
@@ -166,7 +167,7 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     """Read one file the way the ``data`` group says."""
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
-    found = measure(Path(path), data.format.value, reading_of(path, data, labelled))
+    found = find_measurement(path, data, labelled)
     try:
         return prepare(
             found,
@@ -186,6 +187,11 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
 def further_scan(data: DataConfig, path: str) -> Scan:
     """One more scan to train on, of which the same is used as of the first."""
     return chosen_of(read_scan(path, data), data)
+
+
+def find_measurement(path: str, data: DataConfig, labelled: bool = False) -> Measurement:
+    """What one file holds, read the way the ``data`` group says."""
+    return measure(Path(path), data.format.value, reading_of(path, data, labelled))
 
 
 def make_network(model: ModelConfig) -> ObjectNet:

@@ -21,7 +21,6 @@ from ptycho.data.archive import (
     Array,
     Shape,
     are_metres,
-    modes_shape,
     opened_npz,
     read_coordinates,
     read_metadata,
@@ -114,22 +113,21 @@ def read_npz(
     return prepare(found, values=values, label=label, patches=patches)
 
 
-def pattern_size(path: str | os.PathLike[str]) -> int:
-    """Side N of a pattern, from the header of the probe alone, or else of the patterns.
+def frame_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """``(H, W)`` of a pattern, from headers alone.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: there is neither in it, or its shape tells no N.
+        DataError: there are no patterns in it, or not as many as positions.
     """
     with opened_npz(path) as archive:
-        if not any(key in archive.keys for key in PROBES):
-            key = archive.one_of(*PATTERNS)
-            n = archive.header("ycoords")[0] if "ycoords" in archive.keys else ()
-            shape = archive.header(key)[0]
-            layout = _layout(archive, key, shape, n[0] if n else 0, read_metadata(archive))
-            return shape[-1] if layout == "nyx" else shape[0]
-        key = archive.one_of(*reversed(PROBES))
-        return modes_shape(archive, key, archive.header(key)[0])[-1]
+        key, coordinates = archive.one_of(*PATTERNS), archive.one_of("ycoords")
+        (shape, dtype), (positions, _) = archive.header(key), archive.header(coordinates)
+        if dtype.hasobject:
+            raise archive.fault(key, "is a pickled object, never opened here; save a plain array")
+        n = positions[0] if len(positions) == 1 else -1
+        layout = _layout(archive, key, shape, n, read_metadata(archive))
+    return (shape[1], shape[2]) if layout == "nyx" else (shape[0], shape[1])
 
 
 def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
@@ -232,4 +230,4 @@ def read_estimate(archive: Archive) -> NDArray[np.complex64] | None:
     if not archive.has_optional("objectGuess"):
         return None
     obj = archive.read("objectGuess", "iufc", "complex numbers")
-    return None if (obj == obj.flat[:1]).all() else obj.astype(np.complex64)
+    return None if not obj.size or (obj == obj.flat[0]).all() else obj.astype(np.complex64)
