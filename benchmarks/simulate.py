@@ -3,7 +3,8 @@
     python -m benchmarks.simulate [--patterns 4000] [--size 64] [--threads 2] [--repeats 3]
 
 Prints seconds (of the clock on the wall, and of all cores together, which other work on the machine
-hardly changes), patterns in a second, how much faster that is than the loop, and by how much the photons of both and of ptycho.physics differ.
+hardly changes), patterns in a second, how much faster that is than the loop, and by how much the
+photons of both and of ptycho.physics differ.
 """
 
 import argparse
