@@ -93,13 +93,14 @@ def prepare(
     if done:
         notes["prepared"] = ", ".join(done)
     energy = told.energy_ev or found.geometry.energy_ev
+    optics = Optics(made.pixel_size_m, energy, near_field=made.fresnel is not None)
     if not wanted.is_usual:
         notes["probe"] = wanted.words
     try:
         return Scan(
             amplitude=amplitude,
             positions=where if rows is None else where[rows],
-            probe=wanted.of_scan(amplitude, own, Optics(made.pixel_size_m, energy)),
+            probe=wanted.of_scan(amplitude, own, optics),
             truth=obj,
             patches=labels if labels is None or rows is None else labels[rows],
             truth_is_known=obj is not None and found.obj_is_truth,
