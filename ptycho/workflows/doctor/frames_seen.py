@@ -231,7 +231,8 @@ def defects_found(defects: Defects) -> Finding:
     # the file with the mask is written by --fix; hot ones alone need none
     only_hot = not (figures["dead"] or figures["stuck"])
     settings = {"data.preprocess.mask_hot": True} if only_hot else {}
-    said = f"{said}, at {places}{more}."
+    mask = "" if only_hot else " --fix writes a mask of them (data.preprocess.bad_pixels_file)."
+    said = f"{said}, at {places}{more}.{mask}"
     return Finding("pixels", Weight.set, said, settings, figures)
 
 
