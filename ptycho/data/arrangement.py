@@ -30,6 +30,7 @@ from ptycho.data.resampling import (
     binned,
     centred,
     interpolated,
+    middle_of_light,
     tilted,
     touched,
     with_band,
@@ -51,7 +52,7 @@ class Arrangement:
     corner: bool
     """Whether zero frequency is at ``[0, 0]`` then."""
     centre: Centre
-    """Row and column of zero frequency after that."""
+    """Row and column of zero frequency after that; the middle ``[n // 2]``, or as was told."""
     side: int
     """Of the window about it."""
     bin: int = 1
@@ -89,8 +90,8 @@ class Arrangement:
     @property
     def changes(self) -> bool:
         """Whether patterns are of other pixels than the file's own, however they are turned."""
-        window = self.turned_shape != (self.side, self.side) or any(self._beside())
-        return window or self.counts_change or self.pad not in (None, self.side)
+        window = self.turned_shape != (self.side, self.side) or self.start != (0, 0)
+        return window or any(self.rest) or self.counts_change or self.pad not in (None, self.side)
 
     @property
     def counts_change(self) -> bool:
@@ -156,23 +157,43 @@ class Arrangement:
         return centred(known, self.pad, outside=True)
 
     def probe(self, probe: Complex) -> Complex:
-        """The probe ``(modes, N, N)`` of these patterns from that of the file's own."""
-        fitted = with_band(probe, self.side) if self.side != self.base else probe
+        """The probe ``(modes, N, N)`` of these patterns from that of the file's own.
+
+        Where the beam is said to be beside the middle of the file's patterns, the probe may have
+        been found with them as they are, its own light beside the middle, too; or it may be one
+        that lies on the axis. Its light decides: it is kept where it is nearer.
+        """
+        fitted = tilted(probe, away) if any(away := self._moved(probe)) else probe
+        if self.side != self.base:
+            fitted = with_band(fitted, self.side)
         if self.bin > 1:
-            fitted = centred(fitted, self.side // self.bin)
-        if any(away := self._beside()):
-            fitted = tilted(fitted, away)
+            now, middle = self.side // self.bin, self.side // 2
+            fitted = centred(fitted, now)
+            beside = (middle - (self.bin - 1) / 2) / self.bin - now // 2
+            fitted = tilted(fitted, (beside, beside))
         if self.pad and self.pad != fitted.shape[-1]:
             fitted = with_band(fitted, self.pad)
         if self.resample:
             fitted = centred(fitted, self.resample)
         return np.ascontiguousarray(fitted, dtype=np.complex64)
 
-    def _beside(self) -> Centre:
-        """Pixels (y, x) from the middle one, ``[n // 2]`` after binning, to zero frequency."""
-        middle = self.side // self.bin // 2
-        inside = (c - first for c, first in zip(self.centre, self.start, strict=True))
-        y, x = ((one - (self.bin - 1) / 2) / self.bin - middle for one in inside)
+    def _moved(self, probe: Complex) -> Centre:
+        """Pixels (y, x) of the detector by which the probe's light must be moved."""
+        if self.shape[0] != self.shape[1]:
+            return self.rest
+        middle = self.base // 2
+        light = middle_of_light(probe)
+        on_axis = np.hypot(light[0] - middle, light[1] - middle)
+        with_beam = np.hypot(light[0] - self.centre[0], light[1] - self.centre[1])
+        if on_axis <= with_beam:
+            return self.rest
+        y, x = (middle - first - self.side // 2 for first in self.start)
+        return y, x
+
+    @property
+    def rest(self) -> Centre:
+        """Pixels (y, x) of the detector from the middle one of the window to zero frequency."""
+        y, x = (c - s - self.side // 2 for c, s in zip(self.centre, self.start, strict=True))
         return y, x
 
     def done(self) -> list[str]:
@@ -186,7 +207,7 @@ class Arrangement:
         about = f"about ({self.centre[0]:g}, {self.centre[1]:g})"
         if self.turned_shape != (self.side, self.side):
             said.append(f"cropped {_sides(self.turned_shape)} -> {self.side} {about}")
-        elif self.start != (0, 0) or (any(self._beside()) and self.bin == 1):
+        elif self.start != (0, 0) or any(self.rest):
             said.append(f"centred {about}")
         now = self.side // self.bin
         if self.bin > 1:

@@ -120,8 +120,9 @@ def in_pixels(
     if unit.metres is None:
         _refuse_lengths(found, positions, pixel)
     else:
-        done.append(f"positions in {unit}")
-        positions *= unit.metres / _known(found, unit, pixel)
+        size = _known(found, unit, pixel)
+        done.append(f"positions in {unit}, an object pixel is {size / factor * 1e9:.4g} nm")
+        positions *= unit.metres / size
     if how.swap:
         positions = positions[:, ::-1].copy()
         done.append("y and x of positions exchanged")

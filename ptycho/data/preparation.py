@@ -87,9 +87,9 @@ def prepare(
     obj, labels = _object(found, arrangement, done), found.patches if patches else None
     if labels is not None:
         labels = _labels(labels, arrangement, done)
+    log.info("%s: %d patterns, %s", found.path, len(amplitude), ", ".join(notes.values()))
     if done:
         notes["prepared"] = ", ".join(done)
-    log.info("%s: %d patterns, %s", found.path, len(amplitude), ", ".join(notes.values()))
     if probe is not None:
         lit = probe(amplitude, made.pixel_size_m)
     assert lit is not None

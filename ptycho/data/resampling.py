@@ -120,6 +120,14 @@ def with_band(field: Complex, size: int) -> Complex:
     return found.astype(np.complex64)
 
 
+def middle_of_light(probe: Complex) -> tuple[float, float]:
+    """Row and column about which the transform of a probe ``(modes, N, N)`` has its light."""
+    wave = to_detector(torch.from_numpy(np.asarray(probe, dtype=np.complex128))).numpy()
+    light = np.square(np.abs(wave)).sum(0)
+    axis, total = np.arange(light.shape[-1]), max(float(light.sum()), 1e-300)
+    return float((light.sum(1) * axis).sum() / total), float((light.sum(0) * axis).sum() / total)
+
+
 def tilted(field: Complex, away: tuple[float, float]) -> Complex:
     """Fields ``(..., N, N)`` whose transform lies so many pixels (y, x) further on."""
     size = field.shape[-1]

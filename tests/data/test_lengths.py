@@ -73,7 +73,7 @@ def test_lengths_become_pixels(unit, one):
     pixel = object_pixel(found, GeometryConfig(pixel_size_m=1e-8), N)
     positions, done = in_pixels(found, PositionsConfig(unit=unit), pixel)
     np.testing.assert_allclose(positions, POSITIONS, rtol=1e-12)
-    assert done == [f"positions in {unit}"]
+    assert done == [f"positions in {unit}, an object pixel is 10 nm"]
     said_by_the_file = replace(found, positions=POSITIONS * 1e-8, unit="m")
     np.testing.assert_allclose(in_pixels(said_by_the_file, PositionsConfig(), pixel)[0], POSITIONS)
 

@@ -99,7 +99,7 @@ class TestTraining:
     def test_the_pattern_size_is_that_of_prepared_patterns(self, scan: Path):
         for how, size in (({"crop": 24}, 24), ({"bin": 2}, 16), ({"pad": 40}, 40)):
             typed = {f"data.preprocess.{name}": value for name, value in how.items()}
-            assert training(scan, typed).training.model.N == size
+            assert size == training(scan, typed).training.model.N
         with pytest.raises(UserError, match=r"model\.N=32 does not fit .* are 24 x 24 as prepared"):
             training(scan, {"data.preprocess.crop": 24, "N": 32})
         with pytest.raises(UserError, match=r"must be 16 x 16 to 2048 x 2048 pixels, got 8 x 8"):
