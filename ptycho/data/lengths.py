@@ -60,9 +60,17 @@ def refuse_near_field(found: Measurement, geometry: GeometryConfig) -> None:
         )
 
 
-def instrument(found: Measurement, geometry: GeometryConfig) -> Geometry:
-    """The instrument as the file tells it, less what was typed otherwise."""
+def instrument(found: Measurement, geometry: GeometryConfig, pixels: float = 1.0) -> Geometry:
+    """The instrument as the file tells it, less what was typed otherwise.
+
+    Args:
+        found: what the file says.
+        geometry: what was typed; it wins.
+        pixels: of the detector along one of a pattern as it comes out.
+    """
     typed = {name: getattr(geometry, name) or getattr(found.geometry, name) for name in _LENGTHS}
+    if typed["detector_pixel_m"] is not None:
+        typed["detector_pixel_m"] *= pixels
     far = found.geometry.far_field or geometry.near_field is False
     return Geometry(**typed, far_field=far)
 

@@ -66,6 +66,13 @@ def plan(
     refuse_near_field(found, told)
     kind, reason = _kind(found, values)
     step, done = _step(found, how, kind == "counts")
+    near = found.fresnel is not None and told.near_field is not False
+    if near and (step.arrangement.changes or step.arrangement.corner):
+        raise DataError(
+            f"{found.path}: holds patterns of the near field, which have no zero frequency to be "
+            "cropped, binned, padded or resampled about; leave those settings of data.preprocess "
+            "out, or type data.geometry.near_field=false if they are of the far field."
+        )
     pixel = object_pixel(found, told, step.arrangement.base)
     notes = {"values": f"{kind} ({reason})", **found.notes}
     if pixel.doubts:

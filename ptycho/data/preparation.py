@@ -105,7 +105,7 @@ def prepare(
             truth_is_known=obj is not None and found.obj_is_truth,
             pixel_size_m=made.pixel_size_m,
             fresnel=None if told.near_field is False else found.fresnel,
-            geometry=instrument(found, told),
+            geometry=instrument(found, told, float(arrangement.pixels)),
             label=label or found.label or found.path.stem,
             notes=notes,
         )

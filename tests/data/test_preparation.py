@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptycho.config.data_config import PreprocessConfig
+from ptycho.config.data_config import GeometryConfig, PreprocessConfig
 from ptycho.data.beams import Beam
 from ptycho.data.formats.npz import measure_npz, write_npz
 from ptycho.data.frames import ArrayFrames
+from ptycho.data.geometry import Geometry
+from ptycho.data.lazy import LazyAmplitude
 from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import plan, prepare
 from ptycho.data.scan import DataError, Scan
@@ -271,6 +273,44 @@ def test_a_probe_may_be_made_from_the_patterns_as_prepared():
     )
     assert scan.probe.shape == (1, 16, 16)
     assert scan.notes["probe"] == "average"
+
+
+def test_the_instrument_is_that_of_the_patterns_as_prepared():
+    """Whoever computes the object's pixel from it finds the one that is told."""
+    known = Geometry(energy_ev=8000.0, distance_m=2.0, detector_pixel_m=1e-4)
+    for how in ({}, {"crop": 16}, {"crop": 16, "bin": 2}, {"pad": 40}, {"resample": 17}):
+        large = rng.poisson(9, (n, 20, 20))
+        found = measured(large, geometry=known, probe=np.ones((1, 20, 20), np.complex64))
+        scan = prepare(found, preprocess=PreprocessConfig(**how))
+        assert scan.geometry.object_pixel_m(scan.patch_size) == pytest.approx(scan.pixel_size_m)
+
+
+@pytest.mark.parametrize("how", [{}, {"bin": 2, "background": 2.5}, {"drop_below": 2900.0}])
+def test_patterns_that_stay_in_their_file_are_the_same(how, tmp_path):
+    counts = COUNTS.copy()
+    counts[2] = 0
+    np.savez(
+        tmp_path / "star.npz", diffraction=counts, probeGuess=PROBE,
+        ycoords=POSITIONS[:, 0], xcoords=POSITIONS[:, 1],
+    )  # fmt: skip
+    scans = [
+        prepare(measure_npz(tmp_path / "star.npz"), preprocess=PreprocessConfig(**how), lazy=lazy)
+        for lazy in ("never", "always")
+    ]
+    assert isinstance(scans[1].amplitude, LazyAmplitude)
+    assert "1 empty frame dropped" in scans[0].notes["prepared"]
+    assert scans[0].sha256 == scans[1].sha256
+    assert scans[0].notes["prepared"] == scans[1].notes["prepared"]
+
+
+def test_patterns_of_the_near_field_stay_as_they_are():
+    near = measured(fresnel=0.5)
+    assert prepare(near, preprocess=PreprocessConfig(transpose=True)).fresnel == 0.5
+    for how in ({"bin": 2}, {"pad": 16}, {"center_x": 3.0}, {"zero_frequency": "corner"}):
+        with pytest.raises(DataError, match=r"^star\.h5: holds patterns of the near field, which"):
+            prepare(near, preprocess=PreprocessConfig(**how))
+        far = GeometryConfig(near_field=False)
+        assert prepare(near, preprocess=PreprocessConfig(**how), geometry=far).fresnel is None
 
 
 def test_patches_to_learn_shrink_with_the_patterns():
