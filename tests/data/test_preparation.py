@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptycho.config.data_config import GeometryConfig, PreprocessConfig
+from ptycho.config.data_config import PreprocessConfig
 from ptycho.data.beams import Beam
 from ptycho.data.formats.npz import measure_npz, write_npz
 from ptycho.data.frames import ArrayFrames
@@ -301,16 +301,6 @@ def test_patterns_that_stay_in_their_file_are_the_same(how, tmp_path):
     assert "1 empty frame dropped" in scans[0].notes["prepared"]
     assert scans[0].sha256 == scans[1].sha256
     assert scans[0].notes["prepared"] == scans[1].notes["prepared"]
-
-
-def test_patterns_of_the_near_field_stay_as_they_are():
-    near = measured(fresnel=0.5)
-    assert prepare(near, preprocess=PreprocessConfig(transpose=True)).fresnel == 0.5
-    for how in ({"bin": 2}, {"pad": 16}, {"center_x": 3.0}, {"zero_frequency": "corner"}):
-        with pytest.raises(DataError, match=r"^star\.h5: holds patterns of the near field, which"):
-            prepare(near, preprocess=PreprocessConfig(**how))
-        far = GeometryConfig(near_field=False)
-        assert prepare(near, preprocess=PreprocessConfig(**how), geometry=far).fresnel is None
 
 
 def test_patches_to_learn_shrink_with_the_patterns():

@@ -174,6 +174,10 @@ def metadata_of(scan: Scan, **more: Any) -> dict[str, Any]:
     }
 
 
-def as_text(metadata: dict[str, Any]) -> str:
-    """Metadata as JSON: ``_metadata``, a key in NPZ and an attribute of the root in HDF5."""
-    return json.dumps(metadata)
+def as_text(metadata: dict[str, Any]) -> np.bytes_:
+    """Metadata as JSON, for the attribute ``_metadata`` of the root of an HDF5 file.
+
+    Of a fixed length: texts of any length lie in a heap, and HDF5 may search a damaged one for
+    ever.
+    """
+    return np.bytes_(json.dumps(metadata))
