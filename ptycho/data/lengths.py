@@ -18,7 +18,9 @@ _FAR = 1e7  # pixels; an object of ten million would be a metre of nanometres
 _SAME = 0.01  # of each other: lengths that agree
 _LENGTHS = ("energy_ev", "distance_m", "detector_pixel_m")
 _NEAR = ("pixel_size_m", "focus_distance_m")
-_FAR_ONLY = ("crop", "bin", "pad", "resample", "zero_frequency")
+_FAR_ONLY = (
+    "zero_frequency", "center_y", "center_x", "find_center", "crop", "bin", "pad", "resample",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -303,6 +303,14 @@ def test_patterns_that_stay_in_their_file_are_the_same(how, tmp_path):
     assert scans[0].notes["prepared"] == scans[1].notes["prepared"]
 
 
+@pytest.mark.parametrize("how", [{"bin": 2}, {"center_x": 3.0}, {"find_center": True}])
+def test_what_is_of_frequencies_is_not_done_to_the_near_field(how):
+    near = measured(fresnel=0.5)
+    assert prepare(near, preprocess=PreprocessConfig(transpose=True)).fresnel == 0.5
+    with pytest.raises(DataError, match=rf"data\.preprocess\.{next(iter(how))}=.* is no spectrum"):
+        prepare(near, preprocess=PreprocessConfig(**how))
+
+
 def test_patches_to_learn_shrink_with_the_patterns():
     labels = (rng.normal(size=(n, N, N)) + 1j).astype(np.complex64)
     found = measured(patches=labels)
