@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ptycho.data.formats.registry import FORMATS, Reading, measure, pattern_size
+from ptycho.data.formats.registry import FORMATS, Reading, frame_shape, measure
 from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import prepare
 from ptycho.data.products import read_product
@@ -38,7 +38,7 @@ def read_all(path: Path, name: str, how: Reading) -> None:
     """Everything that this package does with a file of a scan."""
     for what in (
         lambda: prepare(_complete(measure(path, name, how))),
-        lambda: pattern_size(path, name, how),
+        lambda: frame_shape(path, name, how),
         lambda: read_product(path),
     ):
         try:
