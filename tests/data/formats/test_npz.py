@@ -266,7 +266,7 @@ def test_size_is_read_without_the_patterns(save):
         ({"ycoords": Y.astype(str)}, "ycoords must hold real numbers, got <U"),
         (
             {"xcoords": X * 1e-8, "ycoords": Y * 1e-8},
-            "positions are in m, and nothing says",
+            "reach 3e-07, which must be metres, and nothing says",
         ),
         ({"probeGuess": 0 * PROBE}, "probe is zero everywhere"),
         ({"probeGuess": damaged(PROBE, np.nan)}, "probeGuess holds NaN"),

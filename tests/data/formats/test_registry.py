@@ -3,7 +3,7 @@ import pytest
 
 from ptycho.config.choices import DataFormat
 from ptycho.data.formats.npz import write_npz
-from ptycho.data.formats.registry import FORMATS, Reading, measure, pattern_size, recognised
+from ptycho.data.formats.registry import FORMATS, Reading, frame_shape, measure, recognised
 from ptycho.data.frames import ArrayFrames
 from ptycho.data.hdf5_frames import Hdf5Frames
 from ptycho.data.preparation import prepare
@@ -41,7 +41,7 @@ def test_the_size_is_known_without_reading_patterns(tmp_path, scan, name, monkey
 
     monkeypatch.setattr(Hdf5Frames, "read", read)
     monkeypatch.setattr(ArrayFrames, "__init__", read)
-    assert pattern_size(tmp_path / "x") == 16
+    assert frame_shape(tmp_path / "x") == (16, 16)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4", b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"])
