@@ -14,6 +14,7 @@ import pytest
 from ptycho.config.choices import DataSource, Task
 from ptycho.config.config import RunConfig
 from ptycho.data.formats.npz import write_npz
+from ptycho.data.formats.ptychodus import write_pair
 from ptycho.data.scan import Scan
 from ptycho.evaluate import main
 from ptycho.workflows.launch import launch
@@ -35,6 +36,13 @@ def folder(tmp_path: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_result(tmp_path / "truth.npz", scan)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def pair(folder: Path, scan: Scan) -> Path:
+    """A folder of ptychodus with the same scan."""
+    write_pair(folder / "pair", scan)
+    return folder / "pair"
 
 
 @pytest.fixture
@@ -570,3 +578,34 @@ class TestTheProgram:
         done = ptycho(tmp_path, "trainer.nepochs=0")
         assert done.returncode == 2
         assert done.stderr == "ptycho: trainer.nepochs must be at least 1, got 0.\n"
+
+
+def test_a_scan_may_come_in_any_format(quick: Path, pair: Path) -> None:
+    def judged(*arguments: str) -> Any:
+        return evaluated(*arguments)["against_data"]["figures"]["C"]
+
+    first = judged("truth.npz", "--data", "scan.npz")
+    for options in (
+        (str(pair),),
+        (str(pair / "diffraction.h5"), "--positions", str(pair / "product.h5")),
+        (
+            str(pair / "diffraction.h5"),
+            "--format",
+            "ptychodus",
+            "--positions",
+            f"{pair}/product.h5",
+        ),
+    ):
+        assert judged("truth.npz", "--data", *options) == first
+    product = judged(str(pair / "product.h5"), "--data", str(pair / "diffraction.h5"))
+    assert product == pytest.approx(first, abs=1e-6)
+
+
+def test_how_a_scan_is_read_needs_a_scan(
+    folder: Path, pair: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (said,) = refusals(capsys, "truth.npz", "--truth", "truth.npz", "--format", "npz")
+    assert said == "--format says how --data is read, and there is none; leave it out."
+    positions = ("--positions", str(pair / "product.h5"))
+    (said,) = refusals(capsys, "truth.npz", "--data", "scan.npz", *positions)
+    assert "its positions would not be read, scan.npz is PtychoPINN" in said

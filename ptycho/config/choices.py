@@ -31,6 +31,15 @@ class DataFormat(StrEnum):
     slac = "slac"
     ptychodus = "ptychodus"
     ptychodus_training = "ptychodus_training"
+    cxi = "cxi"
+    fold_slice = "fold_slice"
+    npy = "npy"
+    hdf5 = "hdf5"
+
+    @property
+    def has_links(self) -> bool:
+        """Whether its files may link to others."""
+        return self in (DataFormat.auto, DataFormat.cxi, DataFormat.fold_slice, DataFormat.hdf5)
 
 
 class Values(StrEnum):

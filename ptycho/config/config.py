@@ -31,6 +31,7 @@ from ptycho.config.choices import (
     Values,
 )
 from ptycho.config.data_config import GeometryConfig as GeometryConfig
+from ptycho.config.data_config import KeysConfig as KeysConfig
 from ptycho.config.data_config import PositionsConfig as PositionsConfig
 from ptycho.config.data_config import PreprocessConfig as PreprocessConfig
 from ptycho.config.data_config import ProbeConfig as ProbeConfig
@@ -77,6 +78,8 @@ class DataConfig(GroupingConfig):
     positions_file: str | None = None
     """Where ``train_data_file`` has no positions: the file that has them (of ptychodus' product and
     diffraction files, the other one)."""
+    keys: KeysConfig = field(default_factory=KeysConfig)
+    """Names of datasets, for HDF5 files of no known layout."""
     test_data_file: str | None = None
     """A second scan that the trained network reconstructs and that is scored beside the first."""
     values: Values = Values.auto

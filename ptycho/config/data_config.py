@@ -124,7 +124,10 @@ class GeometryConfig:
     """Side of an object pixel in metres that the file's own patterns have, before they are cropped
     or padded here; empty: from the other three, or as the file says."""
     near_field: bool | None = None
-    """False: far field, whatever the file says. True is refused: only far field is supported."""
+    """Whether the detector is so near that a pattern is a fringed image and not a spectrum; empty:
+    as the file says, else false. It needs energy, distance and the detector's pixel."""
+    focus_distance_m: float | None = setting(None, above=0, at_most=1e4)
+    """Focus, from which the beam diverges, to sample in metres (near field); empty: parallel."""
 
 
 @dataclass(kw_only=True)
@@ -149,10 +152,80 @@ class PreprocessConfig:
     """How the patterns of a file become those that are looked at, see docs/preprocessing.md."""
 
     zero_frequency: ZeroFrequency = ZeroFrequency.centre
-    """Where the file has the middle of its patterns: in the ``centre`` or in the ``corner``."""
+    """Where the patterns have zero frequency: in the ``centre`` or in the ``corner``, after the
+    three below."""
     transpose: bool = False
     """Exchange rows and columns of the patterns."""
     flip_y: bool = False
     """Turn the order of rows round, after the exchange."""
     flip_x: bool = False
     """Turn the order of columns round, after the exchange."""
+    center_y: float | None = setting(None, at_least=0, at_most=1e5)
+    """Row of the beam's centre, counted from 0, after the four above; empty: the middle one."""
+    center_x: float | None = setting(None, at_least=0, at_most=1e5)
+    """Column of the beam's centre, likewise."""
+    find_center: bool = False
+    """Find the beam's centre: the point about which the mean pattern is most symmetric."""
+    crop: int | None = setting(None, at_least=16, at_most=100_000)
+    """Side of the square about the beam's centre that is kept: the object's pixel grows."""
+    bin: int = setting(1, at_least=1, at_most=64)
+    """Add up so many pixels along each axis: the patch of the object shrinks, its pixel stays."""
+    pad: int | None = setting(None, at_least=16, at_most=100_000)
+    """Side to which patterns are enlarged by pixels that nobody measured (bad ones, not zeros):
+    the object's pixel shrinks."""
+    resample: int | None = setting(None, at_least=16, at_most=100_000)
+    """Side to which patterns are interpolated over the same angles: the object's pixel stays."""
+    minimum: float | None = setting(None, at_least=0)
+    """Counts below this are taken for 0, negative ones, too; after the background."""
+    maximum: float | None = setting(None, above=0)
+    """Counts above this make a pixel bad in its frame; after the background."""
+    saturation: float | None = setting(None, above=0)
+    """Counts in the file from which on a pixel is full, and bad in its frame."""
+    background: float | None = setting(None, above=0)
+    """Counts subtracted from every pixel; what falls below 0 becomes 0."""
+    background_file: str | None = None
+    """Counts ``(H, W)`` subtracted from every frame, as the file has them (NPY, or NPZ of one
+    array)."""
+    bad_pixels_file: str | None = None
+    """Pixels ``(H, W)`` that are left out, true or not 0 where bad, as the file has them (NPY, or
+    NPZ of one array); those that the file itself marks are left out, too."""
+    mask_hot: bool = False
+    """Leave out pixels that shine whatever the pattern, see docs/preprocessing.md."""
+    drop_empty: bool = True
+    """Leave out frames without a single count, with their positions."""
+    drop_below: float | None = setting(None, above=0)
+    """Leave out frames with fewer counts in all, as prepared."""
+    drop_above: float | None = setting(None, above=0)
+    """Leave out frames with more counts in all, as prepared."""
+
+
+@dataclass(kw_only=True)
+class KeysConfig:
+    """Names of the datasets of an HDF5 file of no known layout (``data.format=hdf5``)."""
+
+    patterns: str | None = None
+    """Patterns ``(n, H, W)``: ``entry/data/data``."""
+    positions: str | None = None
+    """Positions ``(n, 2)`` or ``(2, n)``: y, x; in the unit that the dataset says, in metres where
+    they are that small, else in pixels. In ``data.positions_file`` where there is one."""
+    positions_y: str | None = None
+    """Instead of ``positions``: y alone, ``(n,)``."""
+    positions_x: str | None = None
+    """Instead of ``positions``: x alone, ``(n,)``."""
+    probe: str | None = None
+    """Probe ``(N, N)`` or ``(modes, N, N)``, complex."""
+    object: str | None = None
+    """Object ``(H, W)``, complex, on the grid of positions in pixels."""
+    bad_pixels: str | None = None
+    """Bad pixels ``(H, W)`` or ``(n, H, W)``: 0 where a pixel is good."""
+    energy: str | None = None
+    """Photon energy, in electronvolts unless the dataset says another unit."""
+    distance: str | None = None
+    """Sample to detector, in metres unless the dataset says another unit."""
+    detector_pixel: str | None = None
+    """Side of a detector pixel, likewise."""
+    pixel_size: str | None = None
+    """Side of an object pixel, likewise."""
+    follow_links: bool = False
+    """Follow links of HDF5 and CXI files to other files, as detectors write them, where these lie
+    in the same folder. Only for files that you trust: HDF5 would open whatever a link names."""

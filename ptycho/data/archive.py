@@ -23,7 +23,7 @@ import numpy as np
 from numpy.lib import format as format_
 from numpy.typing import NDArray
 
-from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.frames import Frames
 from ptycho.data.hdf5_frames import Hdf5Frames
 from ptycho.data.hdf5_safety import (
     UNREADABLE,
@@ -31,6 +31,7 @@ from ptycho.data.hdf5_safety import (
     find_dataset,
     has_dataset,
     open_hdf5,
+    read_attribute,
     refuse_bulk,
     unreadable,
 )
@@ -44,12 +45,10 @@ Shape = tuple[int, ...]
 PROBES = ("probeModes", "probeGuess")
 """Keys of the probe of a scan: all modes first, where a file also keeps one of them alone."""
 
-_LARGEST = 2**32  # bytes of an array that is no stack of patterns
 _METRES = 1e-2  # no scan in pixels lies so close to the corner
-_NOT_UNPACKED = (
-    *UNREADABLE, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, SyntaxError,
-    tokenize.TokenError, RecursionError,
-)  # fmt: skip
+NOT_AN_ARRAY = (*UNREADABLE, SyntaxError, tokenize.TokenError, RecursionError)
+"""What numpy raises for a damaged array file."""
+_NOT_UNPACKED = (*NOT_AN_ARRAY, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 _PACKED = 500  # no measurement can be packed so tightly
 _BULKY = 2**30  # bytes from which on this is asked
 _SHOWN = 20  # names of arrays in a sentence
@@ -123,6 +122,12 @@ class Archive(ABC):
             raise self.fault(key, f"holds NaN or infinity ({(~finite).sum()} values); drop them")
         return array
 
+    def as_it_is(self, key: str) -> Array:
+        """An array with whatever it holds, for those who look for what is wrong with it."""
+        if self.is_pickled(key):
+            raise self.fault(key, "is a pickled object, never opened here; save a plain array")
+        return self._array(key)
+
     def is_pickled(self, key: str) -> bool:
         """Whether an array consists of Python objects."""
         return self.header(key)[1].hasobject
@@ -140,7 +145,7 @@ class Archive(ABC):
         """The array ``key``, one real number; None when it is missing."""
         if not self.has_optional(key):
             return None
-        return _only(self, key, self.read(key, "iuf", "one real number"))
+        return _only(self, key, self.read(key, "biuf", "one real number"))
 
     def _unreadable(self, key: str, error: BaseException) -> DataError:
         return unreadable(self.path, key, error)
@@ -186,11 +191,16 @@ class NpzArchive(Archive):
         return str(array[0]) if array.size else None
 
     def frames(self, key: str) -> Frames:
-        """The patterns, in memory."""
-        patterns = self.read(key, "biuf", "real counts or amplitudes")
-        if patterns.ndim != 3 or not patterns.size:
-            raise self.fault(key, f"must be patterns (n, H, W), got {patterns.shape}")
-        return ArrayFrames(patterns, self.path, key)
+        """The patterns, in the file where it stores them plainly."""
+        from ptycho.data.npz_frames import NpzFrames  # which reads archives itself
+
+        shape, dtype = self.header(key)
+        if dtype.kind not in "biuf":
+            said = "a pickled object" if dtype.hasobject else dtype
+            raise self.fault(key, f"must hold real counts or amplitudes, got {said}")
+        if len(shape) != 3 or 0 in shape:
+            raise self.fault(key, f"must be patterns (n, H, W), got {shape}")
+        return NpzFrames(self.path, key)
 
     def _array(self, key: str) -> Array:
         try:
@@ -232,6 +242,18 @@ class Hdf5Archive(Archive):
         more = ", ..." if len(names) > _SHOWN else ""
         return ", ".join(names[:_SHOWN]) + more or "nothing"
 
+    @property
+    def file(self) -> h5py.File:
+        """The open file."""
+        return self._file
+
+    def unit(self, key: str) -> str | None:
+        """The unit of a dataset, where it says one (NeXus and many others)."""
+        value = self._attribute(key, "units")
+        if isinstance(value, bytes):
+            return value.decode(errors="replace")
+        return value if isinstance(value, str) else None
+
     def is_pickled(self, key: str) -> bool:
         """Never: HDF5 holds no Python objects."""
         return False
@@ -266,13 +288,12 @@ class Hdf5Archive(Archive):
     def _attribute(self, group: str, name: str) -> Any:
         if group and group not in self:
             return None
-        try:
-            return (self._dataset(group) if group else self._file).attrs.get(name)
-        except UNREADABLE as error:
-            raise self._unreadable(group or name, error) from error
+        return read_attribute(self._dataset(group) if group else self._file, self.path, name)
 
     def _array(self, key: str) -> Array:
         dataset = self._dataset(key)
+        if dataset.shape is None:
+            raise self.fault(key, "is empty")
         try:
             refuse_bulk(dataset, self.path, key)
             return np.asarray(dataset[()])
@@ -342,7 +363,7 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
         return {}
     try:
         metadata = json.loads(only)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise archive.fault("_metadata", f"is not one JSON text ({error})") from error
     if not isinstance(metadata, dict):
         raise archive.fault("_metadata", f"must be a JSON object, got {only!r}")
@@ -394,9 +415,9 @@ def modes_shape(archive: Archive, key: str, shape: Shape) -> tuple[int, int, int
     """``(modes, N, N)`` of a probe written as that, as ``(N, N)`` or as ``(N, N, 1)``."""
     if len(shape) == 3 and shape[2] == 1:
         shape = shape[:2]
-    *modes, height, width = shape if len(shape) > 2 else (1, *shape)
-    if len(modes) != 1 or height != width:
+    if len(shape) not in (2, 3) or shape[-1] != shape[-2]:
         raise archive.fault(key, f"must be (N, N) or (modes, N, N), got {shape}")
+    *modes, height, width = shape if len(shape) > 2 else (1, *shape)
     return modes[0], height, width
 
 

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-PLANCK_LIGHT = 1.239841984332003e-6
-"""Wavelength times energy in metres times electronvolts (CODATA 2018, exact)."""
+PLANCK_TIMES_LIGHT = 1.239841984332003e-6
+"""Electronvolts times metres (CODATA 2018): wavelength times energy of a photon."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Geometry:
         energy, distance, pixel = self.energy_ev, self.distance_m, self.detector_pixel_m
         if energy is None or distance is None or pixel is None or not self.far_field:
             return None
-        return PLANCK_LIGHT / energy * distance / (size * pixel)
+        return PLANCK_TIMES_LIGHT / energy * distance / (size * pixel)
 
     def known(self) -> dict[str, Any]:
         """What is known, by name, for the metadata of a file."""

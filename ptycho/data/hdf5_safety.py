@@ -5,6 +5,7 @@ bytes can promise any number of terabytes. Both are refused by name before anyth
 cannot be helped from here: HDF5 itself may crash on a file whose inner tables are damaged.
 """
 
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ _TIGHTEST = 1100  # deflate, the tightest packer in use, reaches 1032 on zeros
 _SPARSE = 100_000  # how much more patterns may promise than is there: they are read in blocks
 _DEEPEST = 16  # links after links, sources of sources
 _MOST_NODES = 10_000  # of a file that are looked at to say what it holds
+_LOOKED_AT = 2**26  # bytes at either end of a file, where its tables are
+_HEAP = b"GCOL\x01\0\0\0"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -126,6 +129,27 @@ def refuse_bulk(dataset: Any, path: Path, key: str) -> None:
             f"{path}: {key} promises {size / 2**20:.3g} MiB in the shape {dataset.shape}, and next "
             "to nothing of it was ever written; write the numbers, not only their header."
         )
+
+
+def read_attribute(node: Any, path: Path, name: str) -> Any:
+    """What an attribute says; None where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        if name not in node.attrs:
+            return None
+        kind = node.attrs.get_id(name).get_type()
+        if kind.get_class() == h5py.h5t.VLEN or (
+            kind.get_class() == h5py.h5t.STRING and kind.is_variable_str()
+        ):
+            _refuse_heap(path, name)
+        return node.attrs[name]
+    except DataError:
+        raise
+    except UNREADABLE as error:
+        raise unreadable(path, name, error) from error
 
 
 def datasets(file: h5py.File) -> Iterator[tuple[str, Any]]:
@@ -232,6 +256,7 @@ def _refuse_elsewhere(dataset: Any, path: Path, key: str, follow: bool, depth: i
         return
     if depth > _DEEPEST:
         raise DataError(f"{path}: {key} is virtual, and so are its sources, without an end.")
+    _refuse_heap(path, key)  # that is where the list of sources lies
     for name, source in sorted({(one.file_name, one.dset_name) for one in _sources(dataset)}):
         if "%" in name + source:
             raise DataError(f"{path}: {key} names its sources by a pattern, {name}; h5repack it.")
@@ -307,7 +332,39 @@ def _refuse_bombs(dataset: Any, path: Path, key: str, chunk: float) -> None:
         )
 
 
-# ---- the first bytes ---------------------------------------------------------------------
+# ---- bytes --------------------------------------------------------------------------------
+
+
+def _refuse_heap(path: Path, key: str) -> None:
+    """Refuse to read texts where a list of them is damaged: HDF5 may walk it without an end.
+
+    HDF5 file format specification, section III.E: a global heap is a list of objects, each with
+    its size, and a size of nothing leads to itself.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for start, end in ((0, _LOOKED_AT), (max(len(content) - _LOOKED_AT, 0), len(content))):
+            place = content.find(_HEAP, start, end)
+            while place >= 0:
+                if not _is_sound(content, place):
+                    raise DataError(
+                        f"{path}: {key} cannot be read, the file is damaged (its global heap)."
+                    )
+                place = content.find(_HEAP, place + len(_HEAP), end)
+
+
+def _is_sound(content: mmap.mmap, place: int) -> bool:
+    """Whether one steps from object to object to the end of a heap."""
+    (size,) = struct.unpack_from("<Q", content, place + 8) if place + 16 <= len(content) else (0,)
+    end, at = place + size, place + 16
+    if end > len(content):
+        return False
+    while at + 16 <= end:
+        number, _, _, length = struct.unpack_from("<HHIQ", content, at)
+        step = length if number == 0 else 16 + -(-length // 8) * 8
+        if step < 16 or at + step > end:
+            return False
+        at += step
+    return True
 
 
 def _find_superblock(file: Any, size: int) -> int | None:
@@ -330,8 +387,8 @@ def _refuse_cut(path: Path) -> None:
             raise DataError(f"{path}: not an HDF5 file.")
         file.seek(place)
         block = file.read(128)
-    version = block[8] if len(block) > 8 else 255
     try:
+        version = block[8]
         if version <= 1:
             width, first = block[13], 24 + 4 * version
             end_at = first + 2 * width

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,27 @@ SHARE = 4
 _GIB = 2**30
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _nobody_watches(total: int) -> Iterator[Callable[[], Any]]:
+    yield lambda: None
+
+
+Watch = Callable[[int], AbstractContextManager[Callable[[], Any]]]
+"""Begins to show a look at so many blocks; what it gives is called after each."""
+
+_watch: ContextVar[Watch] = ContextVar("watch", default=_nobody_watches)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Let somebody watch all looks at whole files, which take minutes where those are large."""
+    before = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(before)
 
 
 class LazyAmplitude:
@@ -116,21 +139,29 @@ class LazyAmplitude:
         """Whether all of them were looked at before."""
         return self._survey is not None
 
-    def survey(self, tick: Callable[[], Any] | None = None) -> Survey:
+    def survey(self, look: Callable[[Patterns], Any] | None = None) -> Survey:
         """What all of them tell; they are read for it, once.
 
         Args:
-            tick: called after each of :meth:`blocks`.
+            look: called with each of :meth:`blocks`, in order.
 
         Raises:
             DataError: a pattern cannot be read, or holds what no detector counts.
         """
         if self._survey is None:
-            found = take_survey((self[some] for some in self.blocks()), self.shape, tick)
+            blocks = list(self.blocks())
+            with _watch.get()(len(blocks)) as tick:
+                found = take_survey((self._shown(some, look) for some in blocks), self.shape, tick)
             if not found.energies.any():
                 raise DataError(f"{self._frames.path}: every pattern is empty.")
             self._survey = found
         return self._survey
+
+    def _shown(self, some: slice, look: Callable[[Patterns], Any] | None) -> Patterns:
+        block = self[some]
+        if look is not None:
+            look(block)
+        return block
 
     def __getstate__(self) -> dict[str, Any]:
         # no process that merely reads needs figures, and a checksum cannot be pickled
@@ -215,10 +246,10 @@ def as_measured(amplitude: Patterns | LazyAmplitude, device: torch.device) -> Te
     return torch.from_numpy(amplitude).to(device)
 
 
-def read_amplitudes(
-    frames: Frames, step: Step, lazy: str, notes: dict[str, str], rows: Indices | None = None
-) -> Patterns | LazyAmplitude:
-    """All amplitudes of a file: in memory, or as something that reads them when they are needed.
+def left_in_file(
+    frames: Frames, step: Step, lazy: str, notes: dict[str, str]
+) -> LazyAmplitude | None:
+    """Something that reads the amplitudes of a file when they are needed; None: read them now.
 
     Args:
         frames: the patterns in their file.
@@ -226,7 +257,6 @@ def read_amplitudes(
         lazy: ``auto`` leaves them in the file where they would take more than a quarter of the
             memory that this process may use; ``always`` and ``never``.
         notes: receive ``reading`` where they stay in the file.
-        rows: frames that are used, ascending; all when None.
 
     Raises:
         DataError: the file cannot be read, or not some frames at a time.
@@ -241,41 +271,25 @@ def read_amplitudes(
                 "numpy.savez, which does not compress), or use data.lazy=never."
             )
         notes["reading"] = "amplitudes stay in the file and are read as they are needed, as told"
-        return LazyAmplitude(frames, step, rows)
-    used = len(frames) if rows is None else len(rows)
-    usable, needed = usable_memory(), 4 * int(np.prod((used, *frames.shape[1:]), dtype=np.int64))
-    if lazy == "auto" and SHARE * needed > usable:
-        found = None if frames.whole else LazyAmplitude(frames, step, rows)
-        needed = needed if found is None else found.nbytes  # binned and cropped ones take less
-        if SHARE * needed > usable:
-            said = f"{needed / _GIB:.3g} GiB of the {usable / _GIB:.3g} GiB this process may use"
-            if found is not None:
-                notes["reading"] = (
-                    f"amplitudes would take {said}: they stay in the file and are read as they "
-                    "are needed"
-                )
-                return found
-            log.warning(
-                "%s: %s %s, so that amplitudes take %s; written anew with ptycho convert, they "
-                "can stay in the file", frames.path, frames.name, frames.whole, said,
-            )  # fmt: skip
-    return everything(frames, step, rows)
-
-
-def everything(frames: Frames, step: Step, rows: Indices | None = None) -> Patterns:
-    """Amplitudes ``(n, N, N)`` of all frames, or of some rows, in memory."""
-    n = len(frames) if rows is None else len(rows)
-    whole: Patterns | None = None
-    for block in frames.blocks():
-        if block.start >= n:
-            break
-        some = step(frames, block if rows is None else rows[block])
-        if whole is None:
-            if len(some) == n:
-                return some
-            whole = np.empty((n, *some.shape[1:]), np.float32)
-        whole[block.start : block.start + len(some)] = some
-    return np.zeros((n, *frames.shape[1:]), np.float32) if whole is None else whole
+        return LazyAmplitude(frames, step)
+    usable, needed = usable_memory(), 4 * int(np.prod(frames.shape, dtype=np.int64))
+    if lazy == "never" or SHARE * needed <= usable:
+        return None
+    found = None if frames.whole else LazyAmplitude(frames, step)
+    needed = needed if found is None else found.nbytes  # binned and cropped ones take less
+    if SHARE * needed <= usable:
+        return None
+    said = f"{needed / _GIB:.3g} GiB of the {usable / _GIB:.3g} GiB this process may use"
+    if found is None:
+        log.warning(
+            "%s: %s %s, so that amplitudes take %s; written anew with ptycho convert, they "
+            "can stay in the file", frames.path, frames.name, frames.whole, said,
+        )  # fmt: skip
+        return None
+    notes["reading"] = (
+        f"amplitudes would take {said}: they stay in the file and are read as they are needed"
+    )
+    return found
 
 
 def in_memory_if_small(amplitude: Patterns | LazyAmplitude) -> Patterns | LazyAmplitude:

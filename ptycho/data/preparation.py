@@ -1,66 +1,42 @@
-"""From what a file holds to a scan in the one convention used inside."""
+"""From what a file holds to a scan in the one convention used inside.
+
+What is done to patterns, in this order, whatever else is asked for:
+
+1. they become counts (amplitudes are squared, and rooted again at the end);
+2. pixels that are full (``saturation``) become bad in their frame;
+3. the background is subtracted, and what falls below 0 becomes 0;
+4. counts below ``minimum`` become 0, those above ``maximum`` bad in their frame;
+5. pixels are bad that the file, ``bad_pixels_file`` or :func:`ptycho.data.beam.hot_pixels` name;
+6. rows and columns are turned, and zero frequency is brought to the centre;
+7. the square about the beam is cut out, binned, padded, resampled;
+8. frames without counts are left out.
+
+All of it is done to one frame at a time, so that it comes out the same however many are read.
+"""
 
 import logging
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.config.choices import ZeroFrequency
 from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
+from ptycho.data.amplitudes import Preparation as Preparation
 from ptycho.data.arrangement import Arrangement
 from ptycho.data.beams import Beam, Optics
-from ptycho.data.frames import Array, Frames, Indices
-from ptycho.data.lazy import read_amplitudes
-from ptycho.data.lengths import in_pixels, object_pixel, refuse_near_field
+from ptycho.data.frames import Indices
+from ptycho.data.lazy import LazyAmplitude, left_in_file
+from ptycho.data.ledger import Ledger
+from ptycho.data.lengths import in_pixels, instrument
 from ptycho.data.measurement import Measurement
+from ptycho.data.planning import VALUES as VALUES
+from ptycho.data.planning import Plan as Plan
+from ptycho.data.planning import plan as plan
+from ptycho.data.resampling import Complex, centred, on_pixels
 from ptycho.data.scan import DataError, Scan
 
 log = logging.getLogger(__name__)
 
-VALUES = ("auto", "counts", "amplitude")
-"""What the numbers of a file may be said to be."""
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """What makes amplitudes of a block of frames."""
-
-    counts: bool
-    """Whether the numbers are counts, not amplitudes."""
-    arrangement: Arrangement
-    """Which pixels they are."""
-    bad: NDArray[np.bool_] | None = None
-    """``(H, W)`` or ``(n, H, W)``: pixels that the detector could not read, as in the file."""
-    rows: Indices | None = None
-    """Frames of the file that are used; None: all."""
-
-    @property
-    def size(self) -> int:
-        """Side N of a pattern that comes out."""
-        return self.arrangement.size
-
-    def __call__(self, frames: Frames, rows: slice | Indices) -> NDArray[np.float32]:
-        """Amplitudes ``(b, N, N)`` of some rows; negative zero where a pixel is bad.
-
-        Args:
-            frames: of the file.
-            rows: of the file, whether they are among those used or not.
-
-        Raises:
-            DataError: the frames hold what no detector counts.
-        """
-        block = self.arrangement.turned(frames.read(rows))
-        _refuse_values(frames, block)
-        if self.counts:
-            amplitude = np.sqrt(block, dtype=np.float32, order="C")
-        else:
-            amplitude = np.array(block, dtype=np.float32, order="C")
-        amplitude += np.float32(0)  # negative zeros of a file are no bad pixels
-        if self.bad is not None:
-            bad = self.bad if self.bad.ndim == 2 else self.bad[rows]
-            amplitude[np.broadcast_to(self.arrangement.turned(bad), amplitude.shape)] = -0.0
-        return amplitude
+_LOST = 0.005  # of the probe's light, which is worth a word
 
 
 def prepare(
@@ -86,49 +62,51 @@ def prepare(
         positions: how positions are read; as the file says when None.
         preprocess: what is done to the patterns; nothing when None.
         geometry: what was told of the instrument; nothing when None.
-        beam: the probe wanted, if it is not the file's own.
-        lazy: when to leave the patterns in the file, see
-            :func:`ptycho.data.lazy.read_amplitudes`.
+        beam: the probe wanted; the file's own when None.
+        lazy: when to leave the patterns in the file, see :func:`ptycho.data.lazy.left_in_file`.
 
     Raises:
         DataError: the file cannot be used, with the reason in one sentence.
     """
-    if values not in VALUES:
-        raise DataError(f"values must be one of {', '.join(VALUES)}, got {values!r}.")
-    refuse_near_field(found, geometry or GeometryConfig())
-    kind, reason = _kind(found, values)
-    notes = {"values": f"{kind} ({reason})", **found.notes}
-    arrangement = arrange(found, preprocess or PreprocessConfig())
-    step = Preparation(kind == "counts", arrangement, bad=_mask(found))
-    if step.bad is not None:
-        notes["bad_pixels"] = f"{step.bad.mean():.2%} of the detector"
-    pixel = object_pixel(found, geometry or GeometryConfig(), found.frames.shape[1])
-    factor = float(arrangement.factor)
-    where, moved = in_pixels(found, positions or PositionsConfig(), pixel, factor)
-    if done := [*arrangement.done(), *moved]:
-        notes["prepared"] = ", ".join(done)
-    for doubt in pixel.doubts:
-        log.warning("%s: %s", found.path, doubt)
-        notes["pixel_size"] = "; ".join(pixel.doubts)
-    amplitude = read_amplitudes(found.frames, step, lazy, notes, step.rows)
-    log.info("%s: %d patterns, %s", found.path, len(found), ", ".join(notes.values()))
-    size_m = None if pixel.size_m is None else pixel.size_m / factor
-    said = geometry or GeometryConfig()
-    optics = Optics(size_m, said.energy_ev or found.geometry.energy_ev)
+    how = preprocess or PreprocessConfig()
+    told = geometry or GeometryConfig()
+    made = plan(found, values=values, preprocess=how, geometry=told)
+    arrangement, notes, done = made.step.arrangement, dict(made.notes), list(made.done)
+    where, moved = in_pixels(
+        found, positions or PositionsConfig(), made.pixel, float(arrangement.factor)
+    )
     wanted = beam or Beam()
+    own = _probe(found, arrangement, done) if wanted.is_the_scans else None
+    amplitude, rows, ledger = _amplitudes(found, made.step, how, lazy, notes)
+    done += [*moved, *ledger.done()]
+    if ledger.hidden:
+        notes["bad_pixels"] = f"{ledger.hidden / ledger.pixels:.2%} of the detector"
+    if same := ledger.repeated():
+        notes["repeated"] = (
+            f"{same} {'frames hold' if same > 1 else 'frame holds'} what another does"
+        )
+        log.warning("%s: %s; both are used", found.path, notes["repeated"])
+    obj, labels = _object(found, arrangement, done), found.patches if patches else None
+    if labels is not None:
+        labels = _labels(labels, arrangement, done)
+    log.info("%s: %d patterns, %s", found.path, len(amplitude), ", ".join(notes.values()))
+    if done:
+        notes["prepared"] = ", ".join(done)
+    energy = told.energy_ev or found.geometry.energy_ev
+    optics = Optics(made.pixel_size_m, energy, near_field=made.fresnel is not None)
     if not wanted.is_usual:
         notes["probe"] = wanted.words
     try:
         return Scan(
             amplitude=amplitude,
-            positions=where,
-            probe=wanted.of_scan(amplitude, found.probe, optics),
-            truth=found.obj,
-            patches=found.patches if patches else None,
-            truth_is_known=found.obj is not None and found.obj_is_truth,
-            pixel_size_m=size_m,
-            fresnel=found.fresnel,
-            geometry=found.geometry,
+            positions=where if rows is None else where[rows],
+            probe=wanted.of_scan(amplitude, own, optics),
+            truth=obj,
+            patches=labels if labels is None or rows is None else labels[rows],
+            truth_is_known=obj is not None and found.obj_is_truth,
+            pixel_size_m=made.pixel_size_m,
+            fresnel=made.fresnel,
+            geometry=instrument(found, told, float(arrangement.pixels)),
             label=label or found.label or found.path.stem,
             notes=notes,
         )
@@ -136,54 +114,64 @@ def prepare(
         raise DataError(f"{found.path}: {error}") from error
 
 
-def arrange(found: Measurement, how: PreprocessConfig) -> Arrangement:
-    """Which pixels of the detector make a pattern."""
-    return Arrangement(
-        shape=found.frames.shape[1:],
-        transpose=how.transpose,
-        flip_y=how.flip_y,
-        flip_x=how.flip_x,
-        corner=how.zero_frequency == ZeroFrequency.corner,
-    )
-
-
-def _mask(found: Measurement) -> NDArray[np.bool_] | None:
-    """The bad pixels, unless there are none."""
-    bad = found.bad_pixels
-    if bad is None:
-        return None
-    shape = found.frames.shape
-    if bad.shape not in (shape, shape[1:]):
-        n, height, width = shape
-        raise DataError(
-            f"{found.path}: bad_pixels must be ({height}, {width}) or ({n}, {height}, {width}), "
-            f"got {bad.shape}."
-        )
-    if bad.all():
-        raise DataError(f"{found.path}: bad_pixels marks every pixel; true means bad.")
-    return bad if bad.any() else None
-
-
-def _refuse_values(frames: Frames, block: Array) -> None:
-    if block.dtype.kind == "f" and not np.isfinite(block).all():
-        bad = int((~np.isfinite(block)).sum())
-        raise frames.fault(f"holds NaN or infinity ({bad} values); drop them")
-    if block.size and block.dtype.kind in "if" and (low := block.min()) < 0:
-        raise frames.fault(f"must not be negative, the smallest value is {low:g}")
-
-
-def _kind(found: Measurement, values: str) -> tuple[str, str]:
-    """``counts`` or ``amplitude``, and why."""
-    if values != "auto":
-        return values, "as told"
-    if found.values != "auto":
-        return found.values, found.why
-    frames = found.frames
-    if frames.dtype.kind != "f":
-        return "counts", f"integer dtype {frames.dtype}"
+def _amplitudes(
+    found: Measurement, step: Preparation, how: PreprocessConfig, lazy: str, notes: dict[str, str]
+) -> tuple[NDArray[np.float32] | LazyAmplitude, Indices | None, Ledger]:
+    """Patterns ``(k, N, N)`` that are used, their numbers in the file, and what all hold."""
+    frames, ledger, filled = found.frames, Ledger(how), 0
+    staying = left_in_file(frames, step, lazy, notes)
+    if staying is not None:
+        staying.survey(look=lambda block: ledger.enter(block, step.hides))
+        kept = ledger.kept(str(found.path))
+        return staying if kept is None else staying.take(kept), kept, ledger
+    amplitude = np.empty((len(frames), step.size, step.size), np.float32)
     for rows in frames.blocks():
-        block = frames.read(rows)
-        # plane by plane: fractions show in the first one, and a whole copy is never made
-        if not all((plane == np.floor(plane)).all() for plane in block):
-            return "amplitude", "fractions"
-    return "counts", f"whole numbers in {frames.dtype}"
+        block = step(frames, rows)
+        used = ledger.enter(block, step.hides)
+        more = filled + int(used.sum())
+        amplitude[filled:more] = block if used.all() else block[used]
+        filled = more
+    return amplitude[:filled], ledger.kept(str(found.path)), ledger
+
+
+def _probe(found: Measurement, arrangement: Arrangement, done: list[str]) -> Complex:
+    """The probe of the file for these patterns."""
+    probe = found.probe
+    if probe is None:
+        raise DataError(
+            f"{found.path}: holds no probe; type data.probe.kind=average or data.probe_file=FILE."
+        )
+    own, prepared = arrangement.base, arrangement.size
+    if not arrangement.changes or (own != prepared == probe.shape[-1]):
+        return probe  # a scan sees whether it fits
+    if probe.shape[1:] != (own, own):
+        raise DataError(
+            f"{found.path}: the probe must be (modes, {own}, {own}) as the file's patterns are, or "
+            f"(modes, {prepared}, {prepared}) as they are prepared, got {probe.shape}."
+        )
+    fitted = arrangement.probe(probe)
+    before, after = (
+        float(np.square(np.abs(one), dtype=np.float64).sum()) for one in (probe, fitted)
+    )
+    if before and after < (1 - _LOST) * before:
+        done.append(f"the probe keeps {after / before:.1%} of its light")
+    return fitted
+
+
+def _object(found: Measurement, arrangement: Arrangement, done: list[str]) -> Complex | None:
+    """The object of the file on the pixels of these patterns."""
+    obj = found.obj
+    if obj is None or arrangement.factor == 1 or obj.ndim != 2:
+        return obj
+    done.append("the object of the file resampled")
+    return on_pixels(obj, float(arrangement.factor))
+
+
+def _labels(patches: Complex, arrangement: Arrangement, done: list[str]) -> Complex | None:
+    """The object patches of the file for these patterns."""
+    if not arrangement.changes:
+        return patches
+    if arrangement.factor == 1 and arrangement.size <= patches.shape[-1]:
+        return np.ascontiguousarray(centred(patches, arrangement.size))
+    done.append("the object patches of the file left out, they are of another size")
+    return None

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ptycho.data.beams import Beam, Optics
+from ptycho.data.geometry import Geometry
 from ptycho.data.scan import DataError, Scan
 from ptycho.data.synthetic.detector import Detector, air_scattering
 from ptycho.data.synthetic.objects import Look, make_object
@@ -138,6 +139,7 @@ def make(wanted: Simulation, tick: Tick = lambda _: None) -> Simulated:
         truth=obj,
         truth_is_known=True,
         pixel_size_m=wanted.optics.pixel_m,
+        geometry=Geometry(energy_ev=wanted.optics.energy_ev),
         label=wanted.label,
         notes=notes,
     )

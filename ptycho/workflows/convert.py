@@ -11,6 +11,7 @@ from ptycho.config.config import ConfigError, DataConfig, UserError
 from ptycho.data.formats.registry import FORMATS, Format, chosen_format
 from ptycho.data.scan import Scan
 from ptycho.workflows.build import make_scan
+from ptycho.workflows.pictures import NAME, are_wanted, write_pictures
 from ptycho.workflows.preflight import partner_faults, scan_faults
 from ptycho.workflows.reading import reading_of
 
@@ -42,6 +43,11 @@ def convert(wish: Wish, terminal: Console) -> None:
         FileNotFoundError: a file is missing.
         UserError: something cannot be read, or not be written as wished; nothing was written.
     """
+    if are_wanted(wish.target, wish.to):
+        lines = write_pictures(wish.source, wish.target, wish.data, overwrite=wish.overwrite)
+        for line in lines:
+            terminal.print(line, markup=False)
+        return
     faults = scan_faults("IN", wish.source)
     for name in ("positions_file", "probe_file"):
         if path := getattr(wish.data, name):
@@ -55,7 +61,7 @@ def convert(wish: Wish, terminal: Console) -> None:
     with terminal.status(f"reading {wish.source}"):
         scan = make_scan(data, 0, labelled=target.keeps_patches)
     with terminal.status(f"writing {wish.target}"):
-        _write(wish.target, target, scan)
+        write_scan(wish.target, target, scan)
     say = terminal.print
     say(f"{wish.source}: {source.title} ({source.name})", markup=False)
     for line in _about(scan):
@@ -78,7 +84,7 @@ def written_format(path: Path, name: str | None) -> Format:
         UserError: there is no such format, or the ending fits none or several.
     """
     writable = {one.name: one for one in FORMATS.values() if one.write is not None}
-    names = ", ".join(writable)
+    names = ", ".join([*writable, NAME])
     if name is not None:
         if name not in writable:
             only_read = f"{name} can be read but not written" if name in FORMATS else f"got {name}"
@@ -93,20 +99,37 @@ def written_format(path: Path, name: str | None) -> Format:
 
 
 def _refuse_target(wish: Wish, target: Format) -> None:
-    path = wish.target
+    read = [wish.source, wish.data.positions_file, wish.data.probe_file]
+    for one in (Path(name).resolve() for name in read if name):
+        if wish.target.resolve() in (one, *one.parents):
+            raise UserError(f"OUT: {wish.target} is what is read; write to another place.")
+    refuse_place(wish.target, target, wish.overwrite)
+
+
+def refuse_place(path: Path, target: Format | None, overwrite: bool) -> None:
+    """Refuse a place where something may not, or must not, be written.
+
+    Args:
+        path: the place.
+        target: format of the scan that goes there; None: a file of another kind.
+        overwrite: whether what is there may be replaced.
+
+    Raises:
+        UserError: with the reason.
+    """
     there = next(one for one in (path.absolute().parent, *path.absolute().parents) if one.exists())
     if not there.is_dir():
         raise UserError(f"OUT: {there} is a file, not a folder.")
     if not os.access(there, os.W_OK):
         raise UserError(f"OUT: {there} may not be written to.")
-    read = [wish.source, wish.data.positions_file, wish.data.probe_file]
-    for one in (Path(name).resolve() for name in read if name):
-        if path.resolve() in (one, *one.parents):
-            raise UserError(f"OUT: {path} is what is read; write to another place.")
     if not (path.exists() or path.is_symlink()):
         return
-    if not wish.overwrite:
+    if not overwrite:
         raise UserError(f"OUT: {path} is there already; add overwrite=true to replace it.")
+    if path.is_dir() and target is None:
+        raise UserError(f"OUT: {path} is a folder, and a file of this name goes with the scan.")
+    if target is None:
+        return
     if path.is_dir() and target.ending:
         raise UserError(f"OUT: {path} is a folder; {target.name} is one file.")
     if path.is_file() and not target.ending:
@@ -118,7 +141,7 @@ def _refuse_target(wish: Wish, target: Format) -> None:
         )
 
 
-def _write(path: Path, target: Format, scan: Scan) -> None:
+def write_scan(path: Path, target: Format, scan: Scan) -> None:
     """Write, and put a whole old folder aside until the new one is there."""
     assert target.write is not None
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,8 @@ from ptycho.config.config import (
 from ptycho.config.patch_rules import object_faults
 from ptycho.config.typed_rules import bundle_faults
 from ptycho.config.validate import check, label_of, leaves, suggestion
-from ptycho.data.formats.registry import pattern_size
+from ptycho.data.arrangement import arrange
+from ptycho.data.formats.registry import frame_shape
 from ptycho.report.bundle import Bundle, load_bundle
 from ptycho.workflows.preflight import missing_bundle, scan_faults
 from ptycho.workflows.reading import reading_of
@@ -226,15 +227,31 @@ def _settle_size(run: RunConfig, path: Path) -> None:
     if missing := scan_faults("data.train_data_file", path):
         raise FileNotFoundError(*missing)
     data = run.data
-    found = pattern_size(path, data.format.value, reading_of(str(data.train_data_file), data))
-    if found < 16:
-        raise UserError(f"{path}: patterns must be at least 16 x 16 pixels, got {found} x {found}.")
+    shape = frame_shape(path, data.format.value, reading_of(str(data.train_data_file), data))
+    found = arrange(path, shape, data.preprocess).size
+    prepared = " as prepared" if (found, found) != shape else ""
+    if not 16 <= found <= 2048:
+        raise UserError(
+            f"{path}: patterns must be 16 x 16 to 2048 x 2048 pixels, got {found} x {found}"
+            f"{prepared}; change data.preprocess.crop, bin, pad or resample."
+        )
     if run.model.N not in (None, found):
         raise UserError(
-            f"model.N={run.model.N} does not fit {path}, whose patterns are {found} x {found}; "
-            "leave model.N out and it is taken from the file."
+            f"model.N={run.model.N} does not fit {path}, whose patterns are {found} x {found}"
+            f"{prepared}; leave model.N out and it is taken from the file, or make patterns of "
+            f"{run.model.N}: {_ways(found, int(run.model.N or 0))}."
         )
     run.model.N = found
+
+
+def _ways(found: int, wanted: int) -> str:
+    """What makes patterns of another side."""
+    ways = [f"data.preprocess.resample={wanted} (the same angles)"]
+    if wanted < found:
+        ways.insert(0, f"data.preprocess.crop={wanted} (its middle)")
+        if found % wanted == 0:
+            ways.insert(1, f"data.preprocess.bin={found // wanted} (sums of pixels)")
+    return " or ".join(ways)
 
 
 def _leave_stitching_to_the_user(

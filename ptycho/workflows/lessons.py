@@ -118,7 +118,7 @@ def further(session: Session, recipe: Recipe) -> list[Lesson]:
 
 def _lesson(session: Session, recipe: Recipe, scan: Scan, of: str) -> Lesson:
     run = session.run
-    problem = pose(surveyed(scan, session.bars), session.device)
+    problem = pose(surveyed(scan), session.device)
     lifted = stages.lift(problem, run.model, recipe, session.bars, f"lift {of}")
     cut = tiles(problem, lifted, run.trainer.batch_size, label(session, problem, f"label {of}"))
     return Lesson(cut, problem.experiment, problem.scan.sha256)

@@ -92,6 +92,10 @@ def file_faults(run: RunConfig) -> list[str]:
         faults += scan_faults("data.test_data_file", data.test_data_file)
     for name in data.further_data_files:
         faults += scan_faults("data.further_data_files", name)
+    for name in ("background_file", "bad_pixels_file"):
+        side = getattr(data.preprocess, name)
+        if side and not Path(side).is_file():
+            faults.append(f"data.preprocess.{name}: no such file: {Path(side).absolute()}.")
     if run.task in WITH_BUNDLE and run.bundle:
         faults += missing_bundle(run.bundle)
     return faults + _output_faults(run.paths.outputs) + _logger_faults(run.logger.backend)

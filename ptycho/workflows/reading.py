@@ -1,8 +1,9 @@
 """What the settings say about reading the file of a scan."""
 
+from dataclasses import fields
 from pathlib import Path
 
-from ptycho.config.config import DataConfig
+from ptycho.config.config import DataConfig, KeysConfig
 from ptycho.data.formats.registry import Reading
 
 
@@ -16,7 +17,11 @@ def reading_of(path: str, data: DataConfig, patches: bool = False) -> Reading:
         patches: whether object patches are wanted.
     """
     mine = path == data.train_data_file
+    keys = {one.name: getattr(data.keys, one.name) for one in fields(KeysConfig)}
+    follow = keys.pop("follow_links")
     return Reading(
         patches=patches,
         positions_file=Path(data.positions_file) if mine and data.positions_file else None,
+        keys={name: key for name, key in keys.items() if key is not None},
+        follow_links=follow,
     )

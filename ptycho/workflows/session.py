@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from ptycho.config.choices import Resume, Task, UncertaintyMethod
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.fields import PrunedError
 from ptycho.config.validate import leaves
-from ptycho.data.lazy import LazyAmplitude
+from ptycho.data.lazy import LazyAmplitude, watched
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.scan import Scan
-from ptycho.report.console import console, progress, put_away
+from ptycho.report.console import console, progress, put_away, ticking
 from ptycho.report.environment import environment, uncommitted
 from ptycho.report.figures import save_picture
 from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
@@ -85,7 +86,7 @@ class Session:
         """A scan laid out on this run's device, some patterns held out as the settings say."""
         if self.run.model.probe_mask:
             scan = with_masked_probe(scan)
-        scan = surveyed(scan, self.bars)
+        scan = surveyed(scan)
         instrument = self.run.instrument
         problem = pose(
             scan,
@@ -284,6 +285,7 @@ def open_session(
         session.checkpoint = folder / LAST
     with contextlib.ExitStack() as stack:
         stack.callback(bars.stop)
+        stack.enter_context(watched(partial(ticking, bars, "look at all patterns")))
         stack.enter_context(_as_the_settings_say(run, execution))
         if first:
             session.status = status or stack.enter_context(claimed(run, folder))

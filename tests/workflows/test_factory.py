@@ -78,7 +78,7 @@ def no_opening(*_: Any, **__: Any) -> Any:
 
 
 class TestTraining:
-    def test_the_pattern_size_comes_from_the_probe(self, scan: Path):
+    def test_the_pattern_size_comes_from_the_scan(self, scan: Path):
         payload = training(scan)
         assert payload.training.model.N == 32
         assert payload.run.model.N == 32
@@ -90,6 +90,22 @@ class TestTraining:
     def test_a_wrong_pattern_size_is_refused(self, scan: Path):
         with pytest.raises(UserError, match=r"model\.N=64 does not fit .*scan\.npz.* 32 x 32"):
             training(scan, {"N": 64})
+
+    def test_other_sizes_have_their_ways(self, scan: Path):
+        words = r"make patterns of 16: data\.preprocess\.crop=16 .* or .*bin=2 .* or .*resample=16"
+        with pytest.raises(UserError, match=words):
+            training(scan, {"N": 16})
+
+    def test_the_pattern_size_is_that_of_prepared_patterns(self, scan: Path):
+        for how, size in (({"crop": 24}, 24), ({"bin": 2}, 16), ({"pad": 40}, 40)):
+            typed = {f"data.preprocess.{name}": value for name, value in how.items()}
+            assert size == training(scan, typed).training.model.N
+        with pytest.raises(UserError, match=r"model\.N=32 does not fit .* are 24 x 24 as prepared"):
+            training(scan, {"data.preprocess.crop": 24, "N": 32})
+        with pytest.raises(UserError, match=r"must be 16 x 16 to 2048 x 2048 pixels, got 8 x 8"):
+            training(scan, {"data.preprocess.bin": 4})
+        with pytest.raises(UserError, match=r"crop=40 is more than the 32 x 32 pixels"):
+            training(scan, {"data.preprocess.crop": 40})
 
     def test_a_missing_scan_is_a_missing_file(self, tmp_path: Path):
         with pytest.raises(FileNotFoundError, match=r"no such file: .*none\.npz"):
@@ -110,11 +126,11 @@ class TestTraining:
         assert "learning_rate" not in legacy.cfg
         assert "accelerator" not in legacy.cfg
 
-    @pytest.mark.parametrize("door", ["pattern_size", "ZipFile"])
+    @pytest.mark.parametrize("door", ["frame_shape", "ZipFile"])
     def test_params_are_filled_before_the_scan_is_opened(
         self, scan: Path, monkeypatch: pytest.MonkeyPatch, door: str
     ):
-        target: Any = factory if door == "pattern_size" else zipfile
+        target: Any = factory if door == "frame_shape" else zipfile
         monkeypatch.setattr(target, door, no_opening)
         with pytest.raises(Exception, match="a file was opened"):
             training(scan, {"nepochs": 3, "n_filters_scale": 2})

@@ -11,7 +11,8 @@ import torch
 from ptycho.config.config import SyntheticConfig, UserError
 from ptycho.data.formats.npz import read_npz, write_npz
 from ptycho.data.scan import DataError, Scan
-from ptycho.data.simulate import make_object, raster
+from ptycho.data.synthetic.objects import make_object
+from ptycho.data.synthetic.paths import raster
 from ptycho.physics.forward import Experiment
 from tests.runs import launched
 

@@ -7,10 +7,12 @@ amplitude, order of the axes) is logged and kept in :attr:`Scan.notes`. Nothing 
 import json
 import logging
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as format_
 from numpy.typing import NDArray
 
 from ptycho.data.archive import (
@@ -19,12 +21,12 @@ from ptycho.data.archive import (
     Array,
     Shape,
     are_metres,
-    modes_shape,
     opened_npz,
     read_coordinates,
     read_metadata,
     read_probe,
 )
+from ptycho.data.formats.writing import appearing, row_blocks
 from ptycho.data.frames import Frames
 from ptycho.data.geometry import Geometry
 from ptycho.data.measurement import Measurement
@@ -111,22 +113,21 @@ def read_npz(
     return prepare(found, values=values, label=label, patches=patches)
 
 
-def pattern_size(path: str | os.PathLike[str]) -> int:
-    """Side N of a pattern, from the header of the probe alone, or else of the patterns.
+def frame_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """``(H, W)`` of a pattern, from headers alone.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: there is neither in it, or its shape tells no N.
+        DataError: there are no patterns in it, or not as many as positions.
     """
     with opened_npz(path) as archive:
-        if not any(key in archive.keys for key in PROBES):
-            key = archive.one_of(*PATTERNS)
-            n = archive.header("ycoords")[0] if "ycoords" in archive.keys else ()
-            shape = archive.header(key)[0]
-            layout = _layout(archive, key, shape, n[0] if n else 0, read_metadata(archive))
-            return shape[-1] if layout == "nyx" else shape[0]
-        key = archive.one_of(*reversed(PROBES))
-        return modes_shape(archive, key, archive.header(key)[0])[-1]
+        key, coordinates = archive.one_of(*PATTERNS), archive.one_of("ycoords")
+        (shape, dtype), (positions, _) = archive.header(key), archive.header(coordinates)
+        if dtype.hasobject:
+            raise archive.fault(key, "is a pickled object, never opened here; save a plain array")
+        n = positions[0] if len(positions) == 1 else -1
+        layout = _layout(archive, key, shape, n, read_metadata(archive))
+    return (shape[1], shape[2]) if layout == "nyx" else (shape[0], shape[1])
 
 
 def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
@@ -146,7 +147,6 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         "written_by": "ptycho",
     }
     arrays: dict[str, Array] = {
-        "diffraction": np.asarray(scan.amplitude),
         "ycoords": scan.positions[:, 0],
         "xcoords": scan.positions[:, 1],
         "probeGuess": scan.probe[0] if len(scan.probe) == 1 else scan.probe,
@@ -157,13 +157,15 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         arrays["objectGuess"] = scan.truth
     if scan.patches is not None:
         arrays["Y"] = scan.patches
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # its allow_pickle is no array
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with appearing(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as file:
+        with file.open("diffraction.npy", "w", force_zip64=True) as member:
+            header = {"shape": scan.amplitude.shape, "fortran_order": False, "descr": "<f4"}
+            format_.write_array_header_1_0(member, header)
+            for rows in row_blocks(scan):
+                member.write(np.ascontiguousarray(scan.amplitude[rows], "<f4").data)
+        for key, array in arrays.items():
+            with file.open(f"{key}.npy", "w", force_zip64=True) as member:
+                format_.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _bad_pixels(archive: Archive) -> NDArray[np.bool_] | None:
@@ -228,4 +230,4 @@ def read_estimate(archive: Archive) -> NDArray[np.complex64] | None:
     if not archive.has_optional("objectGuess"):
         return None
     obj = archive.read("objectGuess", "iufc", "complex numbers")
-    return None if (obj == obj.flat[:1]).all() else obj.astype(np.complex64)
+    return None if not obj.size or (obj == obj.flat[0]).all() else obj.astype(np.complex64)

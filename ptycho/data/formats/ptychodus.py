@@ -26,7 +26,7 @@ from ptycho.data.formats.writing import (
     row_blocks,
 )
 from ptycho.data.frames import ChosenFrames, Frames, Indices
-from ptycho.data.geometry import Geometry
+from ptycho.data.geometry import PLANCK_TIMES_LIGHT, Geometry
 from ptycho.data.measurement import Measurement
 from ptycho.data.products import Product, product_in
 from ptycho.data.scan import DataError, Scan
@@ -55,6 +55,7 @@ class _Place:
 
     product: Product
     geometry: Geometry
+    fresnel: float | None
     metadata: dict[str, Any]
 
 
@@ -107,6 +108,7 @@ def measure_pair(path: Path, partner: Path | None) -> Measurement:
         values="counts",
         why="as ptychodus keeps them",
         pixel_size_m=None if "pixel_m" in nominal else product.pixel_size_m,
+        fresnel=place.fresnel,
         geometry=geometry,
         label=product.label,
         notes=notes,
@@ -135,7 +137,7 @@ def write_pair(folder: Path, scan: Scan) -> None:
             metadata = metadata_of(scan, nominal=lengths.nominal, origin_px=origin)
             file.attrs.update(
                 {
-                    "name": scan.label,
+                    "name": scan.label.replace("\0", ""),  # which HDF5 cannot store
                     "comments": lengths.comment,
                     "detector_object_distance_m": lengths.distance_m,
                     "photon_energy_eV": lengths.energy_ev,
@@ -145,7 +147,7 @@ def write_pair(folder: Path, scan: Scan) -> None:
                     "tomography_angle_deg": 0.0,
                     "focus_object_distance_m": 0.0,
                     "tilt_angle_deg": 0.0,
-                    "far_field": scan.geometry.far_field,
+                    "far_field": scan.fresnel is None,
                     "_metadata": as_text(metadata),
                 }
             )
@@ -283,7 +285,24 @@ def _read_place(archive: Archive) -> _Place:
         distance_m=None if "distance_m" in nominal else distance or None,
         far_field=archive.number("", "far_field") != 0,
     )
-    return _Place(replace(product, positions=positions, label=str(label)), geometry, metadata)
+    product = replace(product, positions=positions, label=str(label))
+    fresnel = metadata.get("fresnel_number") or _fresnel(archive, product, geometry)
+    return _Place(product, geometry, fresnel, metadata)
+
+
+def _fresnel(archive: Archive, product: Product, geometry: Geometry) -> float | None:
+    """Fresnel number of an object pixel, where the detector is near and all lengths are known.
+
+    A beam from a focus at a distance ``f`` before the sample is as good as a parallel one over
+    the distance ``f z / (f + z)`` (D. Paganin, Coherent X-Ray Optics, section 1.5).
+    """
+    pixel, energy, distance = product.pixel_size_m, geometry.energy_ev, geometry.distance_m
+    if geometry.far_field or not (pixel and energy and distance):
+        return None
+    focus = archive.number("", "focus_object_distance_m")
+    effective = focus * distance / (focus + distance) if focus and focus != -distance else distance
+    number = pixel**2 * energy / (PLANCK_TIMES_LIGHT * effective)
+    return number if 0 < number < np.inf else None
 
 
 def _read_patterns(archive: Archive) -> _Patterns:

@@ -88,6 +88,11 @@ def write_training(path: Path, scan: Scan) -> None:
     Raises:
         DataError: patterns have different bad pixels, or positions lie off the object.
     """
+    if scan.fresnel is not None:
+        raise DataError(
+            f"{scan.label}: its detector is near the sample, and {TITLE} is for the far field; "
+            "write another format (to=ptychodus)."
+        )
     mask, dtype, lengths = one_mask(scan, TITLE), counts_dtype(scan), lengths_of(scan)
     obj, origin = object_of(scan, TITLE)
     metadata = metadata_of(scan, nominal=lengths.nominal, origin_px=origin)

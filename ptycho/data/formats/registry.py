@@ -4,8 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ptycho.data.formats import npz, ptychodus, ptychodus_training, slac
+from ptycho.data.formats import (
+    cxi,
+    fold_slice,
+    generic,
+    npy,
+    npz,
+    ptychodus,
+    ptychodus_training,
+    slac,
+)
+from ptycho.data.formats.partners import places_of
 from ptycho.data.formats.writing import lengths_of
+from ptycho.data.hdf5_safety import is_hdf5
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
 
@@ -20,6 +31,8 @@ class Reading:
     """Positions, where the file of the patterns has none; also a product with positions."""
     keys: dict[str, str] = field(default_factory=dict)
     """Names of datasets: what is wanted -> where it is in the file."""
+    follow_links: bool = False
+    """Whether links in an HDF5 file to others in the same folder are followed."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +51,14 @@ class Format:
     """Writes a file that appears complete or not at all; None where it is only read."""
     ending: str = ""
     """Of the files that we write; nothing for a folder."""
-    size: Callable[[Path], int] | None = None
-    """Side N of a pattern without reading the patterns; None: ``measure`` is quick enough."""
+    shape: Callable[[Path], tuple[int, int]] | None = None
+    """``(H, W)`` of its frames from headers alone; None: ``measure`` is quick enough."""
     takes_positions_file: bool = False
     """Whether positions may be in a file of their own."""
     keeps_patches: bool = False
     """Whether object patches are written, too."""
+    has_links: bool = False
+    """Whether links to other files may be followed."""
     remark: Callable[[Scan], str] | None = None
     """What a person should know of a file that was written; empty: nothing."""
 
@@ -79,8 +94,47 @@ FORMATS: dict[str, Format] = {
             lambda path, how: npz.measure_npz(path, patches=how.patches),
             npz.write_npz,
             ".npz",
-            size=npz.pattern_size,
+            shape=npz.frame_shape,
             keeps_patches=True,
+        ),
+        Format(
+            "cxi",
+            "CXI 1.6",
+            cxi.recognises,
+            lambda path, how: cxi.measure_cxi(
+                path, places=places_of(path, how), follow=how.follow_links
+            ),
+            cxi.write_cxi,
+            ".cxi",
+            takes_positions_file=True,
+            has_links=True,
+        ),
+        Format(
+            "fold_slice",
+            "patterns of fold_slice or ptycho-fm (NAME_dp.hdf5 or MAT, with dp)",
+            fold_slice.recognises,
+            lambda path, how: fold_slice.measure_fold_slice(
+                path, places_of(path, how), follow=how.follow_links
+            ),
+            takes_positions_file=True,
+            has_links=True,
+        ),
+        Format(
+            "npy",
+            "bare patterns (NPY)",
+            npy.is_npy,
+            lambda path, how: npy.measure_npy(path, places_of(path, how)),
+            takes_positions_file=True,
+        ),
+        Format(
+            "hdf5",
+            "any HDF5 file with its datasets named by data.keys",
+            is_hdf5,
+            lambda path, how: generic.measure_hdf5(
+                path, how.keys, places=places_of(path, how), follow=how.follow_links
+            ),
+            takes_positions_file=True,
+            has_links=True,
         ),
     )
 }  # fmt: skip
@@ -105,8 +159,8 @@ def measure(path: Path, name: str = "auto", how: Reading | None = None) -> Measu
     return chosen.measure(path, how)
 
 
-def pattern_size(path: Path, name: str = "auto", how: Reading | None = None) -> int:
-    """Side N of the patterns in a file, without reading them.
+def frame_shape(path: Path, name: str = "auto", how: Reading | None = None) -> tuple[int, int]:
+    """``(H, W)`` of the frames of a file, without reading them.
 
     Args:
         path: as for :func:`measure`.
@@ -115,19 +169,17 @@ def pattern_size(path: Path, name: str = "auto", how: Reading | None = None) -> 
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: no format fits, the file cannot be used, or its patterns are no squares.
+        DataError: no format fits, or the file cannot be used.
     """
     how = how or Reading()
     chosen = chosen_format(path, name, how)
-    if chosen.size is not None:
-        return chosen.size(path)
+    if chosen.shape is not None:
+        return chosen.shape(path)
     assert chosen.measure is not None
     frames = chosen.measure(path, how).frames
     frames.close()
     _, height, width = frames.shape
-    if height != width:
-        raise frames.fault(f"has patterns of {height} x {width} pixels; they must be square")
-    return width
+    return height, width
 
 
 def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) -> Format:
@@ -139,7 +191,19 @@ def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) ->
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
+    if name == "auto" and how is not None and how.keys:
+        name = "hdf5"
     chosen = FORMATS[name] if name != "auto" else recognised(path)
+    if how is not None and how.keys and chosen.name != "hdf5":
+        raise DataError(
+            f"data.keys names datasets for data.format=hdf5, and {path} is read as {name}, which "
+            "knows its own; leave one of them out."
+        )
+    if how is not None and how.follow_links and not chosen.has_links:
+        raise DataError(
+            f"data.keys.follow_links=true is for files with links, and {path} is {chosen.title}; "
+            "leave it out."
+        )
     if chosen.measure is None:
         raise DataError(f"{path}: {chosen.title} is written but not read.")
     if path.is_dir() and not chosen.recognises(path):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.data.geometry import PLANCK_LIGHT
+from ptycho.data.geometry import PLANCK_TIMES_LIGHT
 from ptycho.data.scan import DataError, Scan
 
 NOMINAL_PIXEL = 1e-8
@@ -129,10 +129,12 @@ def lengths_of(scan: Scan) -> Lengths:
     ``wavelength * distance / (N * pixel)`` in the far field.
     """
     known, size = scan.geometry, scan.patch_size
+    if scan.fresnel is not None:
+        return _lengths_near(scan, scan.fresnel)
     energy, distance, detector = known.energy_ev, known.distance_m, known.detector_pixel_m
     pixel = scan.pixel_size_m or known.object_pixel_m(size)
     if pixel and distance and detector and not energy and known.far_field:
-        energy = PLANCK_LIGHT * distance / (size * detector * pixel)
+        energy = PLANCK_TIMES_LIGHT * distance / (size * detector * pixel)
     nominal = [] if energy else ["energy_ev"]
     energy = energy or NOMINAL_ENERGY
     if not pixel:
@@ -141,12 +143,23 @@ def lengths_of(scan: Scan) -> Lengths:
     if not distance:
         nominal += ["distance_m"] if detector else ["distance_m", "detector_pixel_m"]
         detector = detector or NOMINAL_DETECTOR_PIXEL
-        distance = pixel * size * detector * energy / PLANCK_LIGHT
-    computed = PLANCK_LIGHT / energy * distance / (size * pixel) if known.far_field else pixel
+        distance = pixel * size * detector * energy / PLANCK_TIMES_LIGHT
+    computed = PLANCK_TIMES_LIGHT / energy * distance / (size * pixel) if known.far_field else pixel
     if not detector or (known.far_field and abs(computed - detector) > 1e-6 * detector):
         nominal += ["detector_pixel_m"] if nominal else []
         detector = computed  # as after cropping or binning
     return Lengths(pixel, detector, distance, energy, tuple(nominal))
+
+
+def _lengths_near(scan: Scan, fresnel: float) -> Lengths:
+    """Lengths of which the Fresnel number of a pixel, ``pixel**2 / (wavelength * z)``, is that."""
+    known = scan.geometry
+    nominal = [] if scan.pixel_size_m else ["pixel_m"]
+    pixel = scan.pixel_size_m or NOMINAL_PIXEL
+    nominal += [] if known.energy_ev else ["energy_ev"]
+    energy = known.energy_ev or NOMINAL_ENERGY
+    distance = pixel**2 * energy / (PLANCK_TIMES_LIGHT * fresnel)
+    return Lengths(pixel, known.detector_pixel_m or pixel, distance, energy, tuple(nominal))
 
 
 def metadata_of(scan: Scan, **more: Any) -> dict[str, Any]:
@@ -154,12 +167,17 @@ def metadata_of(scan: Scan, **more: Any) -> dict[str, Any]:
     return {
         "label": scan.label,
         "pixel_size_m": scan.pixel_size_m,
+        **({} if scan.fresnel is None else {"fresnel_number": scan.fresnel}),
         "object_is_truth": scan.truth_is_known,
         "written_by": "ptycho",
         **more,
     }
 
 
-def as_text(metadata: dict[str, Any]) -> str:
-    """Metadata as JSON: ``_metadata``, a key in NPZ and an attribute of the root in HDF5."""
-    return json.dumps(metadata)
+def as_text(metadata: dict[str, Any]) -> np.bytes_:
+    """Metadata as JSON, for the attribute ``_metadata`` of the root of an HDF5 file.
+
+    Of a fixed length: texts of any length lie in a heap, and HDF5 may search a damaged one for
+    ever.
+    """
+    return np.bytes_(json.dumps(metadata))
