@@ -149,6 +149,10 @@ def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
         return str(error)
 
 
+def where_patterns_are(run: RunConfig, _: Path) -> Any:
+    return type(build.make_scan(run.data, run.model.N or 0).amplitude).__name__
+
+
 def the_lessons(run: RunConfig, folder: Path) -> Any:
     with session_of(run, folder) as opened:
         found = lessons.further(opened, build.make_recipe(run.solver))
@@ -558,6 +562,8 @@ TABLE: dict[str, Flip] = {
     "data.keys.pixel_size": Flip("two/side", the_place, LENGTHS),
     "data.keys.follow_links": Flip(True, the_scan_or_refusal, MASTER),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
+    "data.lazy": Flip("always", where_patterns_are, FROM_FILE),
+    "data.further_data_files": Flip(["{scans}/2.npz"], the_lessons),
     "data.n_images": Flip(32, the_scan),
     "data.n_subsample": Flip(40, the_scan),
     "data.subsample_seed": Flip(1, the_scan, {"data.n_subsample": 40}),
@@ -762,10 +768,13 @@ _SEEN: dict[str, Any] = {}
 
 def settings(scans: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Values with the folder of the scans filled in."""
-    return {
-        name: value.format(scans=scans) if isinstance(value, str) else value
-        for name, value in values.items()
-    }
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [filled(one) for one in value]
+        return value.format(scans=scans) if isinstance(value, str) else value
+
+    return {name: filled(value) for name, value in values.items()}
 
 
 def test_every_setting_stands_in_the_table() -> None:
