@@ -155,6 +155,10 @@ def the_lessons(run: RunConfig, folder: Path) -> Any:
     return [(one.sha256, len(one.cut)) for one in found]
 
 
+def the_reading(run: RunConfig, _: Path) -> Any:
+    return build.make_scan(run.data, run.model.N or 0).notes.get("reading")
+
+
 def the_held_out(run: RunConfig, folder: Path) -> Any:
     with session_of(run, folder) as opened:
         return opened.pose(tiny_scan()).held_out.tolist()
@@ -638,6 +642,8 @@ TABLE: dict[str, Flip] = {
     "data.synthetic.probe_radius": Flip(5.0, the_scan),
     "data.synthetic.seed": Flip(1, the_scan),
     "data.synthetic.n_objects": Flip(2, the_lessons),
+    "data.further_data_files": Flip(["{scans}/2.npz"], the_lessons, FROM_FILE),
+    "data.lazy": Flip("always", the_reading, FROM_FILE),
     "model.architecture": Flip("pinn", the_run_folder_of_stages, {"trainer.nepochs": 1}),
     "model.generator": Flip("cnn", the_network),
     "model.N": Flip(24, the_scan),
@@ -762,10 +768,13 @@ _SEEN: dict[str, Any] = {}
 
 def settings(scans: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Values with the folder of the scans filled in."""
-    return {
-        name: value.format(scans=scans) if isinstance(value, str) else value
-        for name, value in values.items()
-    }
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [filled(one) for one in value]
+        return value.format(scans=scans) if isinstance(value, str) else value
+
+    return {name: filled(value) for name, value in values.items()}
 
 
 def test_every_setting_stands_in_the_table() -> None:
