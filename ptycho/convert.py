@@ -19,6 +19,7 @@ examples:
   ptycho convert scan.npz FOLDER                         product.h5 and diffraction.h5 of ptychodus
   ptycho convert FOLDER scan.npz                         and back
   ptycho convert diffraction.h5 scan.npz data.positions_file=product.h5
+  ptycho convert reconstruction.npz out.tiff             out_amplitude.tiff and out_phase.tiff
   ptycho convert theirs.npz ours.npz data.values=counts data.n_images=100 overwrite=true
 
 OUT's format is to=NAME, or follows from its ending; a name without one is a folder. A file that is
@@ -86,6 +87,7 @@ def _table() -> str:
     for one in FORMATS.values():
         written = (one.ending or "folder") if one.write else "-"
         lines.append(f"  {one.name:20} {'yes' if one.measure else '-':5} {written:8} {one.title}")
+    lines.append(f"  {'tiff':20} {'-':5} {'.tiff':8} amplitude and phase of a result, for ImageJ")
     return "\n".join(lines) + "\n"
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import lightning
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from ptycho.config.typed_space import read_space
 from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.formats.npz import write_npz
 from ptycho.data.formats.ptychodus import write_pair
+from ptycho.data.scan import Scan
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
@@ -89,8 +91,29 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
     )  # fmt: skip
     np.save(folder / "image.npy", np.eye(32))
+    named_files(folder, scan)
     launched(folder / "trained", trainer__nepochs=1)
     return folder
+
+
+def named_files(folder: Path, scan: Scan) -> None:
+    """A scan in a layout of nobody's, all of it twice and not the same, and a link to it."""
+    bad = np.zeros(scan.amplitude.shape[1:], bool)
+    bad[:3] = True
+    with h5py.File(folder / "named.h5", "w") as file:
+        for factor, group in enumerate(("one", "two"), 1):
+            y, x = factor * scan.positions.T
+            arrays = {
+                "patterns": np.square(scan.amplitude) * factor,
+                "positions": scan.positions * factor,
+                "metres": scan.positions * 1e-8, "y": y, "x": x, "probe": factor * scan.probe,
+                "object": scan.truth * factor, "bad": bad, "energy": 8000.0 * factor,
+                "distance": 1.0 * factor, "pixel": 1e-4 * factor, "side": 1e-8 * factor,
+            }  # fmt: skip
+            for name, array in arrays.items():
+                file[f"{group}/{name}"] = array
+    with h5py.File(folder / "master.h5", "w") as file:
+        file["one"] = h5py.ExternalLink("named.h5", "/one")
 
 
 def digest(*arrays: Any) -> str:
@@ -111,7 +134,12 @@ def the_scan(run: RunConfig, _: Path) -> Any:
 
 def the_place(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
-    return scan.pixel_size_m, digest(scan.positions)
+    return scan.pixel_size_m, scan.fresnel, digest(scan.positions)
+
+
+def the_truth(run: RunConfig, _: Path) -> Any:
+    truth = build.make_scan(run.data, run.model.N or 0).truth
+    return None if truth is None else digest(truth)
 
 
 def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
@@ -485,6 +513,18 @@ DISK = {"data.probe.kind": "disk"}
 METRES = {"data.geometry.pixel_size_m": 1e-8}
 LIT = METRES | {"data.geometry.energy_ev": 8e3, "data.probe.defocus_m": 2e-6}
 PAIRED = FROM_FILE | {"data.train_data_file": "{scans}/moved/diffraction.h5"}
+NAMED = FROM_FILE | {
+    "data.train_data_file": "{scans}/named.h5", "data.keys.patterns": "one/patterns",
+    "data.keys.positions": "one/positions", "data.keys.probe": "one/probe",
+}  # fmt: skip
+APART = NAMED | {
+    "data.keys.positions": None, "data.keys.positions_y": "one/y", "data.keys.positions_x": "one/x",
+}  # fmt: skip
+LENGTHS = NAMED | {
+    "data.keys.positions": "one/metres", "data.keys.energy": "one/energy",
+    "data.keys.distance": "one/distance", "data.keys.detector_pixel": "one/pixel",
+}  # fmt: skip
+MASTER = NAMED | {"data.train_data_file": "{scans}/master.h5"}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
 ADAPTING = {
@@ -505,6 +545,18 @@ TABLE: dict[str, Flip] = {
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
     "data.format": Flip("ptychodus_training", the_scan_or_refusal, FROM_FILE),
     "data.positions_file": Flip("{scans}/moved/product.h5", the_scan_or_refusal, PAIRED),
+    "data.keys.patterns": Flip("two/patterns", the_scan, NAMED),
+    "data.keys.positions": Flip("two/positions", the_scan, NAMED),
+    "data.keys.positions_y": Flip("two/y", the_scan, APART),
+    "data.keys.positions_x": Flip("two/x", the_scan, APART),
+    "data.keys.probe": Flip("two/probe", the_scan, NAMED),
+    "data.keys.object": Flip("one/object", the_truth, NAMED),
+    "data.keys.bad_pixels": Flip("one/bad", the_scan, NAMED),
+    "data.keys.energy": Flip("two/energy", the_place, LENGTHS),
+    "data.keys.distance": Flip("two/distance", the_place, LENGTHS),
+    "data.keys.detector_pixel": Flip("two/pixel", the_place, LENGTHS),
+    "data.keys.pixel_size": Flip("two/side", the_place, LENGTHS),
+    "data.keys.follow_links": Flip(True, the_scan_or_refusal, MASTER),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
     "data.n_subsample": Flip(40, the_scan),
@@ -520,7 +572,10 @@ TABLE: dict[str, Flip] = {
     "data.geometry.distance_m": Flip(1.1, the_place, MEASURED),
     "data.geometry.detector_pixel_m": Flip(5e-5, the_place, MEASURED),
     "data.geometry.pixel_size_m": Flip(1e-8, the_place, FROM_FILE),
-    "data.geometry.near_field": Flip(True, refused),
+    "data.geometry.near_field": Flip(True, the_place, MEASURED),
+    "data.geometry.focus_distance_m": Flip(
+        0.1, the_place, MEASURED | {"data.geometry.near_field": True}
+    ),
     "data.positions.unit": Flip("um", the_place, MEASURED),
     "data.positions.swap": Flip(True, the_place, FROM_FILE),
     "data.positions.flip_y": Flip(True, the_place, FROM_FILE),

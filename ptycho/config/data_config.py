@@ -124,7 +124,10 @@ class GeometryConfig:
     """Side of an object pixel in metres that the file's own patterns have, before they are cropped
     or padded here; empty: from the other three, or as the file says."""
     near_field: bool | None = None
-    """False: far field, whatever the file says. True is refused: only far field is supported."""
+    """Whether the detector is so near that a pattern is a fringed image and not a spectrum; empty:
+    as the file says, else false. It needs energy, distance and the detector's pixel."""
+    focus_distance_m: float | None = setting(None, above=0, at_most=1e4)
+    """Focus, from which the beam diverges, to sample in metres (near field); empty: parallel."""
 
 
 @dataclass(kw_only=True)

@@ -19,11 +19,6 @@ def file_faults(run: RunConfig) -> Iterator[str]:
     if data.source == DataSource.synthetic and not data.test_data_file:
         yield from _unread_faults(data)
     yield from _preprocess_faults(data.preprocess)
-    if data.geometry.near_field:
-        yield (
-            "data.geometry.near_field=true: patterns of the near field are not supported, only "
-            "those of the far field. Leave it out if they are."
-        )
 
 
 def _unread_faults(data: DataConfig) -> Iterator[str]:

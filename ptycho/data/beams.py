@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptycho.data.geometry import PLANCK_TIMES_LIGHT
 from ptycho.data.lazy import LazyAmplitude
 from ptycho.data.probe_files import read_probe_file
 from ptycho.data.scan import DataError
@@ -31,6 +32,8 @@ class Optics:
     """Side of an object pixel in metres."""
     energy_ev: float | None = None
     """Photon energy in electronvolts."""
+    near_field: bool = False
+    """Whether patterns are of the near field."""
 
     def pixel(self, setting: str) -> float:
         """Side of an object pixel in metres, for this setting."""
@@ -48,7 +51,7 @@ class Optics:
                 f"{setting} needs the photon energy, and nobody says it; type "
                 "data.geometry.energy_ev=ELECTRONVOLTS, or the form in pixels."
             )
-        return illumination.wavelength(self.energy_ev)
+        return PLANCK_TIMES_LIGHT / self.energy_ev
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,12 @@ class Beam:
             DataError: there is none, it does not fit, or something must be known first.
         """
         if self.kind == "average":
+            if optics.near_field:
+                raise DataError(
+                    "data.probe.kind=average takes the mean pattern for that of a beam seen from "
+                    "afar, and these patterns are of the near field; make a beam "
+                    "(data.probe.kind=disk or gaussian), or type data.probe_file=FILE."
+                )
             return self._finished(_averaged(amplitude, self._defocus(optics)), optics)
         return self.alone(amplitude.shape[-1], optics, own)
 

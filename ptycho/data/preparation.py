@@ -93,18 +93,19 @@ def prepare(
     if done:
         notes["prepared"] = ", ".join(done)
     energy = told.energy_ev or found.geometry.energy_ev
+    optics = Optics(made.pixel_size_m, energy, near_field=made.fresnel is not None)
     if not wanted.is_usual:
         notes["probe"] = wanted.words
     try:
         return Scan(
             amplitude=amplitude,
             positions=where if rows is None else where[rows],
-            probe=wanted.of_scan(amplitude, own, Optics(made.pixel_size_m, energy)),
+            probe=wanted.of_scan(amplitude, own, optics),
             truth=obj,
             patches=labels if labels is None or rows is None else labels[rows],
             truth_is_known=obj is not None and found.obj_is_truth,
             pixel_size_m=made.pixel_size_m,
-            fresnel=None if told.near_field is False else found.fresnel,
+            fresnel=made.fresnel,
             geometry=instrument(found, told),
             label=label or found.label or found.path.stem,
             notes=notes,

@@ -10,22 +10,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ptycho.physics.fourier import from_detector, to_detector
+from ptycho.physics.fourier import from_detector
 from ptycho.physics.instrument import add_modes, orthogonal_modes
 from ptycho.physics.probe import as_modes, photons
-
-_HC = 1.239841984332e-6
-"""Planck's constant times the speed of light in electronvolt metres (CODATA 2018, exact)."""
+from ptycho.physics.propagation import fresnel_transfer, to_near_detector
 
 PUPIL = 0.17
 """Radius of the usual pupil in cycles per pixel."""
 STOP = 0.35
 """Diameter of the usual central stop over that of the pupil."""
-
-
-def wavelength(energy_ev: float) -> float:
-    """Wavelength in metres of photons of an energy in electronvolts."""
-    return _HC / energy_ev
 
 
 def defocus_of(distance_m: float, wavelength_m: float, pixel_m: float) -> float:
@@ -50,9 +43,9 @@ def pupil_of_aperture(numerical_aperture: float, wavelength_m: float, pixel_m: f
 def propagate(field: Tensor, defocus: float) -> Tensor:
     """A field some way downstream, by the angular spectrum in Fresnel's approximation.
 
-    The transfer function is ``exp(-i pi defocus |u|^2)`` (Goodman, Introduction to Fourier
-    Optics, 2005, eq. 4-21, without the constant phase). Unitary: the inverse, and the adjoint, is
-    the way back. The field is periodic: what leaves the window comes in on the other side.
+    As :func:`ptycho.physics.propagation.to_near_detector`, where the Fresnel number of a pixel is
+    ``1 / defocus``. Unitary: the inverse, and the adjoint, is the way back. The field is periodic:
+    what leaves the window comes in on the other side.
 
     Args:
         field: complex ``(..., N, N)``.
@@ -63,14 +56,16 @@ def propagate(field: Tensor, defocus: float) -> Tensor:
     """
     if defocus == 0:
         return field
-    turn = travel(field.shape[-1], defocus).to(field.device, field.dtype)
-    return from_detector(to_detector(field) * turn)
+    transfer = fresnel_transfer(field.shape[-1], 1 / defocus, field.dtype)
+    return to_near_detector(field, transfer.to(field.device))
 
 
 def travel(size: int, defocus: float) -> Tensor:
-    """The transfer function of :func:`propagate`, zero frequency at the centre pixel."""
-    phase = -torch.pi * defocus * _frequency(size) ** 2
-    return torch.complex(torch.cos(phase), torch.sin(phase))
+    """What :func:`propagate` multiplies a spectrum with that has its zero at the centre pixel."""
+    if defocus == 0:
+        return torch.ones(size, size, dtype=torch.complex128)
+    turn: Tensor = torch.fft.fftshift(fresnel_transfer(size, 1 / defocus, torch.complex128))
+    return turn
 
 
 def zone_plate(size: int, pupil: float, stop: float, defocus: float) -> Tensor:

@@ -29,7 +29,7 @@ _WORDS = {
     Weight.open: "the data do not decide",
 }
 _WIDTH, _HEIGHT = 18.0, 11.0
-_LINES = (9.5, 8.5, 7.5, 6.5, 5.5)
+_LINES = (10.5, 9.5, 8.5, 7.5, 6.5, 5.5)
 """Sizes of the letters of the findings, the largest that fits being taken."""
 
 
@@ -56,8 +56,8 @@ def save_doctor(diagnosis: Diagnosis, path: str | Path) -> None:
     for number, draw in enumerate(drawn[:9]):
         row, column = divmod(number, columns)
         x = left + column * (side + gap)
-        y = _HEIGHT - 1.0 - (row + 1) * tall + 0.45
-        box = (x / _WIDTH, y / _HEIGHT, side / _WIDTH, (tall - 0.85) / _HEIGHT)
+        y = _HEIGHT - 1.0 - (row + 1) * tall + 0.55
+        box = (x / _WIDTH, y / _HEIGHT, side / _WIDTH, (tall - 0.95) / _HEIGHT)
         draw(figure.add_axes(box))
     save_page(figure, path)
 
@@ -72,7 +72,7 @@ def _write(figure: Figure, diagnosis: Diagnosis) -> None:
                 textwrap.wrap(one.said, across) or [""],
                 [typed(*s) for s in one.settings.items()],
             )
-            for one in diagnosis.findings
+            for one in sorted(diagnosis.findings, key=lambda one: one.weight not in _WORDS)
         ]
         step = size * 1.28 / 72
         need = sum(1.12 + len(said) + len(settings) + 0.35 for _, said, settings in rows) * step
@@ -109,10 +109,7 @@ Draw = Callable[[Axes], None]
 
 def _detector(views: Views) -> list[Draw]:
     made: list[Draw] = []
-    for name, image in (
-        ("mean pattern (+ zero frequency)", views.mean),
-        ("one pattern", views.one),
-    ):
+    for name, image in (("mean pattern", views.mean), ("one pattern", views.one)):
         if image is not None:
             made.append(_pattern(name, image, views))
     return made

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from ptycho.physics.forward import Experiment
 from ptycho.physics.mask import hidden, hidden_of, hide
 from ptycho.physics.measured import Measured
+from ptycho.physics.sweep import usual_batch
 
 Vector = NDArray[np.float64]
 Frames = Callable[[], Iterator[tuple[Tensor, Tensor]]]
@@ -238,9 +239,15 @@ def _data(
 
 
 def _expected(experiment: Experiment, obj: Tensor, which: Tensor, data: Tensor) -> Tensor:
-    expected: Tensor = experiment(obj, which)
+    expected = _photons(experiment, obj, which)
     bad = hidden(data)
     return expected if bad is None else expected.masked_fill_(bad, 0)
+
+
+def _photons(experiment: Experiment, obj: Tensor, which: Tensor) -> Tensor:
+    """Expected photons; a few frames at a time, whose complex waves would be most of the memory."""
+    parts = which.split(usual_batch(obj.device))
+    return torch.cat([experiment(obj, some) for some in parts])
 
 
 def _usual(experiment: Experiment) -> int:
@@ -261,7 +268,7 @@ def _simulated(
     # drawn on the host: the same everywhere, and Apple's GPUs cannot draw counts
     generator = torch.Generator().manual_seed(seed)
     for some in torch.arange(len(experiment.row)).split(batch_size or _usual(experiment)):
-        expected = experiment(obj, some.to(device))
+        expected = _photons(experiment, obj, some.to(device))
         bad = None if like is None else hidden_of(like, some.to(like.device))
         if bad is not None:
             bad = bad.to(device)

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
-from ptycho.physics.measured import Measured
+from ptycho.physics.measured import Measured, only
 from ptycho.report.align import ComplexImage, align, remove_ramp
 from ptycho.report.correlation import frc, frc_area, resolution
 from ptycho.report.frames import Judged, judge, judge_several, photon_scale, simulated_frames
 
 Figures = dict[str, float]
 Image = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 FLAT = "flat"
 """Row of an object without structure among the rows of :func:`score`."""
@@ -37,6 +38,7 @@ _ROUNDING = 1e-5  # variation below this share is single precision, not structur
 _WRAPS = 1.5 * math.pi  # range of a true phase from which it is taken to wrap
 _BEST_PSNR = 200.0  # decibels given to identical images: infinity is no JSON
 _HIGH_GROUND = 5  # ranges above zero; up to here single precision costs an SSIM below 1e-4
+_ENOUGH = 2**14  # frames from which the noise of a perfect model is known well
 _FIVE_SCALES = 11 * 2**4  # pixels a side: the fifth scale must hold a window of 11
 
 
@@ -244,7 +246,8 @@ def noise_floor(
     """What the counted photons allow: the other end of the scale that begins at ``flat``.
 
     Frames are simulated with photon noise from the truth (without one: from the last stage)
-    and held against the same model: R, C and deviance of a perfect model. Against the truth
+    and held against the same model: R, C and deviance of a perfect model. Of large scans, some
+    16,000 frames spread over the scan tell as much as all. Against the truth
     the row scores the truth itself under the noise of :func:`noisy`.
 
     Args:
@@ -262,8 +265,10 @@ def noise_floor(
     canvas = _canvas(obj)
     if scale is None:
         scale = photon_scale(experiment, canvas, amplitude)
-    frames = simulated_frames(experiment, canvas, scale, seed, like=amplitude)
-    row = frame_figures(judge(frames), reconstruction.held_out)
+    some, held_out = _spread(len(amplitude), reconstruction.held_out)
+    few, like = (experiment, amplitude) if some is None else _of(experiment, amplitude, some)
+    frames = simulated_frames(few, canvas, scale, seed, like=like)
+    row = frame_figures(judge(frames), held_out)
     if obj is not reconstruction.truth:
         return row
     photons = scale * experiment.illumination((obj.shape[0], obj.shape[1])).cpu().double().numpy()
@@ -298,6 +303,23 @@ def _best(reconstruction: Reconstruction) -> ComplexImage:
     """The true object; the last stage where nobody knows that."""
     truth = reconstruction.truth if reconstruction.truth_is_known else None
     return reconstruction.obj if truth is None else truth
+
+
+def _spread(n: int, held_out: Indices) -> tuple[Tensor | None, Indices]:
+    """Every k-th frame of a large scan, and which of these were held out; None: all frames."""
+    every = n // _ENOUGH
+    if every < 2:
+        return None, held_out
+    # as many of those held out: they stand in a row of their own
+    shown = np.zeros(n, dtype=bool)
+    shown[::every] = shown[held_out[::every]] = True
+    some = np.flatnonzero(shown)
+    return torch.from_numpy(some), np.flatnonzero(np.isin(some, held_out))
+
+
+def _of(experiment: Experiment, amplitude: Measured, some: Tensor) -> tuple[Experiment, Measured]:
+    which = some.to(experiment.row.device)
+    return experiment.of(which), only(amplitude, some.to(amplitude.device))
 
 
 def _canvas(obj: ComplexImage) -> Tensor:

@@ -11,6 +11,7 @@ from ptycho.config.config import ConfigError, DataConfig, UserError
 from ptycho.data.formats.registry import FORMATS, Format, chosen_format
 from ptycho.data.scan import Scan
 from ptycho.workflows.build import make_scan
+from ptycho.workflows.pictures import NAME, are_wanted, write_pictures
 from ptycho.workflows.preflight import partner_faults, scan_faults
 from ptycho.workflows.reading import reading_of
 
@@ -42,6 +43,11 @@ def convert(wish: Wish, terminal: Console) -> None:
         FileNotFoundError: a file is missing.
         UserError: something cannot be read, or not be written as wished; nothing was written.
     """
+    if are_wanted(wish.target, wish.to):
+        lines = write_pictures(wish.source, wish.target, wish.data, overwrite=wish.overwrite)
+        for line in lines:
+            terminal.print(line, markup=False)
+        return
     faults = scan_faults("IN", wish.source)
     for name in ("positions_file", "probe_file"):
         if path := getattr(wish.data, name):
@@ -78,7 +84,7 @@ def written_format(path: Path, name: str | None) -> Format:
         UserError: there is no such format, or the ending fits none or several.
     """
     writable = {one.name: one for one in FORMATS.values() if one.write is not None}
-    names = ", ".join(writable)
+    names = ", ".join([*writable, NAME])
     if name is not None:
         if name not in writable:
             only_read = f"{name} can be read but not written" if name in FORMATS else f"got {name}"

@@ -27,6 +27,8 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("data.geometry.distance_m", 2e4, "at most 10000.0"),
     ("data.geometry.detector_pixel_m", 0.0, "greater than 0"),
     ("data.geometry.detector_pixel_m", 1.5, "at most 1"),
+    ("data.geometry.focus_distance_m", 0.0, "greater than 0"),
+    ("data.geometry.focus_distance_m", 2e4, "at most 10000.0"),
     ("data.geometry.pixel_size_m", 0.0, "greater than 0"),
     ("data.geometry.pixel_size_m", 1.5, "at most 1"),
     ("data.preprocess.center_y", -1.0, "at least 0"),
@@ -391,7 +393,6 @@ CROSS: list[tuple[dict[str, Any], str]] = [
         {"data.preprocess.drop_below": 9.0, "data.preprocess.drop_above": 3.0},
         r"^data\.preprocess\.drop_below=9 is more than .*drop_above=3: no frame is left",
     ),
-    ({"data.geometry.near_field": True}, r"^data\.geometry\.near_field=true: patterns of the near"),
     (
         {
             "data.source": "file",

@@ -136,6 +136,13 @@ def test_a_beam_that_cannot_be_is_refused_in_a_sentence(beam, optics, words):
         beam.alone(SIZE, optics)
 
 
+def test_the_average_of_near_patterns_tells_no_beam(scan):
+    with pytest.raises(
+        DataError, match=r"data\.probe\.kind=average .* are of the near field; make"
+    ):
+        Beam(kind="average").of_scan(scan.amplitude, scan.probe, Optics(near_field=True))
+
+
 def test_more_modes_than_a_point_holds_are_refused(scan):
     point = np.zeros((1, SIZE, SIZE), np.complex64)
     point[0, 16, 16] = 1

@@ -39,6 +39,7 @@ from ptycho.data.geometry import Geometry
 from ptycho.data.hdf5_frames import Hdf5Frames
 from ptycho.data.hdf5_safety import has_dataset, is_hdf5, open_hdf5
 from ptycho.data.measurement import Measurement
+from ptycho.data.preparation import VALUES
 from ptycho.data.products import to_our_pixels
 from ptycho.data.scan import DataError, Scan
 
@@ -93,20 +94,21 @@ def measure_cxi(path: Path, *, places: Places | None = None, follow: bool = Fals
     with opened_hdf5(path, follow=follow) as archive:
         frames = Hdf5Frames(path, archive.one_of(*_PATTERNS), follow=follow)
         bad = read_bad_pixels(archive, f"{_DETECTOR}/mask")
-        geometry, said = _geometry(archive)
+        metadata = read_metadata(archive)
+        geometry, said = _geometry(archive, _nominal(metadata))
         if places is None:
             places = read_places(archive, frames.shape[-1])
-        metadata = read_metadata(archive)
-    nominal = metadata.get("nominal", [])
+    said_values = metadata.get("values")
+    label = metadata.get("label")
     return paired(
         Measurement(
             frames=frames,
             positions=places.positions,
             bad_pixels=bad,
-            values=metadata.get("values", "auto"),
+            values=str(said_values) if said_values in VALUES[1:] else "auto",
             why="as its _metadata says",
-            geometry=_known(geometry, nominal),
-            label=metadata.get("label"),
+            geometry=geometry,
+            label=str(label) if label else None,
             obj_is_truth=metadata.get("object_is_truth") is True,
             notes={"cxi": said} if said else {},
         ),
@@ -135,8 +137,7 @@ def read_places(archive: Archive, patch: int | None = None) -> Places:
             break
     obj = read_object(archive, _OBJECT) if _has_complex(archive, _OBJECT) else None
     pixel, odd = _object_pixel(archive)
-    metadata = read_metadata(archive)
-    nominal = metadata.get("nominal", [])
+    nominal = _nominal(read_metadata(archive))
     shape = archive.header(_OBJECT)[0][-2:] if _has_complex(archive, _OBJECT) else None
     unit = "m"
     if shape is not None and pixel is not None and patch is not None:
@@ -182,27 +183,29 @@ def _translation(archive: Archive, key: str) -> NDArray[np.float64]:
     return np.ascontiguousarray(found[:, 1::-1])
 
 
-def _geometry(archive: Archive) -> tuple[Geometry, str]:
-    """Lengths and energy, and what is odd about them."""
-    pixel, odd = read_pixel(archive, f"{_DETECTOR}/y_pixel_size", f"{_DETECTOR}/x_pixel_size")
+def _geometry(archive: Archive, nominal: list[Any]) -> tuple[Geometry, str]:
+    """Lengths and energy but for those that were made up, and what is odd about them."""
+    pixel, odd, energy, distance = None, "", None, None
+    if "detector_pixel_m" not in nominal:
+        pixel, odd = read_pixel(archive, f"{_DETECTOR}/y_pixel_size", f"{_DETECTOR}/x_pixel_size")
     said = [odd] if odd else []
-    energy = archive.scalar(key := f"{_SOURCE}/energy") or None
-    if energy is not None:
+    key = f"{_SOURCE}/energy"
+    if "energy_ev" not in nominal and (energy := archive.scalar(key) or None):
         if energy < _LEAST:
             energy /= JOULE
         else:
             said.append(f"its energy of {energy:g} is read as electronvolts, CXI wants joules")
             log.warning("%s: %s", archive.path, said[-1])
         energy = energy_of(archive, key, energy)
-    distance = read_length(archive, f"{_DETECTOR}/distance", (-1e4, 1e4))
+    if "distance_m" not in nominal:
+        distance = read_length(archive, f"{_DETECTOR}/distance", (-1e4, 1e4))
     return Geometry(energy, abs(distance) if distance else None, pixel), "; ".join(said)
 
 
-def _known(geometry: Geometry, nominal: list[str]) -> Geometry:
-    """Without what was made up when the file was written."""
-    names = ("energy_ev", "distance_m", "detector_pixel_m")
-    kept = {name: None if name in nominal else getattr(geometry, name) for name in names}
-    return Geometry(**kept, far_field=geometry.far_field)
+def _nominal(metadata: dict[str, Any]) -> list[Any]:
+    """Names of lengths that were made up when the file was written."""
+    named = metadata.get("nominal")
+    return named if isinstance(named, list) else []
 
 
 def _object_pixel(archive: Archive) -> tuple[float | None, str]:
@@ -228,8 +231,13 @@ def write_cxi(path: Path, scan: Scan) -> None:
     The file appears complete or not at all.
 
     Raises:
-        DataError: there is no room in the format for what the scan holds.
+        DataError: it was taken in the near field, which the format does not know.
     """
+    if scan.fresnel is not None:
+        raise DataError(
+            f"{scan.label}: was taken in the near field, which CXI cannot say; write another "
+            "format (to=npz or to=ptychodus)."
+        )
     known = lengths_of(scan)
     dtype = counts_dtype(scan)
     metadata = metadata_of(scan, values="counts", nominal=list(known.nominal))
@@ -237,7 +245,7 @@ def write_cxi(path: Path, scan: Scan) -> None:
     with appearing(Path(path)) as partial, h5py.File(partial, "w") as file:
         file.attrs["_metadata"] = as_text(metadata)
         file["cxi_version"] = _VERSION
-        file[f"{_ENTRY}/title"] = scan.label
+        file[f"{_ENTRY}/title"] = scan.label.replace("\0", "")  # which HDF5 cannot store
         if known.comment:
             file[f"{_ENTRY}/experiment_description"] = known.comment
         file[f"{_SOURCE}/energy"] = known.energy_ev * JOULE

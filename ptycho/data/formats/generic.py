@@ -69,12 +69,16 @@ def measure_hdf5(
             probe, said = read_modes(archive, keys["probe"])
             notes |= {"probe": said} if said else {}
         bad = read_bad_pixels(archive, keys["bad_pixels"]) if "bad_pixels" in keys else None
+        obj = read_object(archive, keys["object"]) if "object" in keys else None
+        if obj is not None and places.unit != "px":
+            notes["object"] = "left out: nothing says where it lies among positions in metres"
+            obj = None
         found = Measurement(
             frames=frames,
             positions=places.positions,
             probe=probe,
             bad_pixels=bad,
-            obj=read_object(archive, keys["object"]) if "object" in keys else None,
+            obj=obj,
             pixel_size_m=_length(archive, keys, "pixel_size"),
             geometry=_geometry(archive, keys),
             notes=notes,

@@ -55,7 +55,7 @@ class Mat5Archive(Archive):
         self._arrays: dict[str, Array] = {}
         for name in names:
             self._add(name, found.get(name))
-        self.keys = [*self._arrays, *(name for name in there if name not in wanted)]
+        self.keys = [*self._arrays, *(name for name in there if name not in self._arrays)]
 
     def _add(self, name: str, value: Any) -> None:
         """Keep an array, or the fields of a structure."""

@@ -55,7 +55,8 @@ def paired(found: Measurement, places: Places, numbers: Indices | None = None) -
         DataError: nothing says which belongs to which.
     """
     n = len(found)
-    _refuse(places, n)
+    obj = found.obj if places.obj is None else places.obj
+    _refuse(places, n, obj)
     notes = {**found.notes, **({"partner": "; ".join(places.notes)} if places.notes else {})}
     positions, frames, bad = places.positions, found.frames, found.bad_pixels
     if places.numbers is not None or numbers is not None:
@@ -83,7 +84,7 @@ def paired(found: Measurement, places: Places, numbers: Indices | None = None) -
         positions=positions,
         unit=places.unit,
         probe=found.probe if places.probe is None else places.probe,
-        obj=found.obj if places.obj is None else places.obj,
+        obj=obj,
         bad_pixels=bad,
         pixel_size_m=places.pixel_size_m or found.pixel_size_m,
         geometry=_joined(found.geometry, places.geometry),
@@ -91,7 +92,7 @@ def paired(found: Measurement, places: Places, numbers: Indices | None = None) -
     )
 
 
-def _refuse(places: Places, n: int) -> None:
+def _refuse(places: Places, n: int, obj: NDArray[np.complex64] | None) -> None:
     where = f"{places.path}: {places.name}"
     positions = places.positions
     if positions.ndim != 2 or positions.shape[1] != 2 or not len(positions):
@@ -104,13 +105,13 @@ def _refuse(places: Places, n: int) -> None:
         raise DataError(
             f"{where} has {len(positions)} positions and {len(places.numbers)} numbers of patterns."
         )
-    if places.obj is not None and places.unit == "px":
+    if obj is not None and places.unit == "px":
         low, high = positions.min(0), positions.max(0)
-        if (low < -1).any() or (high > places.obj.shape).any():
+        if (low < -1).any() or (high > obj.shape).any():
             raise DataError(
                 f"{where} reach from (y, x) = ({low[0]:.1f}, {low[1]:.1f}) to ({high[0]:.1f}, "
-                f"{high[1]:.1f}) in pixels, outside the object of {places.obj.shape[0]} x "
-                f"{places.obj.shape[1]} that comes with them; are they in another unit?"
+                f"{high[1]:.1f}) in pixels, outside the object of {obj.shape[0]} x "
+                f"{obj.shape[1]} that comes with them; are they in another unit?"
             )
 
 

@@ -13,6 +13,14 @@ from ptycho.data.products import Product
 ENDINGS = (".tif", ".tiff")
 
 
+def names_of(path: Path) -> tuple[Path, Path]:
+    """The two files that ``path`` stands for."""
+    amplitude, phase = (
+        path.with_name(f"{path.stem}_{what}{path.suffix}") for what in ("amplitude", "phase")
+    )
+    return amplitude, phase
+
+
 def write_tiffs(path: str | os.PathLike[str], product: Product) -> tuple[Path, Path]:
     """Write ``NAME_amplitude.tiff`` and ``NAME_phase.tiff`` (radians) for ``NAME.tiff``.
 
@@ -22,9 +30,7 @@ def write_tiffs(path: str | os.PathLike[str], product: Product) -> tuple[Path, P
     Returns:
         The two files.
     """
-    path = Path(path)
-    amplitude = path.with_name(f"{path.stem}_amplitude{path.suffix}")
-    phase = path.with_name(f"{path.stem}_phase{path.suffix}")
+    amplitude, phase = names_of(Path(path))
     _write(amplitude, np.abs(product.obj), product)
     _write(phase, np.angle(product.obj), product)
     return amplitude, phase

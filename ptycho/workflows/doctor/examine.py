@@ -42,8 +42,8 @@ def examine(found: Measurement, data: DataConfig, say: Say = lambda _: None) -> 
     say("patterns")
     seen = survey(found.frames, known_bad(found))
     findings = [frames_seen.patterns_found(found.frames.shape, found.frames.dtype, seen)]
-    odd = (frames_seen.broken_found(seen), frames_seen.negative_found(seen))
-    findings += [one for one in odd if one is not None]
+    negative = frames_seen.negative_found(seen)
+    findings += [*frames_seen.broken_found(seen), *([negative] if negative else [])]
     scene, around = look_around(found, data)
     whole = nature(seen.kept.astype(np.float64).ravel())
     guess, who = frames_seen.taken_for(found, data.values, seen.kept)
@@ -118,7 +118,7 @@ def _look(found: Measurement, all_seen: Survey, counting: Counting, scene: Scene
     saturation = frames_seen.saturation_found(highest)
     full = saturation.weight == Weight.set
     usable = np.ones(len(found), bool)
-    for numbers in (light.empty, light.dim, light.bright):
+    for numbers in (light.empty, light.dim, light.bright, all_seen.lost):
         usable[numbers] = False
     size = min(found.frames.shape[1:]) // 2 * 2
     if scene.probe is not None and scene.probe.shape[-1] <= size:

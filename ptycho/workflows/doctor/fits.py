@@ -36,7 +36,7 @@ _CONTRAST = 300
 """Patterns that tell where there is something to see."""
 _ENOUGH = 16
 """Patterns, below which nothing is fitted."""
-_LIGHT = 0.99
+_LIGHT = 0.998
 """Of the light that the fit of the scale looks at."""
 _ITERATIONS = 15
 """For the picture of the object."""
@@ -124,6 +124,8 @@ class _Fits:
             region, found, kind = self._kind(region, found, look)
         typed = typed_pair(self.data)
         axes = axes_found(found, typed, len(tried))
+        if self.scene.probe is None and not found.found:
+            axes = replace(axes, said=f"{axes.said} The probe was made up: give the true one.")
         if apart and not found.found:
             axes = replace(axes, said=f"{axes.said} Patterns and positions do not belong together.")
         shown: dict[str, Any] = {"spread": spread, "tried": tried}
@@ -137,8 +139,9 @@ class _Fits:
             said = scale_found(scale, self.data.positions.scale, self.scene.pixel_size_m)
         else:
             said = guessed_found(scale, self.scene.guessed, self.data.positions.unit.value)
-        if pairing.weight != Weight.fine:  # what a fit explains belongs together
-            pairing = replace(pairing, weight=Weight.note)
+        if pairing.weight != Weight.fine:
+            together = "what a short fit explains belongs together, however little neighbours do."
+            pairing = replace(pairing, weight=Weight.fine, said=together)
         return Fitted((pairing, axes, said), kind, pair[0], shown)
 
     def _pairing(self) -> tuple[Finding, bool, NDArray[np.float64]]:
@@ -202,7 +205,7 @@ class _Fits:
         first = find_scale(region, *pair, start=found.scale)
         side = side_for(self.patterns.mean, self.probe, _LIGHT)
         wide, _ = self._region(_FITTED_FOR_SCALE, side)
-        scale = find_scale(wide, *pair, start=first.factor)
+        scale = find_scale(wide, *pair, start=first.factor, iterations=10)
         return scale, wide
 
     def _trials(

@@ -117,17 +117,21 @@ def negative_found(seen: Survey) -> Finding | None:
                    {"lowest": low, "share_of_pixels": share})  # fmt: skip
 
 
-def broken_found(seen: Survey) -> Finding | None:
+def broken_found(seen: Survey) -> list[Finding]:
     """NaN and infinity."""
-    pixels = int((seen.broken > 0).sum())
-    if not pixels:
-        return None
-    always = int((seen.broken == len(seen.numbers)).sum())
-    n = len(seen.broken_patterns)
-    said = f"NaN or infinity in {pixels:,} pixels of {n:,} patterns"
-    said += f", {always:,} of them in all." if always else "."
-    return Finding("NaN", Weight.set, said, figures={"pixels": pixels, "patterns": n,
-                   "always": always})  # fmt: skip
+    found = []
+    if len(seen.lost):
+        said = f"{_some(seen.lost)}: NaN or infinity in many pixels; leave them out of the file."
+        found.append(Finding("NaN", Weight.look, said, figures=_numbers(seen.lost)))
+    if pixels := int((seen.broken > 0).sum()):
+        always = int((seen.broken >= len(seen.numbers) - len(seen.lost)).sum())
+        said = (
+            f"{pixels:,} pixels hold NaN or infinity, {always:,} of them in every pattern. --fix "
+            "writes a mask of them (data.preprocess.bad_pixels_file)."
+        )
+        figures = {"pixels": pixels, "always": always}
+        found.append(Finding("NaN", Weight.set, said, figures=figures))
+    return found
 
 
 def zero_found(beam: Beam) -> Finding:
@@ -231,7 +235,8 @@ def defects_found(defects: Defects) -> Finding:
     # the file with the mask is written by --fix; hot ones alone need none
     only_hot = not (figures["dead"] or figures["stuck"])
     settings = {"data.preprocess.mask_hot": True} if only_hot else {}
-    said = f"{said}, at {places}{more}."
+    mask = "" if only_hot else " --fix writes a mask of them (data.preprocess.bad_pixels_file)."
+    said = f"{said}, at {places}{more}.{mask}"
     return Finding("pixels", Weight.set, said, settings, figures)
 
 

@@ -170,7 +170,7 @@ def belonging_found(alike: Alike, overlap: float | None) -> tuple[Finding, bool]
         f"patterns at neighbouring positions correlate by {alike.near:.2f}, those next to each "
         f"other in the file by {alike.next:.2f}, any two by {alike.far:.2f}"
     )
-    if signs > 5 and (gain > 0.25 * following or following < 5 * alike.error):
+    if signs > 3.5 and (gain > 0.25 * following or following < 5 * alike.error):
         return Finding("order", Weight.fine, f"{said}.", figures=figures), False
     if following > max(5 * alike.error, 2 * gain):
         said += (

@@ -99,7 +99,11 @@ def _probe(found: Measurement) -> tuple[NDArray[np.complex64] | None, list[Findi
         said = "zero everywhere: the file holds no probe."
         return None, [Finding("probe", Weight.set, said, {"data.probe.kind": "average"})]
     beam = width(torch.from_numpy(probe))
-    return probe, probe_found(probe, beam, min(found.frames.shape[1:]))
+    height, sides = found.frames.shape[1], found.frames.shape[1:]
+    side = probe.shape[-1]
+    # a square window of the probe's size can be cut out of an oblong image
+    size = side if height != sides[1] and side <= min(sides) else min(sides)
+    return probe, probe_found(probe, beam, size)
 
 
 def _probe_without_nan(probe: NDArray[np.complex64]) -> NDArray[np.complex64] | None:

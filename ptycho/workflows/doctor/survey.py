@@ -14,6 +14,8 @@ Vector = NDArray[np.float64]
 _AT_MOST = 96 * 2**20
 """Bytes of patterns to read; of larger scans, patterns spread over all of it."""
 _AT_ONCE = 32
+_WHOLE = 0.95
+"""Of the pixels of a pattern that must be numbers for the others to be worth something."""
 _KEPT = 48
 """Patterns that are kept as they are."""
 
@@ -43,9 +45,9 @@ class Survey:
     highest: Image
     """``(H, W)``."""
     broken: NDArray[np.int64]
-    """``(H, W)``: how often a pixel held NaN or infinity."""
-    broken_patterns: NDArray[np.int64]
-    """Numbers of patterns with NaN or infinity."""
+    """``(H, W)``: how often a pixel held NaN or infinity, lost patterns left out."""
+    lost: NDArray[np.int64]
+    """Numbers of patterns that are NaN or infinite in more than a twentieth of their pixels."""
     copies: NDArray[np.int64]
     """Numbers of patterns that equal an earlier one to the bit."""
 
@@ -98,15 +100,16 @@ def survey(
     broken = np.zeros(shape, np.int64)
     sums, squares = np.empty(len(numbers)), np.empty(len(numbers))
     seen: dict[bytes, int] = {}
-    copies, broken_patterns, kept = [], [], []
+    copies, lost, kept = [], [], []
     wanted = set(numbers[np.linspace(0, len(numbers) - 1, _KEPT).round().astype(int)].tolist())
     for start in range(0, len(numbers), _AT_ONCE):
         rows = numbers[start : start + _AT_ONCE]
         block = np.asarray(frames.read(rows))
         finite = np.isfinite(block) if block.dtype.kind in "fc" else np.ones(block.shape, bool)
         if not finite.all():
-            broken += (~finite).sum(0)
-            broken_patterns += rows[(~finite).any((1, 2))].tolist()
+            gone = finite.mean((1, 2)) < _WHOLE
+            lost += rows[gone].tolist()
+            broken += (~finite[~gone]).sum(0)
             block = np.where(finite, block, 0)
         if known is not None:
             block = np.where(known, 0, block)
@@ -137,6 +140,6 @@ def survey(
         lowest=lowest,
         highest=highest,
         broken=broken,
-        broken_patterns=np.array(broken_patterns, np.int64),
+        lost=np.array(lost, np.int64),
         copies=np.array(copies, np.int64),
     )

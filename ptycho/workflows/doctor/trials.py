@@ -139,7 +139,7 @@ class Scale:
     @property
     def fits(self) -> bool:
         """Whether that is 1, as far as the data tell."""
-        return abs(math.log(self.factor)) <= max(0.015, 3 * self.error)
+        return abs(math.log(self.factor)) <= max(0.02, 3 * self.error)
 
     @property
     def known(self) -> bool:
@@ -148,7 +148,11 @@ class Scale:
 
 
 def find_scale(
-    region: Region, patterns: Turn = AS_IT_IS, positions: Turn = AS_IT_IS, start: float = 1.0
+    region: Region,
+    patterns: Turn = AS_IT_IS,
+    positions: Turn = AS_IT_IS,
+    start: float = 1.0,
+    iterations: int = 6,
 ) -> Scale:
     """Find the scale of the positions at which they explain most.
 
@@ -159,13 +163,14 @@ def find_scale(
         patterns: how to turn the patterns first.
         positions: how to turn the positions first.
         start: where to begin.
+        iterations: of every fit.
     """
     held: dict[float, NDArray[np.float64]] = {}
 
     def ask(log: float) -> float:
         log = round(log, 6)
         if log not in held:
-            held[log] = region.solve(patterns, positions, math.exp(log)).held
+            held[log] = region.solve(patterns, positions, math.exp(log), iterations).held
         return float(held[log].mean())
 
     at = math.log(start)

@@ -1,6 +1,7 @@
 """Damage to small valid files of every format: bytes, headers, arrays, names. Seeded."""
 
 import io
+import json
 import random
 import zipfile
 from collections.abc import Callable
@@ -109,6 +110,14 @@ def changed(array: np.ndarray, dice: random.Random) -> np.ndarray:
     return array[:0] if array.ndim else np.zeros((0,))
 
 
+def _said(text: str, dice: random.Random) -> str:
+    """Metadata in JSON with one value changed."""
+    said = json.loads(text)
+    name = dice.choice([*sorted(said), "pixel_size_m", "nominal", "fresnel_number", "layout"])
+    said[name] = dice.choice((None, 0, -1, 1e9, True, "x", [], [1], {}, {"a": 1}, "nan", 1e-9))
+    return dice.choice((json.dumps(said), json.dumps(said), json.dumps(said)[:-2], "[" * 9999, "3"))
+
+
 def _arrays(arrays: Arrays, dice: random.Random) -> tuple[Arrays, str]:
     """Arrays of which one is changed, renamed, dropped, or exchanged with another."""
     name = dice.choice(sorted(arrays))
@@ -131,6 +140,9 @@ def _npz(path: Path, dice: random.Random) -> str:
         return _npz_header(path, dice)
     with np.load(path, allow_pickle=False) as file:
         arrays, said = _arrays(dict(file), dice)
+    if "_metadata" in arrays and dice.random() < 0.1:
+        arrays["_metadata"] = np.array(_said(METADATA, dice))
+        said += ", metadata"
     if dice.random() < 0.1:
         arrays["objectGuess"] = np.array(None)
         said += ", pickled objectGuess"
@@ -247,6 +259,7 @@ def _hdf5(path: Path, dice: random.Random) -> str:
     return f"{kind} {name}"
 
 
+METADATA = '{"label": "a", "values": "counts", "pixel_size_m": 1e-9, "nominal": ["pixel_m"]}'
 WORDS = h5py.string_dtype()
 
 
@@ -289,4 +302,7 @@ def _attribute(file: Any, name: str, dice: random.Random) -> None:
     places = [one for one in (file, file[name]) if len(one.attrs)]
     place = dice.choice(places) if places else file[name]
     key = dice.choice(sorted(place.attrs)) if len(place.attrs) else "pixel_width_m"
+    if "_metadata" in file.attrs and dice.random() < 0.5:
+        file.attrs["_metadata"] = _said(METADATA, dice)
+        return
     place.attrs[key] = dice.choice((0, -1, np.nan, np.inf, "text", [1, 2], h5py.Empty("f8"), 1e9))
