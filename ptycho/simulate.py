@@ -73,7 +73,11 @@ def _parser() -> _Parser:
     )
     parser.add_argument("target", metavar="OUT", type=Path, help="the file or folder to write")
     parser.add_argument(
-        "settings", metavar="NAME=VALUE", nargs="*", help="to=NAME, overwrite=true, and settings"
+        "settings",
+        metavar="NAME=VALUE",
+        nargs="*",
+        default=[],
+        help="to=NAME, overwrite=true, and settings",
     )
     return parser
 

@@ -18,7 +18,9 @@ _FAR = 1e7  # pixels; an object of ten million would be a metre of nanometres
 _SAME = 0.01  # of each other: lengths that agree
 _LENGTHS = ("energy_ev", "distance_m", "detector_pixel_m")
 _NEAR = ("pixel_size_m", "focus_distance_m")
-_FAR_ONLY = ("crop", "bin", "pad", "resample", "zero_frequency")
+_FAR_ONLY = (
+    "zero_frequency", "center_y", "center_x", "find_center", "crop", "bin", "pad", "resample",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,18 @@ def _known_lengths(found: Measurement, geometry: GeometryConfig) -> dict[str, fl
     return {name: getattr(geometry, name) or getattr(found.geometry, name) for name in _LENGTHS}
 
 
-def instrument(found: Measurement, geometry: GeometryConfig) -> Geometry:
-    """The instrument as the file tells it, less what was typed otherwise."""
-    return Geometry(**_known_lengths(found, geometry), far_field=not is_near(found, geometry))
+def instrument(found: Measurement, geometry: GeometryConfig, pixels: float = 1.0) -> Geometry:
+    """The instrument as the file tells it, less what was typed otherwise.
+
+    Args:
+        found: what the file says.
+        geometry: what was typed; it wins.
+        pixels: of the detector along one of a pattern as it comes out.
+    """
+    known = _known_lengths(found, geometry)
+    if known["detector_pixel_m"] is not None:
+        known["detector_pixel_m"] *= pixels
+    return Geometry(**known, far_field=not is_near(found, geometry))
 
 
 def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pixel:

@@ -106,7 +106,7 @@ def prepare(
             truth_is_known=obj is not None and found.obj_is_truth,
             pixel_size_m=made.pixel_size_m,
             fresnel=made.fresnel,
-            geometry=instrument(found, told),
+            geometry=instrument(found, told, float(arrangement.pixels)),
             label=label or found.label or found.path.stem,
             notes=notes,
         )

@@ -40,7 +40,7 @@ _FAINTEST = 1e-30  # amplitude below which single precision runs out of digits
 _SQUARE = 1e-3  # relative difference of the sides up to which a pixel is square
 _READABLE = (
     "a reconstruction.npz of a run, a scan NPZ with objectGuess, a ptychodus product "
-    "(HDF5 or NPZ), or a complex array object (H, W) in NPZ, HDF5 or NPY"
+    "(HDF5, NPZ or CXI), or a complex array object (H, W) in NPZ, HDF5 or NPY"
 )
 
 
@@ -91,6 +91,8 @@ def read_product(path: str | os.PathLike[str]) -> Product:
     with _opened(path) as archive:
         if "probe_position_x_m" in archive.keys:
             return product_in(archive)
+        if "entry_1" in archive.keys:
+            return _cxi(archive)
         if any(key in archive.keys for key in PATTERNS) and not {*_RESULTS} & {*archive.keys}:
             return _estimate_of_scan(archive)
         return _plain(archive)
@@ -150,6 +152,25 @@ def _plain(archive: Archive) -> Product:
         else _brightness(archive, "background", (probe.shape[1], probe.shape[2])),
         label=_label(archive.path, metadata),
         notes=notes,
+    )
+
+
+def _cxi(archive: Archive) -> Product:
+    """A product of ptychodus in a CXI file, or a scan in one with an estimate of its object."""
+    from ptycho.data.formats.cxi import read_places  # which places them as ptychodus, see below
+
+    found = read_places(archive)
+    if found.obj is None:
+        raise archive.fault("entry_1/image_2/data", "is missing or flat: there is no object in it")
+    obj = _seen_through(archive.path, "its object", found.obj, float(np.abs(found.obj).max()))
+    return Product(
+        obj=obj,
+        probe=found.probe,
+        positions=_within(archive, found.positions, obj),
+        indexes=found.numbers,
+        pixel_size_m=found.pixel_size_m,
+        label=_label(archive.path, read_metadata(archive)),
+        notes=found.notes,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import InstrumentConfig, UserError
+from ptycho.config.data_config import PreprocessConfig
 from ptycho.data.formats.ptychodus import is_patterns_alone
 from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.placing import place
@@ -170,7 +171,8 @@ def _read_scan(path: Path, question: Question) -> Scan:
         positions = question.file
     found = measure(path, question.format, Reading(positions_file=positions))
     try:
-        return with_a_dose(prepare(found, values=question.values))
+        every = PreprocessConfig(drop_empty=False)  # or numbers of patterns would mean others
+        return with_a_dose(prepare(found, values=question.values, preprocess=every))
     finally:
         found.frames.close()
 

@@ -18,9 +18,9 @@ from ptycho.data.simulate import Simulated, make
 from ptycho.report.console import progress
 from ptycho.report.files import plain_config, replacing, write_json
 from ptycho.report.simulated_figure import save_simulated
-from ptycho.workflows.build import simulation_of
 from ptycho.workflows.convert import refuse_place, write_scan, written_format
 from ptycho.workflows.preflight import partner_faults
+from ptycho.workflows.simulating import simulation_of
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ptycho.data.module import ScanModule
 from ptycho.data.scan import Scan
 from ptycho.data.tiles import CellSampler, TileDataset
 from ptycho.report.bundle import load_bundle
-from ptycho.workflows import build, lessons, session
+from ptycho.workflows import build, lessons, session, simulating
 from tests.runs import launched, session_of, tiles_of, tiny_problem, tiny_run
 
 SEVERAL = {"data.synthetic.n_objects": 3, "data.synthetic.object": "mixed"}
@@ -152,7 +152,7 @@ def test_bundle_knows_all_scans_it_was_trained_on(run_of_three: Path) -> None:
 
 
 def test_a_scan_it_was_trained_on_judges_nothing(run_of_three: Path, tmp_path: Path) -> None:
-    seed = build.seed_of(0, 1)
+    seed = simulating.seed_of(0, 1)
     bundle = str(run_of_three / "wts.h5.zip")
     again = launched(
         tmp_path / "run", task="reconstruct", bundle=bundle,

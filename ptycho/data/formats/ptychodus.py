@@ -137,7 +137,7 @@ def write_pair(folder: Path, scan: Scan) -> None:
             metadata = metadata_of(scan, nominal=lengths.nominal, origin_px=origin)
             file.attrs.update(
                 {
-                    "name": scan.label,
+                    "name": scan.label.replace("\0", ""),  # which HDF5 cannot store
                     "comments": lengths.comment,
                     "detector_object_distance_m": lengths.distance_m,
                     "photon_energy_eV": lengths.energy_ev,

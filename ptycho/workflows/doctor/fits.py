@@ -36,8 +36,10 @@ _CONTRAST = 300
 """Patterns that tell where there is something to see."""
 _ENOUGH = 16
 """Patterns, below which nothing is fitted."""
-_LIGHT = 0.998
+_LIGHT = 0.9995
 """Of the light that the fit of the scale looks at."""
+_LARGEST = 96
+"""Pixels that it looks at, at most."""
 _ITERATIONS = 15
 """For the picture of the object."""
 
@@ -203,9 +205,9 @@ class _Fits:
     def _scale(self, found: Orientation, pair: Pair, region: Region) -> tuple[Scale, Region]:
         """The scale of the positions, from more patterns and more of the detector."""
         first = find_scale(region, *pair, start=found.scale)
-        side = side_for(self.patterns.mean, self.probe, _LIGHT)
+        side = min(side_for(self.patterns.mean, self.probe, _LIGHT), _LARGEST)
         wide, _ = self._region(_FITTED_FOR_SCALE, side)
-        scale = find_scale(wide, *pair, start=first.factor, iterations=10)
+        scale = find_scale(wide, *pair, start=first.factor)
         return scale, wide
 
     def _trials(

@@ -1,5 +1,6 @@
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ from ptycho.data.formats.cxi import JOULE, measure_cxi, recognises, write_cxi
 from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.geometry import Geometry
 from ptycho.data.preparation import prepare
+from ptycho.data.products import read_product
 from ptycho.data.scan import DataError, Scan
 from tests.data.formats.samples import (
     BAD,
@@ -162,7 +164,7 @@ def test_a_detector_may_be_upstream(save):
 )
 def test_what_cannot_be_used(save, changes, words):
     with pytest.raises(DataError, match=words) as refusal:
-        prepare(measure_cxi(save(**changes)))
+        prepare(replace(measure_cxi(save(**changes)), probe=PROBE))
     assert "\n" not in str(refusal.value)
 
 
@@ -171,6 +173,19 @@ def test_near_fields_have_no_place(tmp_path):
     with pytest.raises(DataError, match=r"near field, which CXI cannot say; .*to=npz"):
         write_cxi(tmp_path / "x", scan)
     assert not [*tmp_path.iterdir()]
+
+
+def test_its_object_can_be_judged(tmp_path):
+    write_cxi(tmp_path / "x", a_scan())
+    product = read_product(tmp_path / "x")
+    np.testing.assert_array_equal(product.obj, OBJECT)
+    np.testing.assert_array_equal(product.probe, PROBE)
+    np.testing.assert_allclose(product.positions, POSITIONS, rtol=1e-9)
+    np.testing.assert_array_equal(product.indexes, np.arange(N))
+    assert product.pixel_size_m == pytest.approx(PIXEL)
+    write_cxi(tmp_path / "x", replace(a_scan(), truth=None))
+    with pytest.raises(DataError, match="is missing or flat: there is no object in it"):
+        read_product(tmp_path / "x")
 
 
 PYTHON = os.environ.get("PTYCHO_PTYCHODUS_PYTHON", "")

@@ -1,0 +1,215 @@
+"""What the doctor sees, one law at a time, on arrays made for it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho.config.choices import DataSource
+from ptycho.config.config import DataConfig
+from ptycho.data.frames import ArrayFrames
+from ptycho.data.measurement import Measurement
+from ptycho.physics.forward import Experiment
+from ptycho.report.diagnosis import Diagnosis, Finding, Weight
+from ptycho.workflows.doctor.beam import find_beam
+from ptycho.workflows.doctor.examine import examine
+from ptycho.workflows.doctor.light import look_at_light
+from ptycho.workflows.doctor.pixels import find_defects, plateau
+from ptycho.workflows.doctor.places import areal_overlap, look_at_steps
+from ptycho.workflows.doctor.settings_seen import against
+from ptycho.workflows.doctor.survey import survey
+from ptycho.workflows.doctor.turns import TURNS, Turn
+from ptycho.workflows.doctor.values import nature, noise
+
+SIZE = 32
+FILE = DataConfig(source=DataSource.file)
+
+
+def lopsided_probe() -> Any:
+    """A defocused beam without any symmetry, ``(1, N, N)``."""
+    y, x = (np.arange(SIZE) - SIZE // 2)[:, None], np.arange(SIZE) - SIZE // 2
+    shape = np.exp(-((y / 6) ** 2) - (x / 4.5) ** 2) * (1 + 0.4 * np.tanh((y + 2 * x) / 6))
+    bent = 0.05 * (y**2 + 0.8 * x**2) + 0.002 * y**3 + 0.003 * x**2 * y + 0.04 * x * y
+    return (60 * shape * np.exp(1j * bent)).astype(np.complex64)[None]
+
+
+@pytest.fixture(scope="module")
+def scan() -> Measurement:
+    """100 patterns of an object of noise, whose probe tells all turns apart."""
+    rng = np.random.default_rng(3)
+    steps = np.stack(np.meshgrid(np.arange(10.0), np.arange(10.0), indexing="ij"), -1) * 4.0
+    positions = steps.reshape(-1, 2) + rng.uniform(-1, 1, (100, 2)) + SIZE
+    smooth = torch.nn.functional.avg_pool2d
+    noise_ = smooth(torch.from_numpy(rng.normal(size=(2, 1, 112, 112))), 5, 1, 2)[:, 0]
+    obj = (1 - 0.2 * noise_[0].abs()) * torch.polar(torch.ones(112, 112).double(), 5 * noise_[1])
+    probe = lopsided_probe()
+    experiment = Experiment(torch.from_numpy(probe), torch.from_numpy(positions))
+    light = experiment(obj.to(torch.complex64), torch.arange(100))
+    counts = torch.poisson(light, generator=torch.Generator().manual_seed(0)).numpy()
+    frames = ArrayFrames(counts.astype(np.uint16), Path("made.npz"), "diffraction")
+    return Measurement(frames=frames, positions=positions, probe=probe)
+
+
+def with_patterns(scan: Measurement, patterns: Any) -> Measurement:
+    return replace(scan, frames=ArrayFrames(patterns, scan.path, "diffraction"))
+
+
+def patterns_of(scan: Measurement) -> Any:
+    return scan.frames.read(slice(None))
+
+
+def of(found: Diagnosis, topic: str) -> Finding:
+    return next(one for one in found.findings if one.topic == topic)
+
+
+class TestWhole:
+    """The doctor as a whole, on a scan in memory."""
+
+    def test_a_clean_scan_needs_nothing_but_that_wrong_settings_are_taken_back(
+        self, scan: Measurement
+    ):
+        typed = DataConfig(source=DataSource.file)
+        typed.positions.swap = True
+        found = examine(scan, typed)
+        assert found.settings == {"data.positions.swap": False}
+        assert of(found, "axes").weight == Weight.set
+        assert of(found, "axes").figures["alike"] == ["as they are"]
+        assert of(found, "order").weight == Weight.fine
+        assert abs(of(found, "pixel size").figures["factor"] - 1) < 0.02
+
+    def test_several_faults_at_once(self, scan: Measurement):
+        spoilt = np.fft.ifftshift(patterns_of(scan).transpose(0, 2, 1), axes=(1, 2))
+        middle = scan.positions.mean(0)
+        positions = middle + 1.1 * (scan.positions - middle) * [1, -1]
+        found = examine(replace(with_patterns(scan, spoilt), positions=positions), FILE)
+        settings = found.settings
+        assert settings.pop("data.positions.scale") == pytest.approx(1 / 1.1, rel=0.03)
+        assert settings == {
+            "data.preprocess.zero_frequency": "corner",
+            "data.preprocess.transpose": True,
+            "data.positions.flip_x": True,
+        }
+
+    def test_shuffled_positions_belong_to_nothing(self, scan: Measurement):
+        order = np.random.default_rng(0).permutation(100)
+        found = examine(replace(scan, positions=scan.positions[order]), FILE)
+        assert of(found, "order").weight == Weight.look
+        assert of(found, "axes").weight == Weight.open
+        assert found.settings == {}
+
+    def test_without_positions_or_probe_the_rest_is_told(self, scan: Measurement):
+        nowhere = replace(scan, positions=np.zeros((100, 2)), probe=None)
+        found = examine(nowhere, FILE)
+        assert of(found, "positions").weight == Weight.look
+        assert of(found, "axes").weight == Weight.open
+        assert of(found, "probe").settings == {"data.probe.kind": "average"}
+        assert of(found, "values").weight == Weight.fine
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.name)
+def test_a_turn_of_a_pixel_is_that_of_the_image(turn: Turn):
+    image = torch.zeros(3, 5)
+    image[2, 1] = 1
+    y, x = turn.pixel(np.array([2.0, 1.0]), (3, 5)).astype(int)
+    assert turn.patterns(image)[y, x] == 1
+    assert (turn.pixel_before(np.array([float(y), float(x)]), (3, 5)) == [2, 1]).all()
+
+
+class TestValues:
+    def test_whole_numbers(self):
+        counts = np.random.default_rng(0).poisson(5.0, 4000).astype(np.float64)
+        roots = np.sqrt(counts.astype(np.float32)).astype(np.float64)
+        assert nature(counts).kind == "counts"
+        assert nature(roots).kind == "amplitude"
+        assert nature(np.square(roots.astype(np.float32)).astype(np.float64)).kind == "counts"
+        assert nature(counts * 0.0123).unit == pytest.approx(0.0123)
+        assert nature(counts + 0.3).kind == ""
+        assert nature(np.zeros(5)).kind == ""
+
+    def test_photons_vary_by_their_mean(self):
+        mean = np.random.default_rng(0).uniform(0.1, 20, (1, 24, 24))
+        first, second = np.random.default_rng(1).poisson(mean, (2, 200, 24, 24)).astype(float)
+        points, ratio = noise(first, second)
+        assert ratio == pytest.approx(1, abs=0.1)
+        assert points.shape[1] == 2
+        assert noise(3 * first, 3 * second)[1] == pytest.approx(3, abs=0.3)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (5, -4), (16, 16)])
+def test_zero_frequency_is_where_the_light_is(shift: tuple[int, int]):
+    spectrum = np.abs(np.fft.fftshift(np.fft.fft2(lopsided_probe()))[0]) ** 2
+    moved = np.roll(spectrum, shift, axis=(0, 1))
+    for like in (spectrum, None):
+        beam = find_beam(moved, like)
+        assert beam.corner == (shift == (16, 16))
+        if like is not None:
+            place = beam.in_the_middle((SIZE, SIZE))
+            wanted = np.array([16.0, 16.0]) + np.array(shift) * (not beam.corner)
+            assert np.abs(place - wanted).max() < 0.2
+
+
+def test_defects_are_found_and_light_is_none():
+    y, x = np.mgrid[-16:16, -16:16]
+    mean = 200 * np.exp(-(y**2 + x**2) / 60.0) + 1
+    highest, lowest = 3 * mean, 0 * mean
+    nothing = np.zeros(mean.shape, bool)
+    assert not find_defects(mean, lowest, highest, nothing, 100).bad.any()
+    mean[4, 5], mean[14, 14], highest[14, 14] = 60, 0, 0
+    lowest[20, 20] = highest[20, 20] = 7
+    found = find_defects(mean, lowest, highest, nothing, 100)
+    assert np.argwhere(found.hot).tolist() == [[4, 5]]
+    assert np.argwhere(found.dead).tolist() == [[14, 14]]
+    assert np.argwhere(found.stuck).tolist() == [[20, 20]]
+
+
+def test_a_plateau_is_where_counting_stopped():
+    light = np.random.default_rng(0).gamma(2, 100, 4000)
+    assert not plateau(np.round(light))[2]
+    assert plateau(np.minimum(np.round(light), 255.0)) == (255.0, (light >= 254.5).sum(), True)
+
+
+def test_patterns_without_light_are_sorted_out():
+    photons = np.full(50, 1000.0)
+    photons[[3, 7, 9]] = 0, 20, 9000
+    light = look_at_light(photons, np.arange(50) + 100)
+    assert (light.empty, light.dim, light.bright) == ([103], [107], [109])
+    assert 20 < light.drop_below < 1000 < light.drop_above < 9000
+
+
+def test_a_survey_sees_broken_lost_and_repeated_patterns():
+    patterns = np.random.default_rng(0).normal(9, 1, (40, 8, 8)).astype(np.float32)
+    patterns[5] = patterns[4]
+    patterns[7] = np.nan
+    patterns[:, 1, 2] = np.inf
+    seen = survey(ArrayFrames(patterns, Path("x.npz"), "p"))
+    assert seen.copies.tolist() == [5]
+    assert seen.lost.tolist() == [7]
+    assert np.argwhere(seen.broken == 39).tolist() == [[1, 2]]
+    few = survey(ArrayFrames(patterns, Path("x.npz"), "p"), at_most=1)
+    assert len(few.numbers) == 40  # at least so many, however large they are
+
+
+def test_steps_and_overlap():
+    grid = np.stack(np.meshgrid(np.arange(12.0), np.arange(9.0)), -1).reshape(-1, 2) * 3
+    steps = look_at_steps(np.concatenate([grid, [[300.0, 300.0]], grid[:2]]))
+    assert steps.nearest == 3
+    assert steps.repeated == 4
+    assert steps.lonely.tolist() == [108]
+    assert look_at_steps(grid).regular
+    assert not look_at_steps(grid + np.random.default_rng(0).normal(0, 0.2, grid.shape)).regular
+    assert areal_overlap(0, 10) == 1
+    assert areal_overlap(10, 10) == 0
+    assert areal_overlap(5, 10) == pytest.approx(0.391, abs=1e-3)
+
+
+def test_only_what_differs_from_the_settings_is_to_be_typed():
+    wanted = Finding("axes", Weight.set, "so.", {"data.positions.swap": True})
+    typed = DataConfig(source=DataSource.file)
+    assert against(wanted, typed) == wanted
+    typed.positions.swap = True
+    assert against(wanted, typed).weight == Weight.fine
+    assert against(wanted, typed).settings == {}
+    assert against(wanted, DataConfig()).settings == {}  # simulated: nothing is read
