@@ -1,14 +1,11 @@
 """How much memory this process may use."""
 
-import ctypes
 import os
 import sys
 from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 _MINE = Path("/proc/self/cgroup")
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-_LARGE = 2**20  # bytes
 
 
 def usable_memory(groups: Path = _GROUPS, mine: Path = _MINE) -> int:
@@ -49,19 +46,3 @@ def _group_limits(groups: Path, mine: Path) -> list[int]:
             except (OSError, ValueError):
                 continue  # no such group from here, or "max"
     return found
-
-
-def give_back_large_blocks() -> None:
-    """Hand memory blocks above a mebibyte back to the system as soon as they are freed.
-
-    By itself, the GNU C library keeps what it thinks will soon be wanted again, and tensors of
-    many sizes leave holes there: twice the memory that is in use. Elsewhere, nothing is done.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        adjust = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    adjust(_MMAP_THRESHOLD, _LARGE)
-    adjust(_TRIM_THRESHOLD, 8 * _LARGE)

@@ -25,7 +25,7 @@ On bad pixels (:mod:`ptycho.physics.mask`) both are zero and say nothing.
 
 _ROUNDING = 1e-5  # share of a frame's norm below which a deviation is single precision
 _BACKGROUND = 0.05  # counts on both sides of a deviance, as in the likelihood
-_PIXELS = 256 * 128**2  # at once
+_PIXELS = 256 * 64**2  # at once
 _FEWEST, _MOST = 16, 256  # patterns at once
 
 
