@@ -13,10 +13,11 @@ from rich.console import Console
 from ptycho import __version__
 from ptycho.config.config import ConfigError, DataConfig
 from ptycho.config.validate import label_of
+from ptycho.data.appearing import appearing
 from ptycho.data.formats.registry import Format
 from ptycho.data.simulate import Simulated, make
 from ptycho.report.console import progress
-from ptycho.report.files import plain_config, replacing, write_json
+from ptycho.report.files import plain_config, write_json
 from ptycho.report.simulated_figure import save_simulated
 from ptycho.workflows.convert import refuse_place, write_scan, written_format
 from ptycho.workflows.preflight import partner_faults
@@ -142,7 +143,7 @@ def _write_truth(path: Path, made: Simulated) -> None:
         "written_by": "ptycho",
     }  # fmt: skip
     known = {name: array for name, array in arrays.items() if array is not None}
-    with replacing(path) as temporary:
+    with appearing(path) as temporary:
         np.savez(temporary, _metadata=np.array(json.dumps(metadata)), **known)  # type: ignore[arg-type]
 
 

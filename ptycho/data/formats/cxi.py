@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.data.appearing import appearing
 from ptycho.data.archive import Archive, opened_hdf5, read_metadata
 from ptycho.data.formats.parts import (
     energy_of,
@@ -27,7 +28,6 @@ from ptycho.data.formats.parts import (
 )
 from ptycho.data.formats.places import Places, paired
 from ptycho.data.formats.writing import (
-    appearing,
     as_text,
     counts_dtype,
     counts_of,

@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import RunConfig
+from ptycho.data.appearing import appearing
 from ptycho.report.diagnosis import Diagnosis
 from ptycho.report.doctor_page import save_doctor
 from ptycho.report.doctor_table import doctor_table, typed
-from ptycho.report.files import replacing, write_json
+from ptycho.report.files import write_json
 from ptycho.workflows.doctor.examine import examine
 from ptycho.workflows.doctor.reading import read_for_doctor
 from ptycho.workflows.doctor.remedy import check_remedy, preset_name, write_remedy
@@ -61,7 +62,7 @@ def consult(request: Request, terminal: Console) -> Diagnosis:
     folder = request.out or Path(request.run.paths.outputs) / "doctor" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "doctor.json", diagnosis.plain())
-    with replacing(folder / "doctor.png") as temporary:
+    with appearing(folder / "doctor.png") as temporary:
         save_doctor(diagnosis, temporary)
     if request.fix:
         _mend(request, diagnosis, name, terminal)
