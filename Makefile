@@ -14,8 +14,9 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # one thread per pytest worker: two workers that each use all cores slow each other down; each has
-# its own share of the files, so that what a file prepares once is not prepared by every worker
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# its own share of the files, so that what a file prepares once is not prepared by every worker;
+# Python may keep what it compiled, or every process of the tests compiles everything again
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test test-all check reference format bench-peers ui wheel clean

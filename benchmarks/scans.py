@@ -25,6 +25,9 @@ from ptycho.config.config import UserError
 from ptycho.data import simulate as simulator
 from ptycho.data.formats.npz import read_npz, write_npz
 from ptycho.data.scan import Scan
+from ptycho.data.synthetic import drawings, objects, paths
+from ptycho.physics import illumination
+from ptycho.physics.illumination import PUPIL
 
 ROOT = Path(__file__).parents[1]
 OUTPUTS = ROOT / "outputs" / "benchmarks"
@@ -115,7 +118,7 @@ def with_wrong_probe(scan: Scan) -> Scan:
     """
     size = scan.patch_size
     radius = RADIUS_ERROR * COMMON["probe_radius"]
-    probe = simulator.zone_plate_probe(size, radius, PUPIL_ERROR * simulator.PUPIL)
+    probe = simulator.zone_plate_probe(size, radius, PUPIL_ERROR * PUPIL)
     rows = np.arange(size)[:, None] - size // 2
     tilted = probe * np.exp(2j * np.pi * TILT * rows / size)
     real, imaginary = np.random.default_rng(1).normal(size=(2, size, size))
@@ -149,7 +152,8 @@ def _measured(name: str) -> Path:
 
 
 def _hash(name: str, arguments: dict[str, Any]) -> str:
-    text = json.dumps(arguments, sort_keys=True) + inspect.getsource(simulator)
+    text = json.dumps(arguments, sort_keys=True)
+    text += "".join(map(inspect.getsource, (simulator, drawings, objects, paths, illumination)))
     if name.endswith(WRONG):
         constants = (RADIUS_ERROR, PUPIL_ERROR, TILT, NOISE)
         text += inspect.getsource(with_wrong_probe) + repr(constants)

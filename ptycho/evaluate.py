@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from ptycho.config.choices import Values
+from ptycho.config.choices import DataFormat, Values
 from ptycho.config.config import InstrumentConfig, UserError
 from ptycho.config.process import exit_codes, gentle_threads
 from ptycho.config.store import preset, presets
@@ -21,12 +21,13 @@ _EXAMPLES = """\
 examples:
   ptycho evaluate outputs/runs/RUN --data scan.npz         the reconstruction.npz of a run
   ptycho evaluate product.h5 --data scan.npz               a product of ptychodus or pty-chi
+  ptycho evaluate product.h5 --data diffraction.h5         with the patterns of ptychodus
   ptycho evaluate theirs.npz --truth ours.npz              two reconstructions of one scan
   ptycho evaluate product.h5 --data scan.npz --split-halves
 
 FILE and --truth may be a reconstruction.npz, a scan NPZ with objectGuess, a ptychodus product
-(HDF5 or NPZ) or a complex array `object` (NPZ, HDF5, NPY). --data is a scan NPZ. What each
-figure means: docs/evaluate.md.
+(HDF5 or NPZ) or a complex array `object` (NPZ, HDF5, NPY). --data is a scan in any format of
+docs/formats.md. What each figure means: docs/evaluate.md.
 """
 
 
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
             twin=given.twin,
             max_shift=given.max_shift,
             pixel_size_m=None if given.pixel_size_nm is None else given.pixel_size_nm * 1e-9,
+            format=given.format,
+            positions=given.positions,
             values=given.values,
         )
         report(evaluate(question, terminal), _folder(given), given.json, terminal)
@@ -101,6 +104,14 @@ def _parser() -> _Parser:
         "--values", choices=[str(v.value) for v in Values], default="auto",
         help="what --data holds; auto: integers are counts (default: %(default)s)",
     )  # fmt: skip
+    how.add_argument(
+        "--format", choices=[str(one.value) for one in DataFormat], default="auto",
+        help="format of --data; auto: its content tells (default: %(default)s)",
+    )  # fmt: skip
+    how.add_argument(
+        "--positions", metavar="FILE", type=Path,
+        help="positions of --data, where it has none (default: FILE itself, a ptychodus product)",
+    )  # fmt: skip
     where = parser.add_argument_group("where to")
     where.add_argument(
         "--out", metavar="FOLDER", type=Path,
@@ -122,7 +133,7 @@ def _check(given: argparse.Namespace) -> None:
         setattr(given, name, _result_in(getattr(given, name)))
     faults = [
         fault
-        for name in ("file", "truth", "data")
+        for name in ("file", "truth", "data", "positions")
         if (path := getattr(given, name)) and (fault := _file_fault(name, path))
     ]
     if not (given.truth or given.data):
@@ -130,6 +141,9 @@ def _check(given: argparse.Namespace) -> None:
             "give something to judge FILE by: --truth FILE (the true object, or another "
             "reconstruction), --data FILE (the scan with its patterns), or both."
         )
+    for name in ("positions", "format"):
+        if getattr(given, name) not in (None, "auto") and not given.data:
+            faults.append(f"--{name} says how --data is read, and there is none; leave it out.")
     if given.split_halves and not given.data:
         faults.append("--split-halves needs the patterns: give the scan with --data FILE.")
     if given.instrument != "known" and not given.split_halves:
@@ -157,6 +171,7 @@ def _overwritten(given: argparse.Namespace) -> Iterator[str]:
     picture = _folder(given) / "evaluation.png"
     numbers = given.json or _folder(given) / "evaluation.json"
     read = {"FILE": given.file, "--truth": given.truth, "--data": given.data}
+    read["--positions"] = given.positions
     for result, option in ((picture, "--out"), (numbers, "--json" if given.json else "--out")):
         for name, path in read.items():
             if path and path.is_file() and _same_file(result, path):
@@ -178,11 +193,19 @@ def _result_in(path: Path | None) -> Path | None:
 def _file_fault(name: str, path: Path) -> str | None:
     option = "FILE" if name == "file" else f"--{name}"
     if path.is_dir():
-        none = " without a reconstruction.npz" if name != "data" else ""
+        if name == "data" and _is_pair(path):
+            return None
+        none = " without a reconstruction.npz" if name not in ("data", "positions") else ""
         return f"{option}: {path} is a folder{none}; name the file in it."
     if not path.is_file():
         return f"{option}: no such file: {path.absolute()}; check the path."
     return None
+
+
+def _is_pair(path: Path) -> bool:
+    from ptycho.data.formats.ptychodus import recognises  # which loads numpy
+
+    return recognises(path)
 
 
 def _folder(given: argparse.Namespace) -> Path:

@@ -4,11 +4,13 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
+    "convert": "ptycho.convert",
     "doctor": "ptycho.doctor",
     "evaluate": "ptycho.evaluate",
     "inference": "ptycho.inference",
     "reproduce": "ptycho.reproduce",
     "resume": "ptycho.resume",
+    "simulate": "ptycho.simulate",
     "sweep-report": "ptycho.sweep_report",
     "sync": "ptycho.sync",
     "train": "ptycho.train",

@@ -1,6 +1,8 @@
 """Shared by all tests: seeds, one thread, and where the measured scans are."""
 
+import os
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -8,14 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.databases import copy_empty_ones
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # shells start what runs in the background deaf to Ctrl-C, and its children with it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 2**30  # all tests together write a tenth of it
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write in memory where there is room: SQLite waits for a disk, often."""
+    given = config.option.basetemp or "PYTEST_DEBUG_TEMPROOT" in os.environ
+    if not given and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
 
 
 @pytest.fixture(autouse=True)
 def _same_every_time() -> None:
     """Seed every global generator; one thread, because workers share the cores."""
+    copy_empty_ones()
     random.seed(0)
     np.random.seed(0)
     if torch := sys.modules.get("torch"):

@@ -83,7 +83,8 @@ def write_product_npz(
 ) -> Path:
     """A ptychodus product NPZ."""
     flat = {
-        "name": np.array("by hand"), "object_pixel_width_m": np.array(pixel),
+        "name": np.array("by hand"), "far_field": np.array(True),
+        "object_pixel_width_m": np.array(pixel),
         "object_pixel_height_m": np.array(pixel), "object_center_x_m": np.array(centre[1]),
         "object_center_y_m": np.array(centre[0]), "probe_pixel_width_m": np.array(pixel),
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Tiny runs: a scan of 64 patterns that trains and reconstructs in a fraction of a second."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from ptycho.config.config import RunConfig
 from ptycho.data.scan import Scan
 from ptycho.data.simulate import simulate
+from ptycho.data.synthetic import objects
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.report import environment
 from ptycho.workflows import build, lessons, session, stages, uncertainty
@@ -21,6 +23,9 @@ from ptycho.workflows.problem import Problem, pose
 from ptycho.workflows.session import Session, open_session
 
 CPU = torch.device("cpu")
+
+# nearly all tiny scans show the same two photographs; to read and shrink them is half of the work
+objects._photograph = functools.lru_cache(64)(objects._photograph)
 
 TINY: dict[str, Any] = {
     "data.nphotons": 1e5,

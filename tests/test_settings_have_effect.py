@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import lightning
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from ptycho.config.config import ConfigError, RunConfig, UserError
 from ptycho.config.typed_space import read_space
 from ptycho.config.validate import check, faults, leaves, type_faults
 from ptycho.data.formats.npz import write_npz
+from ptycho.data.formats.ptychodus import write_pair
+from ptycho.data.scan import Scan
 from ptycho.data.tiles import Lifted
 from ptycho.physics import sweep as sweep_
 from ptycho.report.bundle import load_bundle
@@ -51,6 +54,7 @@ from ptycho.workflows.reconstruct import network_on
 from ptycho.workflows.solve import solve_alone
 from tests.runs import (
     CPU,
+    ask_no_git,
     dashboard_of,
     draw_nothing,
     launched,
@@ -76,7 +80,9 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / f"{seed}.npz", diffraction=np.round(scan.amplitude), probeGuess=scan.probe[0],
             ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
         )  # fmt: skip
+    np.save(folder / "probe.npy", np.flip(scan.probe[0] + np.roll(scan.probe[0], 3, 1), 0))
     write_npz(folder / "test.npz", tiny_scan(seed=3))
+    write_pair(folder / "moved", scan)
     counts = np.rint(np.square(tiny_scan(seed=4).amplitude)).astype(np.int32)
     counts[:, 3, 5] = 5000
     counts[:3] = 0
@@ -85,8 +91,29 @@ def scan_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ycoords=scan.positions[:, 0], xcoords=scan.positions[:, 1],
     )  # fmt: skip
     np.save(folder / "image.npy", np.eye(32))
+    named_files(folder, scan)
     launched(folder / "trained", trainer__nepochs=1)
     return folder
+
+
+def named_files(folder: Path, scan: Scan) -> None:
+    """A scan in a layout of nobody's, all of it twice and not the same, and a link to it."""
+    bad = np.zeros(scan.amplitude.shape[1:], bool)
+    bad[:3] = True
+    with h5py.File(folder / "named.h5", "w") as file:
+        for factor, group in enumerate(("one", "two"), 1):
+            y, x = factor * scan.positions.T
+            arrays = {
+                "patterns": np.square(scan.amplitude) * factor,
+                "positions": scan.positions * factor,
+                "metres": scan.positions * 1e-8, "y": y, "x": x, "probe": factor * scan.probe,
+                "object": scan.truth * factor, "bad": bad, "energy": 8000.0 * factor,
+                "distance": 1.0 * factor, "pixel": 1e-4 * factor, "side": 1e-8 * factor,
+            }  # fmt: skip
+            for name, array in arrays.items():
+                file[f"{group}/{name}"] = array
+    with h5py.File(folder / "master.h5", "w") as file:
+        file["one"] = h5py.ExternalLink("named.h5", "/one")
 
 
 def digest(*arrays: Any) -> str:
@@ -107,7 +134,19 @@ def the_scan(run: RunConfig, _: Path) -> Any:
 
 def the_place(run: RunConfig, _: Path) -> Any:
     scan = build.make_scan(run.data, run.model.N or 0)
-    return scan.pixel_size_m, digest(scan.positions)
+    return scan.pixel_size_m, scan.fresnel, digest(scan.positions)
+
+
+def the_truth(run: RunConfig, _: Path) -> Any:
+    truth = build.make_scan(run.data, run.model.N or 0).truth
+    return None if truth is None else digest(truth)
+
+
+def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
+    try:
+        return the_scan(run, folder)
+    except UserError as error:
+        return str(error)
 
 
 def the_lessons(run: RunConfig, folder: Path) -> Any:
@@ -256,6 +295,7 @@ def the_files(run: RunConfig, folder: Path) -> Any:
 def the_run_folder(run: RunConfig, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
+        ask_no_git(patch)
         launch(run, folder, [])
     return {file.name for file in folder.iterdir()}
 
@@ -467,6 +507,24 @@ MEASURED = FROM_FILE | {
     "data.geometry.energy_ev": 8e3, "data.geometry.distance_m": 1.0,
     "data.geometry.detector_pixel_m": 1e-4,
 }  # fmt: skip
+ZONE_PLATE = {"data.probe.kind": "zone_plate"}
+MIRRORS = {"data.probe.kind": "rectangular"}
+DISK = {"data.probe.kind": "disk"}
+METRES = {"data.geometry.pixel_size_m": 1e-8}
+LIT = METRES | {"data.geometry.energy_ev": 8e3, "data.probe.defocus_m": 2e-6}
+PAIRED = FROM_FILE | {"data.train_data_file": "{scans}/moved/diffraction.h5"}
+NAMED = FROM_FILE | {
+    "data.train_data_file": "{scans}/named.h5", "data.keys.patterns": "one/patterns",
+    "data.keys.positions": "one/positions", "data.keys.probe": "one/probe",
+}  # fmt: skip
+APART = NAMED | {
+    "data.keys.positions": None, "data.keys.positions_y": "one/y", "data.keys.positions_x": "one/x",
+}  # fmt: skip
+LENGTHS = NAMED | {
+    "data.keys.positions": "one/metres", "data.keys.energy": "one/energy",
+    "data.keys.distance": "one/distance", "data.keys.detector_pixel": "one/pixel",
+}  # fmt: skip
+MASTER = NAMED | {"data.train_data_file": "{scans}/master.h5"}
 LOADED = {"execution.num_workers": 1}
 LOGGED = {"logger.backend": "mlflow"}
 ADAPTING = {
@@ -485,6 +543,20 @@ TABLE: dict[str, Flip] = {
     "data.source": Flip("file", the_scan, FROM_FILE),
     "data.train_data_file": Flip("{scans}/2.npz", the_scan, FROM_FILE),
     "data.test_data_file": Flip("{scans}/test.npz", the_run_folder, {"trainer.nepochs": 1}),
+    "data.format": Flip("ptychodus_training", the_scan_or_refusal, FROM_FILE),
+    "data.positions_file": Flip("{scans}/moved/product.h5", the_scan_or_refusal, PAIRED),
+    "data.keys.patterns": Flip("two/patterns", the_scan, NAMED),
+    "data.keys.positions": Flip("two/positions", the_scan, NAMED),
+    "data.keys.positions_y": Flip("two/y", the_scan, APART),
+    "data.keys.positions_x": Flip("two/x", the_scan, APART),
+    "data.keys.probe": Flip("two/probe", the_scan, NAMED),
+    "data.keys.object": Flip("one/object", the_truth, NAMED),
+    "data.keys.bad_pixels": Flip("one/bad", the_scan, NAMED),
+    "data.keys.energy": Flip("two/energy", the_place, LENGTHS),
+    "data.keys.distance": Flip("two/distance", the_place, LENGTHS),
+    "data.keys.detector_pixel": Flip("two/pixel", the_place, LENGTHS),
+    "data.keys.pixel_size": Flip("two/side", the_place, LENGTHS),
+    "data.keys.follow_links": Flip(True, the_scan_or_refusal, MASTER),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
     "data.n_images": Flip(32, the_scan),
     "data.n_subsample": Flip(40, the_scan),
@@ -500,7 +572,10 @@ TABLE: dict[str, Flip] = {
     "data.geometry.distance_m": Flip(1.1, the_place, MEASURED),
     "data.geometry.detector_pixel_m": Flip(5e-5, the_place, MEASURED),
     "data.geometry.pixel_size_m": Flip(1e-8, the_place, FROM_FILE),
-    "data.geometry.near_field": Flip(True, refused),
+    "data.geometry.near_field": Flip(True, the_place, MEASURED),
+    "data.geometry.focus_distance_m": Flip(
+        0.1, the_place, MEASURED | {"data.geometry.near_field": True}
+    ),
     "data.positions.unit": Flip("um", the_place, MEASURED),
     "data.positions.swap": Flip(True, the_place, FROM_FILE),
     "data.positions.flip_y": Flip(True, the_place, FROM_FILE),
@@ -510,6 +585,19 @@ TABLE: dict[str, Flip] = {
     "data.preprocess.transpose": Flip(True, the_scan, FROM_FILE),
     "data.preprocess.flip_y": Flip(True, the_scan, FROM_FILE),
     "data.preprocess.flip_x": Flip(True, the_scan, FROM_FILE),
+    "data.probe_file": Flip("{scans}/probe.npy", the_scan, FROM_FILE),
+    "data.probe.kind": Flip("average", the_scan, FROM_FILE),
+    "data.probe.radius": Flip(7.0, the_scan, FROM_FILE | DISK | {"data.probe.radius": 5.0}),
+    "data.probe.radius_m": Flip(5e-8, the_scan, DISK | METRES),
+    "data.probe.pupil": Flip(0.2, the_scan, ZONE_PLATE),
+    "data.probe.outer_zone_m": Flip(8e-8, the_scan, ZONE_PLATE | METRES),
+    "data.probe.aperture": Flip(0.002, the_scan, MIRRORS | LIT),
+    "data.probe.aspect": Flip(2.0, the_scan, MIRRORS),
+    "data.probe.stop": Flip(0.0, the_scan, ZONE_PLATE),
+    "data.probe.defocus": Flip(20.0, the_scan, FROM_FILE),
+    "data.probe.defocus_m": Flip(1e-6, the_scan, DISK | LIT),
+    "data.probe.modes": Flip(2, the_scan),
+    "data.probe.mode_powers": Flip([3.0, 1.0], the_scan),
     "data.preprocess.center_y": Flip(15.0, the_scan, RAW),
     "data.preprocess.center_x": Flip(15.25, the_scan, RAW),
     "data.preprocess.find_center": Flip(True, the_scan, RAW),
@@ -528,6 +616,22 @@ TABLE: dict[str, Flip] = {
     "data.preprocess.drop_below": Flip(9e4, the_scan, RAW),
     "data.preprocess.drop_above": Flip(9e4, the_scan, RAW),
     "data.synthetic.object": Flip("chip", the_scan),
+    "data.synthetic.exponent": Flip(2.0, the_scan, {"data.synthetic.object": "grf"}),
+    "data.synthetic.spokes": Flip(20, the_scan, {"data.synthetic.object": "siemens"}),
+    "data.synthetic.phase": Flip(2.0, the_scan),
+    "data.synthetic.delta_over_beta": Flip(10.0, the_scan),
+    "data.synthetic.independent": Flip(True, the_scan, {"data.synthetic.object": "chip"}),
+    "data.synthetic.scan": Flip("fermat", the_scan),
+    "data.synthetic.position_error": Flip(1.0, the_scan),
+    "data.synthetic.fly_steps": Flip(3, the_scan),
+    "data.synthetic.flux_jitter": Flip(0.1, the_scan),
+    "data.synthetic.background": Flip(1.0, the_scan),
+    "data.synthetic.detector_blur": Flip(1.0, the_scan),
+    "data.synthetic.read_noise": Flip(2.0, the_scan),
+    "data.synthetic.saturation": Flip(500.0, the_scan),
+    "data.synthetic.dead_pixels": Flip(0.01, the_scan),
+    "data.synthetic.gap": Flip(2, the_scan),
+    "data.synthetic.beamstop": Flip(3.0, the_scan),
     "data.synthetic.n_patterns": Flip(81, the_scan),
     "data.synthetic.step": Flip(3.0, the_scan),
     "data.synthetic.jitter": Flip(0.5, the_scan),

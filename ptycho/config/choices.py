@@ -23,12 +23,39 @@ class DataSource(StrEnum):
     file = "file"
 
 
+class DataFormat(StrEnum):
+    """Formats of scans that can be read: names in :mod:`ptycho.data.formats.registry`."""
+
+    auto = "auto"
+    npz = "npz"
+    slac = "slac"
+    ptychodus = "ptychodus"
+    ptychodus_training = "ptychodus_training"
+    cxi = "cxi"
+    fold_slice = "fold_slice"
+    npy = "npy"
+    hdf5 = "hdf5"
+
+    @property
+    def has_links(self) -> bool:
+        """Whether its files may link to others."""
+        return self in (DataFormat.auto, DataFormat.cxi, DataFormat.fold_slice, DataFormat.hdf5)
+
+
 class Values(StrEnum):
     """What the numbers in a diffraction array are."""
 
     auto = "auto"
     counts = "counts"
     amplitude = "amplitude"
+
+
+class Lazy(StrEnum):
+    """When amplitudes stay in their file and are read as they are needed."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
 
 
 class PositionUnit(StrEnum):
@@ -59,7 +86,34 @@ class SyntheticObject(StrEnum):
     natural = "natural"
     dead_leaves = "dead_leaves"
     chip = "chip"
+    lines = "lines"
+    grf = "grf"
+    siemens = "siemens"
+    cells = "cells"
+    spheres = "spheres"
+    blobs = "blobs"
     mixed = "mixed"
+
+
+class ScanPath(StrEnum):
+    """Ways of the beam over a simulated object."""
+
+    snake = "snake"
+    raster = "raster"
+    fermat = "fermat"
+    concentric = "concentric"
+    random = "random"
+
+
+class ProbeKind(StrEnum):
+    """Where the beam comes from that a reconstruction begins with, or a simulation uses."""
+
+    file = "file"
+    average = "average"
+    zone_plate = "zone_plate"
+    rectangular = "rectangular"
+    disk = "disk"
+    gaussian = "gaussian"
 
 
 class Architecture(StrEnum):

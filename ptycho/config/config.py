@@ -13,9 +13,11 @@ from ptycho.config.choices import (
     Activation,
     Architecture,
     ClipAlgorithm,
+    DataFormat,
     DataSource,
     Direction,
     Labels,
+    Lazy,
     LoggerBackend,
     LossMode,
     Overlap,
@@ -29,8 +31,10 @@ from ptycho.config.choices import (
     Values,
 )
 from ptycho.config.data_config import GeometryConfig as GeometryConfig
+from ptycho.config.data_config import KeysConfig as KeysConfig
 from ptycho.config.data_config import PositionsConfig as PositionsConfig
 from ptycho.config.data_config import PreprocessConfig as PreprocessConfig
+from ptycho.config.data_config import ProbeConfig as ProbeConfig
 from ptycho.config.data_config import SyntheticConfig as SyntheticConfig
 from ptycho.config.fields import ConfigError as ConfigError
 from ptycho.config.fields import UserError as UserError
@@ -69,10 +73,22 @@ class DataConfig(GroupingConfig):
     """``synthetic`` simulates a scan, ``file`` reads ``train_data_file``."""
     train_data_file: str | None = None
     """Scan to train on or to reconstruct, in a format of ``data.format``."""
+    format: DataFormat = DataFormat.auto
+    """Format of the files of scans; ``auto``: what they hold tells."""
+    positions_file: str | None = None
+    """Where ``train_data_file`` has no positions: the file that has them (of ptychodus' product and
+    diffraction files, the other one)."""
+    keys: KeysConfig = field(default_factory=KeysConfig)
+    """Names of datasets, for HDF5 files of no known layout."""
     test_data_file: str | None = None
     """A second scan that the trained network reconstructs and that is scored beside the first."""
     values: Values = Values.auto
     """Whether the file holds photon counts or amplitudes; ``auto``: integers are counts."""
+    lazy: Lazy = Lazy.auto
+    """Leave the patterns in the file and read them as they are needed: ``always``, ``never``, or
+    (``auto``) where amplitudes would take over a quarter of the memory that the run may use."""
+    further_data_files: list[str] = field(default_factory=list)
+    """More scans to train on, in any format; none of them is reconstructed."""
     n_images: int | None = setting(None, at_least=16)
     """Use only the first so many patterns; all when empty."""
     holdout_fraction: float = setting(0.05, at_least=0, at_most=0.5)
@@ -85,6 +101,10 @@ class DataConfig(GroupingConfig):
     """How the positions of a file are read."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     """What is done to the patterns of a file."""
+    probe_file: str | None = None
+    """File with a probe (NPY, NPZ, or a product), in place of the scan's own."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """The beam."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """The simulated scan."""
 

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from ptycho.config.beam_rules import beam_faults, simulation_faults
 from ptycho.config.choices import (
     WITH_BUNDLE,
     Accelerator,
@@ -37,7 +38,8 @@ from ptycho.config.config import (
     TrainerConfig,
     UncertaintyConfig,
 )
-from ptycho.config.data_rules import file_faults
+from ptycho.config.data_rules import file_faults, reading_faults
+from ptycho.config.lazy_rules import lazy_faults
 from ptycho.config.patch_rules import patch_faults, teaches
 from ptycho.config.sweep_rules import sweep_faults
 
@@ -65,9 +67,10 @@ def faults(run: RunConfig) -> list[str]:
     if wrong:
         return wrong  # the other checks rely on the types
     checks = (
-        limit_faults, _task_faults, _data_faults, file_faults, patch_faults, _loss_faults,
-        _trainer_faults, _instrument_faults, _solver_faults, _uncertainty_faults, _path_faults,
-        _logger_faults, sweep_faults,
+        limit_faults, _task_faults, _data_faults, file_faults, reading_faults, lazy_faults,
+        beam_faults, simulation_faults, patch_faults, _loss_faults, _trainer_faults,
+        _instrument_faults, _solver_faults, _uncertainty_faults, _path_faults, _logger_faults,
+        sweep_faults,
     )  # fmt: skip
     return [fault for find in checks for fault in find(run)]
 
@@ -211,7 +214,7 @@ def _data_faults(run: RunConfig) -> Iterator[str]:
             )
         if data.nphotons is None:
             yield "data.nphotons must say the photons per simulated pattern, got nothing."
-        if data.values != Values.auto and not data.test_data_file:
+        if data.values != Values.auto and not (data.test_data_file or data.further_data_files):
             yield (
                 f"data.values={data.values} says how a file is read, "
                 "and data.source=synthetic reads none. Leave it out."

@@ -82,6 +82,12 @@ class Arrangement:
         return Fraction(self.side, self.base) * padded
 
     @property
+    def pixels(self) -> Fraction:
+        """Pixels of the detector along one of a pattern."""
+        now = self.pad or self.side // self.bin
+        return Fraction(self.bin * now, self.size)
+
+    @property
     def start(self) -> tuple[int, int]:
         """First row and column of the window; it may lie beyond the detector."""
         y, x = (int(np.floor(middle + 0.5)) - self.side // 2 for middle in self.centre)

@@ -25,12 +25,14 @@ class Frames(ABC):
         name: what the file calls them, for sentences.
         shape: ``(n, H, W)``.
         dtype: of the numbers in the file.
+        whole: why the file can only be read all at once; None: some frames at a time will do.
     """
 
     path: Path
     name: str
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
+    whole: str | None = None
 
     @abstractmethod
     def read(self, rows: slice | Indices) -> Array:
@@ -50,6 +52,10 @@ class Frames(ABC):
         for start in range(0, len(self), rows):
             yield slice(start, min(start + rows, len(self)))
 
+    def close(self) -> None:
+        """Let go of the file, if one is open; the next read opens it again."""
+        return
+
     def fault(self, sentence: str) -> DataError:
         """What is wrong with the patterns, as an error."""
         return DataError(f"{self.path}: {self.name} {sentence}.")
@@ -64,6 +70,8 @@ class ArrayFrames(Frames):
         name: what the file calls them.
     """
 
+    whole = "is read all at once in this format"
+
     def __init__(self, array: Array, path: Path, name: str) -> None:
         self._array, self.path, self.name = array, path, name
         self.shape, self.dtype = array.shape, array.dtype
@@ -72,3 +80,28 @@ class ArrayFrames(Frames):
         """Frames of some rows."""
         found: Array = self._array[rows]
         return found
+
+
+class ChosenFrames(Frames):
+    """Some of the patterns of a scan, in an order of their own.
+
+    Args:
+        frames: all of them.
+        rows: ``(n,)``: which.
+    """
+
+    def __init__(self, frames: Frames, rows: Indices) -> None:
+        self._frames, self._rows = frames, rows
+        self.path, self.name, self.dtype = frames.path, frames.name, frames.dtype
+        self.shape, self.whole = (len(rows), *frames.shape[1:]), frames.whole
+
+    def read(self, rows: slice | Indices) -> Array:
+        """Frames of some rows."""
+        wanted = self._rows[rows]
+        if len(wanted) and (np.diff(wanted) == 1).all():
+            return self._frames.read(slice(int(wanted[0]), int(wanted[-1]) + 1))
+        return self._frames.read(wanted)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._frames.close()

@@ -1,12 +1,13 @@
 """Which patterns are learnt from, and which belong together: random choices, nearest neighbours.
 
-Everything is done for all patterns at once and in memory proportional to their number.
+All is done for many patterns at once; besides the groups, memory grows with their number alone.
 """
 
 import math
 from itertools import combinations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -14,6 +15,7 @@ from ptycho.data.scan import DataError
 
 Indices = NDArray[np.int64]
 
+_BLOCK = 2**16  # groups made at once
 _CHOICES = 4096  # of neighbours, from which the groups around one pattern are taken
 
 
@@ -91,10 +93,28 @@ def make_groups(
     turn = np.concatenate([np.repeat(np.arange(rounds), n), np.full(rest, rounds)])
     if members == 1:
         return leaders[:, None]
-    _, near = cKDTree(positions).query(positions[leaders], nearest)
-    others = _without_itself(near.astype(np.int64), leaders)
-    chosen = choices[(rng.integers(len(choices), size=n)[leaders] + turn) % len(choices)]
-    return np.concatenate([leaders[:, None], np.take_along_axis(others, chosen, 1)], axis=1)
+    tree, first = cKDTree(positions), rng.integers(len(choices), size=n)
+    groups = np.empty((wanted, members), np.int64)
+    groups[:, 0] = leaders
+    # neighbours one after another: those of one lie in the cache for the next
+    rank = np.empty(n, np.int64)
+    rank[tree.indices] = np.arange(n)
+    for some in _blocks(np.argsort(rank[leaders], kind="stable")):
+        led = leaders[some]
+        _, near = tree.query(positions[led], nearest, workers=_threads())
+        chosen = choices[(first[led] + turn[some]) % len(choices)]
+        others = _without_itself(near.astype(np.int64), led)
+        groups[some, 1:] = np.take_along_axis(others, chosen, 1)
+    return groups
+
+
+def _blocks(numbers: Indices) -> list[Indices]:
+    return [numbers[start : start + _BLOCK] for start in range(0, len(numbers), _BLOCK)]
+
+
+def _threads() -> int:
+    """As many as torch was given, by the settings or the environment."""
+    return torch.get_num_threads()
 
 
 def _choices(among: int, wanted: int, rng: np.random.Generator) -> Indices:

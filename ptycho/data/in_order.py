@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ptycho.physics.measured import Measured
+
 
 class Patterns(Dataset[tuple[Tensor, Tensor]]):
     """The item of some numbers is their patterns, and the numbers.
@@ -15,7 +17,7 @@ class Patterns(Dataset[tuple[Tensor, Tensor]]):
         amplitude: measured ``(n, N, N)``.
     """
 
-    def __init__(self, amplitude: Tensor) -> None:
+    def __init__(self, amplitude: Measured) -> None:
         self.amplitude = amplitude
 
     def __len__(self) -> int:
@@ -26,7 +28,7 @@ class Patterns(Dataset[tuple[Tensor, Tensor]]):
 
 
 def in_order(
-    amplitude: Tensor,
+    amplitude: Measured,
     batches: Sequence[Tensor],
     *,
     num_workers: int = 0,

@@ -6,19 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config.choices import PositionUnit
-from ptycho.config.data_config import GeometryConfig, PositionsConfig
+from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
+from ptycho.data.geometry import PLANCK_TIMES_LIGHT, Geometry
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError
 
 Positions = NDArray[np.float64]
 
-PLANCK_TIMES_LIGHT = 1.23984198e-6
-"""Electronvolts times metres (CODATA 2018): wavelength times energy of a photon."""
-
 _METRES = 1e-2  # no scan in pixels lies so close to the corner
 _FAR = 1e7  # pixels; an object of ten million would be a metre of nanometres
 _SAME = 0.01  # of each other: lengths that agree
 _LENGTHS = ("energy_ev", "distance_m", "detector_pixel_m")
+_NEAR = ("pixel_size_m", "focus_distance_m")
+_FAR_ONLY = (
+    "zero_frequency", "center_y", "center_x", "find_center", "crop", "bin", "pad", "resample",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,94 @@ def pixel_from(energy_ev: float, distance_m: float, side_m: float) -> float:
     return PLANCK_TIMES_LIGHT / energy_ev * distance_m / side_m
 
 
-def refuse_near_field(found: Measurement, geometry: GeometryConfig) -> None:
-    """Refuse patterns that are no Fourier transform of what left the sample."""
-    if not found.geometry.far_field and geometry.near_field is None:
+def is_near(found: Measurement, geometry: GeometryConfig) -> bool:
+    """Whether the detector is near: as typed, else as the file says."""
+    if geometry.near_field is not None:
+        return geometry.near_field
+    return not found.geometry.far_field or found.fresnel is not None
+
+
+def fresnel_of(found: Measurement, geometry: GeometryConfig, pixel: "Pixel") -> float | None:
+    """Fresnel number of an object pixel; None in the far field.
+
+    Args:
+        found: what the file says.
+        geometry: what was typed; it wins.
+        pixel: of the object.
+
+    Raises:
+        DataError: the detector is near, and the number does not follow from what is known.
+    """
+    if not is_near(found, geometry):
+        if geometry.focus_distance_m is not None:
+            raise DataError(
+                f"{found.path}: data.geometry.focus_distance_m={geometry.focus_distance_m:g} is "
+                "for the near field; leave it out, or type data.geometry.near_field=true."
+            )
+        return None
+    typed = any(getattr(geometry, name) is not None for name in (*_LENGTHS, *_NEAR))
+    if found.fresnel is not None and not typed:
+        return found.fresnel
+    known = _known_lengths(found, geometry)
+    energy, distance, size = known["energy_ev"], known["distance_m"], pixel.size_m
+    if not (energy and distance and size):
+        lacking = [f"data.geometry.{name}" for name in _LENGTHS[:2] if not known[name]]
+        lacking += [] if size else ["data.geometry.detector_pixel_m"]
         raise DataError(
-            f"{found.path}: holds patterns of the near field, as it says, and only the far field "
-            "is supported; if they are of the far field, type data.geometry.near_field=false."
+            f"{found.path}: holds patterns of the near field, and nothing says how near; type "
+            f"{' and '.join(lacking)}. If they are of the far field, type "
+            "data.geometry.near_field=false."
         )
+    number = size**2 * energy / PLANCK_TIMES_LIGHT / distance * _magnification(geometry, distance)
+    if not 0 < number < np.inf:
+        raise DataError(
+            f"{found.path}: the lengths of data.geometry and of the file go far beyond any "
+            "instrument; all are in metres, the energy in electronvolts."
+        )
+    return number
+
+
+def refuse_far_only(found: Measurement, geometry: GeometryConfig, how: PreprocessConfig) -> None:
+    """Refuse to do to patterns of the near field what only those of the far field can bear."""
+    if not is_near(found, geometry):
+        return
+    usual = PreprocessConfig()
+    for name in _FAR_ONLY:
+        if (value := getattr(how, name)) != getattr(usual, name):
+            raise DataError(
+                f"{found.path}: data.preprocess.{name}={value} changes spatial frequencies into "
+                "others, and a pattern of the near field is no spectrum; leave it out."
+            )
+
+
+def _magnification(geometry: GeometryConfig, distance: float) -> float:
+    """By how much a beam that diverges from a focus enlarges what the detector sees."""
+    focus = geometry.focus_distance_m
+    return 1.0 if focus is None else (focus + distance) / focus
+
+
+def _known_lengths(found: Measurement, geometry: GeometryConfig) -> dict[str, float | None]:
+    return {name: getattr(geometry, name) or getattr(found.geometry, name) for name in _LENGTHS}
+
+
+def instrument(found: Measurement, geometry: GeometryConfig, pixels: float = 1.0) -> Geometry:
+    """The instrument as the file tells it, less what was typed otherwise.
+
+    Args:
+        found: what the file says.
+        geometry: what was typed; it wins.
+        pixels: of the detector along one of a pattern as it comes out.
+    """
+    known = _known_lengths(found, geometry)
+    if known["detector_pixel_m"] is not None:
+        known["detector_pixel_m"] *= pixels
+    return Geometry(**known, far_field=not is_near(found, geometry))
 
 
 def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pixel:
     """The object's pixel: as typed, from typed lengths, as the file says, from its lengths.
+
+    In the near field it is the detector's own, divided by the magnification.
 
     Args:
         found: what the file says.
@@ -70,18 +149,26 @@ def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pix
         DataError: what was typed leads to no length.
     """
     typed = [name for name in _LENGTHS if getattr(geometry, name) is not None]
-    known = {name: getattr(geometry, name) or getattr(found.geometry, name) for name in _LENGTHS}
+    known, near = _known_lengths(found, geometry), is_near(found, geometry)
     missing = tuple(f"data.geometry.{name}" for name, value in known.items() if value is None)
-    if typed and missing and geometry.pixel_size_m is None:
+    if (
+        typed
+        and missing
+        and not near
+        and geometry.pixel_size_m is None
+        and found.pixel_size_m is None
+    ):
         raise DataError(
             f"{found.path}: data.geometry.{typed[0]} alone says no length of an object pixel; "
             f"neither the settings nor the file know {' and '.join(missing)}. Type "
             f"{'it' if len(missing) == 1 else 'them'} as well, or data.geometry.pixel_size_m."
         )
     from_lengths = None
-    if not missing:
-        width = side * known["detector_pixel_m"]
-        from_lengths = pixel_from(known["energy_ev"], known["distance_m"], width)
+    energy, distance, detector = (known[name] for name in _LENGTHS)
+    if near and detector and (distance or geometry.focus_distance_m is None):
+        from_lengths = detector / _magnification(geometry, distance or 0.0)
+    elif energy and distance and detector and not near:
+        from_lengths = pixel_from(energy, distance, side * detector)
     whose = "data.geometry" if typed else "the file's geometry"
     said = [("data.geometry.pixel_size_m", geometry.pixel_size_m)]
     said += [("the file", found.pixel_size_m)]
@@ -120,7 +207,7 @@ def in_pixels(
     if unit.metres is None:
         _refuse_lengths(found, positions, pixel)
     else:
-        size = _known(found, unit, pixel)
+        size = _known(found, how.unit, unit, pixel)
         done.append(f"positions in {unit}, an object pixel is {size / factor * 1e9:.4g} nm")
         positions *= unit.metres / size
     if how.swap:
@@ -141,12 +228,15 @@ def in_pixels(
     return positions, done
 
 
-def _known(found: Measurement, unit: PositionUnit, pixel: Pixel) -> float:
+def _known(found: Measurement, typed: PositionUnit, unit: PositionUnit, pixel: Pixel) -> float:
     """The object's pixel in metres."""
     if pixel.size_m is not None:
         return pixel.size_m
+    are = f"positions are in {unit}"
+    if typed == PositionUnit.auto and unit == PositionUnit.m:
+        are = f"positions reach {np.abs(found.positions).max(initial=0):.2g}, which must be metres"
     raise DataError(
-        f"{found.path}: positions are in {unit}, and nothing says what a pixel of the object is "
+        f"{found.path}: {are}, and nothing says what a pixel of the object is "
         "long; type data.geometry.pixel_size_m=METRES, or what it follows from and is not known: "
         f"{', '.join(pixel.missing)}."
     )

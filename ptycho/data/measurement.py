@@ -7,20 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.data.frames import Frames
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Lengths and energies of the instrument, as far as a file tells them."""
-
-    energy_ev: float | None = None
-    """Photon energy in electronvolts."""
-    distance_m: float | None = None
-    """Sample to detector in metres."""
-    detector_pixel_m: float | None = None
-    """Side of a detector pixel in metres, before any binning of ours."""
-    far_field: bool = True
-    """Whether the detector is so far away that a pattern is a Fourier transform."""
+from ptycho.data.geometry import Geometry as Geometry
 
 
 @dataclass(frozen=True)
@@ -53,6 +40,8 @@ class Measurement:
     """Who says so, for the record: ``as its _metadata says``."""
     pixel_size_m: float | None = None
     """Side of an object pixel in metres, where the file says it."""
+    fresnel: float | None = None
+    """Fresnel number of an object pixel, where the file says that its detector is near."""
     geometry: Geometry = field(default_factory=Geometry)
     """The instrument."""
     label: str | None = None

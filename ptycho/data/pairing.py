@@ -59,6 +59,10 @@ def _paired(product: Product, positions: Positions, scan: Scan) -> Pairing:
             left
         )
         return Pairing(np.arange(n), positions, product.held_out, notes)
+    lit = np.flatnonzero(np.asarray(scan.amplitude).any((1, 2)))
+    if n == len(lit):
+        note = f"{len(scan) - n} empty patterns have no position in FILE and are left out"
+        return Pairing(lit, positions, product.held_out, (note,))
     raise DataError(
         f"{product.label} has {n} positions and {scan.label} {len(scan)} patterns, and nothing "
         "says which belong together; give the scan that was reconstructed, or keep the numbers "

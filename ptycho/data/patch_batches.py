@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ptycho.data.canvases import Canvas, CanvasSampler
 from ptycho.data.tiles import CellSampler, Indices
+from ptycho.physics.measured import Measured
 from ptycho.physics.patches import extract_patches
 
 
@@ -75,7 +76,7 @@ class PatchDataset(Dataset[PatchBatch]):
     """The item of some group numbers is a batch of those groups.
 
     Args:
-        amplitude: measured ``(n, N, N)``, on the CPU.
+        amplitude: measured ``(n, N, N)``, on the CPU or read there when indexed.
         corners: int64 ``(n, 2)``, first row and column of each patch on the scan's canvas.
         groups: numbers of the patterns ``(g, members)`` of each group.
         n_patterns: patterns in a batch, about.
@@ -91,7 +92,7 @@ class PatchDataset(Dataset[PatchBatch]):
 
     def __init__(
         self,
-        amplitude: Tensor,
+        amplitude: Measured,
         corners: NDArray[np.int64],
         groups: Indices,
         n_patterns: int,

@@ -10,7 +10,7 @@ from ptycho.data.amplitudes import Preparation
 from ptycho.data.arrangement import Arrangement, arrange
 from ptycho.data.beam import counts_of, find_centre, hot_pixels, sample
 from ptycho.data.frames import Array
-from ptycho.data.lengths import Pixel, object_pixel, refuse_near_field
+from ptycho.data.lengths import Pixel, fresnel_of, object_pixel, refuse_far_only
 from ptycho.data.measurement import Measurement
 from ptycho.data.resampling import Mask, Real
 from ptycho.data.scan import DataError
@@ -34,6 +34,8 @@ class Plan:
     """What is done to all patterns, for the record."""
     notes: dict[str, str] = field(default_factory=dict)
     """What was decided, for the record."""
+    fresnel: float | None = None
+    """Fresnel number of an object pixel, where the detector is near; None: far."""
 
     @property
     def pixel_size_m(self) -> float | None:
@@ -63,7 +65,7 @@ def plan(
     if values not in VALUES:
         raise DataError(f"values must be one of {', '.join(VALUES)}, got {values!r}.")
     how, told = preprocess or PreprocessConfig(), geometry or GeometryConfig()
-    refuse_near_field(found, told)
+    refuse_far_only(found, told, how)
     kind, reason = _kind(found, values)
     step, done = _step(found, how, kind == "counts")
     pixel = object_pixel(found, told, step.arrangement.base)
@@ -71,7 +73,7 @@ def plan(
     if pixel.doubts:
         notes["pixel_size"] = "; ".join(pixel.doubts)
         log.warning("%s: %s", found.path, notes["pixel_size"])
-    return Plan(step, pixel, done, notes)
+    return Plan(step, pixel, done, notes, fresnel_of(found, told, pixel))
 
 
 def _step(found: Measurement, how: PreprocessConfig, counts: bool) -> tuple[Preparation, list[str]]:

@@ -15,7 +15,6 @@ All of it is done to one frame at a time, so that it comes out the same however 
 """
 
 import logging
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +22,11 @@ from numpy.typing import NDArray
 from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
 from ptycho.data.amplitudes import Preparation as Preparation
 from ptycho.data.arrangement import Arrangement
+from ptycho.data.beams import Beam, Optics
 from ptycho.data.frames import Indices
+from ptycho.data.lazy import LazyAmplitude, left_in_file
 from ptycho.data.ledger import Ledger
-from ptycho.data.lengths import in_pixels
+from ptycho.data.lengths import in_pixels, instrument
 from ptycho.data.measurement import Measurement
 from ptycho.data.planning import VALUES as VALUES
 from ptycho.data.planning import Plan as Plan
@@ -34,9 +35,6 @@ from ptycho.data.resampling import Complex, centred, on_pixels
 from ptycho.data.scan import DataError, Scan
 
 log = logging.getLogger(__name__)
-
-ProbeMaker = Callable[[NDArray[np.float32], float | None], Complex]
-"""Makes a probe ``(modes, N, N)`` of amplitudes ``(n, N, N)`` and the object's pixel in metres."""
 
 _LOST = 0.005  # of the probe's light, which is worth a word
 
@@ -50,7 +48,8 @@ def prepare(
     positions: PositionsConfig | None = None,
     preprocess: PreprocessConfig | None = None,
     geometry: GeometryConfig | None = None,
-    probe: ProbeMaker | None = None,
+    beam: Beam | None = None,
+    lazy: str = "never",
 ) -> Scan:
     """A scan from what a reader found.
 
@@ -63,19 +62,22 @@ def prepare(
         positions: how positions are read; as the file says when None.
         preprocess: what is done to the patterns; nothing when None.
         geometry: what was told of the instrument; nothing when None.
-        probe: makes the probe; the file's own when None.
+        beam: the probe wanted; the file's own when None.
+        lazy: when to leave the patterns in the file, see :func:`ptycho.data.lazy.left_in_file`.
 
     Raises:
         DataError: the file cannot be used, with the reason in one sentence.
     """
     how = preprocess or PreprocessConfig()
-    made = plan(found, values=values, preprocess=how, geometry=geometry)
+    told = geometry or GeometryConfig()
+    made = plan(found, values=values, preprocess=how, geometry=told)
     arrangement, notes, done = made.step.arrangement, dict(made.notes), list(made.done)
     where, moved = in_pixels(
         found, positions or PositionsConfig(), made.pixel, float(arrangement.factor)
     )
-    lit = None if probe is not None else _probe(found, arrangement, done)
-    amplitude, rows, ledger = _amplitudes(found, made.step, how)
+    wanted = beam or Beam()
+    own = _probe(found, arrangement, done) if wanted.is_the_scans else None
+    amplitude, rows, ledger = _amplitudes(found, made.step, how, lazy, notes)
     done += [*moved, *ledger.done()]
     if ledger.hidden:
         notes["bad_pixels"] = f"{ledger.hidden / ledger.pixels:.2%} of the detector"
@@ -90,18 +92,21 @@ def prepare(
     log.info("%s: %d patterns, %s", found.path, len(amplitude), ", ".join(notes.values()))
     if done:
         notes["prepared"] = ", ".join(done)
-    if probe is not None:
-        lit = probe(amplitude, made.pixel_size_m)
-    assert lit is not None
+    energy = told.energy_ev or found.geometry.energy_ev
+    optics = Optics(made.pixel_size_m, energy, near_field=made.fresnel is not None)
+    if not wanted.is_usual:
+        notes["probe"] = wanted.words
     try:
         return Scan(
             amplitude=amplitude,
             positions=where if rows is None else where[rows],
-            probe=lit,
+            probe=wanted.of_scan(amplitude, own, optics),
             truth=obj,
             patches=labels if labels is None or rows is None else labels[rows],
             truth_is_known=obj is not None and found.obj_is_truth,
             pixel_size_m=made.pixel_size_m,
+            fresnel=made.fresnel,
+            geometry=instrument(found, told, float(arrangement.pixels)),
             label=label or found.label or found.path.stem,
             notes=notes,
         )
@@ -110,10 +115,15 @@ def prepare(
 
 
 def _amplitudes(
-    found: Measurement, step: Preparation, how: PreprocessConfig
-) -> tuple[NDArray[np.float32], Indices | None, Ledger]:
+    found: Measurement, step: Preparation, how: PreprocessConfig, lazy: str, notes: dict[str, str]
+) -> tuple[NDArray[np.float32] | LazyAmplitude, Indices | None, Ledger]:
     """Patterns ``(k, N, N)`` that are used, their numbers in the file, and what all hold."""
     frames, ledger, filled = found.frames, Ledger(how), 0
+    staying = left_in_file(frames, step, lazy, notes)
+    if staying is not None:
+        staying.survey(look=lambda block: ledger.enter(block, step.hides))
+        kept = ledger.kept(str(found.path))
+        return staying if kept is None else staying.take(kept), kept, ledger
     amplitude = np.empty((len(frames), step.size, step.size), np.float32)
     for rows in frames.blocks():
         block = step(frames, rows)

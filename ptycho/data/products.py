@@ -17,6 +17,7 @@ from numpy.lib import format as format_
 from numpy.typing import NDArray
 
 from ptycho.data.archive import (
+    NOT_AN_ARRAY,
     PROBES,
     Archive,
     Array,
@@ -89,7 +90,7 @@ def read_product(path: str | os.PathLike[str]) -> Product:
         return Product(obj=_bare(path), label=path.stem)
     with _opened(path) as archive:
         if "probe_position_x_m" in archive.keys:
-            return _ptychodus(archive)
+            return product_in(archive)
         if any(key in archive.keys for key in PATTERNS) and not {*_RESULTS} & {*archive.keys}:
             return _estimate_of_scan(archive)
         return _plain(archive)
@@ -116,7 +117,7 @@ def _bare(path: Path) -> NDArray[np.complex64]:
     """The object of a NPY file."""
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except NOT_AN_ARRAY as error:
         raise DataError(f"{path}: not an array that can be read ({error}).") from error
     _refuse_size(path, "the array", array.shape)
     if array.dtype.kind == "c" and not np.isfinite(array).all():
@@ -130,9 +131,9 @@ def _plain(archive: Archive) -> Product:
         held = ", ".join(archive.keys) or "nothing"
         raise DataError(f"{archive.path}: holds {held}; it must be {_READABLE}.")
     key = archive.one_of(*_OBJECTS)
-    obj = _read_object(archive, key)
+    obj = read_object(archive, key)
     keys = [name for name in ("probe", *PROBES) if archive.has_optional(name)]
-    probe, notes = _read_probe(archive, keys[0]) if keys else (None, ())
+    probe, notes = read_lit_probe(archive, keys[0]) if keys else (None, ())
     positions = None
     if archive.has_optional("xcoords") or archive.has_optional("ycoords"):
         positions = _within(archive, read_positions(archive), obj)
@@ -177,19 +178,34 @@ def _estimate_of_scan(archive: Archive) -> Product:
     )
 
 
-def _ptychodus(archive: Archive) -> Product:
-    """A product of ptychodus: positions in metres around the centre of the object."""
-    obj = _read_object(archive, "object")
-    probe, notes = _read_probe(archive, "probe")
+def product_in(archive: Archive, *, judged: bool = True) -> Product:
+    """A product of ptychodus: positions in metres around the centre of the object.
+
+    Args:
+        archive: the file, open.
+        judged: whether the object is what it is read for; else one of several layers, which
+            nothing here can use, is taken as flat.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    probe, notes = read_lit_probe(archive, "probe")
+    shape = archive.header(archive.one_of("object"))[0]
+    if not judged and len(shape) == 3 and shape[0] > 1:
+        _refuse_size(archive.path, "object", shape)
+        obj = np.ones(shape[1:], np.complex64)
+        notes += (f"the object has {shape[0]} layers and is left out",)
+    else:
+        obj = read_object(archive, "object")
     height, width = (_length(archive, f"pixel_{side}_m") for side in ("height", "width"))
-    square = abs(height - width) <= _SQUARE * max(height, width)
-    if not square:
+    side = square_side(height, width)
+    if side is None:
         notes += (f"pixels are not square ({height:.4g} x {width:.4g} m): no lengths in nm",)
     axes = []
-    for axis, pixel, side in (("y", height, obj.shape[0]), ("x", width, obj.shape[1])):
+    for axis, pixel, span in (("y", height, obj.shape[0]), ("x", width, obj.shape[1])):
         metres = archive.read(f"probe_position_{axis}_m", "iuf", "metres")
         centre = archive.number("object", f"center_{axis}_m") or 0.0
-        axes.append(to_our_pixels(metres.ravel(), centre, pixel, side, probe.shape[-1]))
+        axes.append(to_our_pixels(metres.ravel(), centre, pixel, span, probe.shape[-1]))
     if len(axes[0]) != len(axes[1]):
         lengths = f"{len(axes[1])} and {len(axes[0])}"
         raise archive.fault("probe_position_x_m and _y_m", f"differ in length: {lengths}")
@@ -199,7 +215,7 @@ def _ptychodus(archive: Archive) -> Product:
         probe=probe,
         positions=_within(archive, positions, obj),
         indexes=_indexes(archive, len(positions)),
-        pixel_size_m=float(width) if square else None,
+        pixel_size_m=side,
         held_out=_held_out(archive, positions),
         label=_label(archive.path, {}),
         notes=notes,
@@ -229,7 +245,19 @@ def to_our_pixels(
     return np.asarray(middle + (patch // 2 - (patch - 1) / 2))
 
 
-def _read_object(archive: Archive, key: str) -> NDArray[np.complex64]:
+def square_side(height: float | None, width: float | None) -> float | None:
+    """Side of a pixel in metres; None where it is unknown or the pixel is no square."""
+    if not height or not width or abs(height - width) > _SQUARE * max(height, width):
+        return None
+    return float(width)
+
+
+def read_object(archive: Archive, key: str) -> NDArray[np.complex64]:
+    """An object ``(H, W)``.
+
+    Raises:
+        DataError: it has several layers, is empty, or no complex numbers.
+    """
     _refuse_size(archive.path, key, archive.header(archive.one_of(key))[0])
     array = archive.read(key, "biufc", "complex numbers")
     return _object(archive.path, key, array.shape, array)
@@ -277,7 +305,7 @@ def _refuse_size(path: Path, key: str, shape: tuple[int, ...]) -> None:
         raise DataError(f"{path}: {key} of the shape {shape} is too large to be judged.")
 
 
-def _read_probe(archive: Archive, key: str) -> tuple[NDArray[np.complex64], tuple[str, ...]]:
+def read_lit_probe(archive: Archive, key: str) -> tuple[NDArray[np.complex64], tuple[str, ...]]:
     """Modes ``(modes, N, N)``; of several sets of modes (OPR) the first."""
     shape = archive.header(archive.one_of(key))[0]
     _refuse_size(archive.path, key, shape)

@@ -1,13 +1,18 @@
 """One ptychographic scan in the one convention used inside; it checks itself."""
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config.config import UserError
+from ptycho.data.sums import digest_of, energies_of, header_of
+
+if TYPE_CHECKING:
+    from ptycho.data.lazy import LazyAmplitude
+from ptycho.data.geometry import Geometry
 
 
 class DataError(UserError):
@@ -18,10 +23,11 @@ class DataError(UserError):
 class Scan:
     """Measured amplitudes with their positions and the probe they were taken with."""
 
-    amplitude: NDArray[np.float32]
+    amplitude: "NDArray[np.float32] | LazyAmplitude"
     """``(n, N, N)``: square root of counts, zero frequency at ``[N // 2, N // 2]``.
 
-    A bad pixel holds negative zero, see :mod:`ptycho.physics.mask`.
+    A bad pixel holds negative zero, see :mod:`ptycho.physics.mask`. Large ones may stay in their
+    file, see :mod:`ptycho.data.lazy`; these are checked as they are read.
     """
     positions: NDArray[np.float64]
     """``(n, 2)``: patch centres as (y, x) in object pixels."""
@@ -33,6 +39,10 @@ class Scan:
     """Whether ``truth`` is the object (simulated) rather than an estimate of it."""
     pixel_size_m: float | None = None
     """Side of an object pixel in metres, when known."""
+    fresnel: float | None = None
+    """Fresnel number of an object pixel, where the detector is near; None: far field."""
+    geometry: Geometry = field(default_factory=Geometry)
+    """The instrument, as far as the file told; for files that are written."""
     patches: NDArray[np.complex64] | None = None
     """``(n, N, N)``: object patches that came with the patterns, for networks to learn."""
     label: str = "scan"
@@ -60,15 +70,16 @@ class Scan:
             faults.append(f"the probe must be (modes, {size}, {size}), got {self.probe.shape}.")
         elif not np.isfinite(self.probe).all() or not np.abs(self.probe).any():
             faults.append("the probe is zero everywhere or holds NaN.")
-        low, total = float(self.amplitude.min(initial=0)), float(self.amplitude.sum(dtype=float))
-        if not np.isfinite(total):
-            faults.append("patterns hold NaN or infinity; mask or drop those frames first.")
-        elif low < 0:
-            faults.append(f"amplitudes must not be negative, the smallest is {low:g}.")
-        elif n and total == 0:
-            faults.append("every pattern is empty.")
+        if isinstance(self.amplitude, np.ndarray):
+            faults += _value_faults(self.amplitude)
         if self.patches is not None and self.patches.shape != shape:
             faults.append(f"object patches must be {shape}, got {self.patches.shape}.")
+        if self.fresnel is not None and not self.fresnel >= 1 / size:
+            faults.append(
+                f"the Fresnel number of a pixel, {self.fresnel:.3g}, is too small for patterns of "
+                f"{size} pixels: so far away, treat it as far field, or use more pixels "
+                f"(at least {int(np.ceil(1 / max(self.fresnel, 1e-9)))})."
+            )
         if self.truth is not None and self.truth.ndim != 2:
             faults.append(f"the true object must be (H, W), got {self.truth.shape}.")
         return faults
@@ -85,26 +96,40 @@ class Scan:
     @property
     def bad_pixels(self) -> NDArray[np.bool_] | None:
         """``(N, N)``, or ``(n, N, N)`` where patterns differ: pixels not to be looked at."""
-        bad = np.signbit(self.amplitude)
+        if not isinstance(self.amplitude, np.ndarray):
+            known = self.amplitude.survey().bad
+            if known is None:
+                return None
+            if ((known == 0) | (known == len(self))).all():
+                alike: NDArray[np.bool_] = (known > 0).numpy()
+                return alike
+        bad: NDArray[np.bool_] = np.signbit(np.asarray(self.amplitude))
         if not bad.any():
             return None
         return bad[0] if (bad == bad[0]).all() else bad
 
-    @property
+    @cached_property
     def photons(self) -> float:
         """Mean photons per pattern, on good pixels."""
-        # buffered: the squares in double precision would be twice the scan
-        total = np.einsum("nyx,nyx->", self.amplitude, self.amplitude, dtype=np.float64)
-        return float(total / max(len(self), 1))
+        if isinstance(self.amplitude, np.ndarray):
+            energies = energies_of(self.amplitude)
+        else:
+            energies = self.amplitude.survey().energies
+        return float(energies.sum() / max(len(self), 1))
 
     @cached_property
     def sha256(self) -> str:
         """Hash of patterns, positions and probe, whatever file they came from."""
-        digest = hashlib.sha256()
-        for array in (self.amplitude, self.positions, self.probe):
-            digest.update(str((array.shape, array.dtype.str)).encode())
+        first = self.amplitude
+        if isinstance(first, np.ndarray):
+            digest = digest_of(first.shape, first.dtype)
+            digest.update(np.ascontiguousarray(first).data)
+        else:
+            digest = first.survey().digest.copy()
+        for array in (self.positions, self.probe):
+            digest.update(header_of(array.shape, array.dtype))
             digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        return str(digest.hexdigest())
 
     def first(self, n: int | None) -> "Scan":
         """The first ``n`` patterns in scan order; all when ``n`` is None."""
@@ -112,7 +137,15 @@ class Scan:
 
     def take(self, which: slice | NDArray[np.int64]) -> "Scan":
         """Some of the patterns, with what belongs to them."""
-        patches = None if self.patches is None else self.patches[which]
-        return replace(
-            self, amplitude=self.amplitude[which], positions=self.positions[which], patches=patches
-        )
+        patches, amplitude = None if self.patches is None else self.patches[which], self.amplitude
+        some = amplitude[which] if isinstance(amplitude, np.ndarray) else amplitude.take(which)
+        return replace(self, amplitude=some, positions=self.positions[which], patches=patches)
+
+
+def _value_faults(amplitude: NDArray[np.float32]) -> list[str]:
+    low, total = float(amplitude.min(initial=0)), float(amplitude.sum(dtype=float))
+    if not np.isfinite(total):
+        return ["patterns hold NaN or infinity; mask or drop those frames first."]
+    if low < 0:
+        return [f"amplitudes must not be negative, the smallest is {low:g}."]
+    return ["every pattern is empty."] if len(amplitude) and total == 0 else []

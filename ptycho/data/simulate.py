@@ -1,74 +1,244 @@
-"""The built-in scan: a known object, a zone-plate beam, a jittered raster, photon noise."""
+"""The simulated scan: a known object, a beam, a way over it, and what a detector counts."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from ptycho.data.beams import Beam, Optics
+from ptycho.data.geometry import Geometry
 from ptycho.data.scan import DataError, Scan
+from ptycho.data.synthetic.detector import Detector, air_scattering
+from ptycho.data.synthetic.objects import Look, make_object
+from ptycho.data.synthetic.paths import on_the_fly, way
+from ptycho.physics import illumination
 from ptycho.physics.forward import Experiment
-from ptycho.physics.fourier import from_detector
+from ptycho.physics.threads import ahead
 
 _LARGEST = 2**28  # object pixels; eight times as many detector pixels
+_AT_ONCE = 128  # patterns
+_BINS = 128  # shifts of the probe that are told apart, per pixel and axis
 
-_PHOTOGRAPHS = ("camera", "coffee", "astronaut", "cat", "rocket", "coins", "moon", "gravel")
+# what is not drawn in a plain scan has randomness of its own: nothing else moves when it is
+_FLUX, _ERRORS, _DEAD, _NOISE = 1, 2, 3, 4
 
-PUPIL = 0.17
-"""Radius of the pupil in cycles per pixel."""
+Tick = Callable[[int], None]
 
 
-def simulate(
-    *,
-    kind: str,
-    n_patterns: int,
-    patch_size: int,
-    photons: float,
-    step: float = 6.0,
-    jitter: float = 1.0,
-    probe_radius: float = 12.0,
-    seed: int = 0,
-    label: str = "synthetic",
-    number: int = 0,
-) -> Scan:
-    """Simulate a scan with Poisson noise; the true object is kept.
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """What is simulated; the same fields, the same bits."""
+
+    kind: str
+    """``natural`` or one of :func:`ptycho.data.synthetic.objects.kinds`."""
+    n_patterns: int
+    """Patterns wanted; of ways in rows whole rows are made, never more."""
+    patch_size: int
+    """Side N of a pattern."""
+    photons: float
+    """Photons per pattern in free space."""
+    path: str = "snake"
+    """See :func:`ptycho.data.synthetic.paths.way`."""
+    step: float = 6.0
+    """Mean distance of neighbouring positions in object pixels."""
+    jitter: float = 1.0
+    """Standard deviation added to the positions, in object pixels."""
+    position_error: float = 0.0
+    """Standard deviation of the error of the recorded positions, in object pixels."""
+    fly_steps: int = 1
+    """Places along the way over which a pattern is averaged."""
+    probe_radius: float = 12.0
+    """Radius of the usual beam, a zone plate's out of focus, in object pixels."""
+    beam: Beam = field(default_factory=Beam)
+    """The beam, where it is not the usual one."""
+    optics: Optics = field(default_factory=Optics)
+    """Pixel and energy, as far as they matter."""
+    look: Look = field(default_factory=Look)
+    """How the object is drawn."""
+    flux_jitter: float = 0.0
+    """Relative standard deviation of the brightness of the beam."""
+    background: float = 0.0
+    """Mean photons per pixel that come from nowhere."""
+    detector: Detector = field(default_factory=Detector)
+    """What counts."""
+    seed: int = 0
+    """Seed of object, positions, noise and faults."""
+    label: str = "synthetic"
+    """Name of the scan."""
+    number: int = 0
+    """Which of several objects, for the kinds that know no randomness."""
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """Randomness for one purpose."""
+        return np.random.default_rng((self.seed, purpose))
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A scan and what nobody who measures would know."""
+
+    scan: Scan
+    """With the true object and the true probe; its positions are those recorded."""
+    positions: NDArray[np.float64]
+    """``(n, 2)``: where the beam really was."""
+    flux: NDArray[np.float32] | None = None
+    """``(n,)``: brightness of the beam, 1 on average; None: always 1."""
+    background: NDArray[np.float32] | None = None
+    """``(N, N)``: expected photons that do not come from the object."""
+
+
+def simulate(**wanted: Any) -> Scan:
+    """A simulated scan; arguments are the fields of :class:`Simulation`."""
+    return make(Simulation(**wanted)).scan
+
+
+def make(wanted: Simulation, tick: Tick = lambda _: None) -> Simulated:
+    """Simulate a scan.
 
     Args:
-        kind: ``natural``, ``dead_leaves`` or ``chip``.
-        n_patterns: patterns wanted; whole rows of a square raster are made, never more.
-        patch_size: side N of a pattern.
-        photons: photons per pattern in free space.
-        step: mean distance of neighbouring positions in object pixels.
-        jitter: standard deviation added to the raster, in object pixels.
-        probe_radius: radius of the defocused beam in object pixels.
-        seed: seed of object, positions and noise.
-        label: name of the scan.
-        number: which of several objects, for the kinds that know no randomness.
+        wanted: of what.
+        tick: told of every few patterns that are done, how many.
 
-    Returns:
-        The scan; same arguments, same bits.
+    Raises:
+        DataError: it is too large, the beam cannot be made, or no pixel would count.
     """
-    rng = np.random.default_rng(seed)
-    columns = int(np.sqrt(n_patterns))
-    rows = n_patterns // columns
-    margin = patch_size / 2 + 4 * jitter + 2
-    positions = raster(rows, columns, step, rng, jitter) + margin
-    shape = (_even(rows * step + 2 * margin), _even(columns * step + 2 * margin))
-    _refuse_what_is_too_large(label, shape, rows * columns, patch_size)
-    positions = positions.clip(patch_size / 2 + 1, np.array(shape) - patch_size / 2 - 1)
-    obj = make_object(kind, shape, rng, number)
-    probe = zone_plate_probe(patch_size, probe_radius)
-    probe = probe * np.float32(np.sqrt(photons / np.square(np.abs(probe)).sum()))
-    expected = expected_photons(obj, probe[None], positions)
-    counts = rng.poisson(expected)
-    return Scan(
-        amplitude=np.sqrt(counts, dtype=np.float32),
-        positions=positions,
-        probe=probe[None],
+    rng = np.random.default_rng(wanted.seed)
+    positions, shape = _placed(wanted, rng)
+    obj = make_object(wanted.kind, shape, rng, wanted.number, wanted.look)
+    probe = _probe(wanted)
+    flux, background = _brightness(wanted, len(positions))
+    size = wanted.patch_size
+    bad = wanted.detector.bad_pixels(size, wanted.rng(_DEAD))
+    if bad.all():
+        raise DataError(
+            f"{wanted.label}: data.synthetic.gap, beamstop and dead_pixels leave no pixel of "
+            f"{size} x {size} that counts; make them smaller."
+        )
+    places = positions[:, None]
+    if wanted.fly_steps > 1:
+        places = _inside(on_the_fly(positions, wanted.fly_steps, wanted.step), shape, size)
+    amplitude = np.empty((len(positions), size, size), np.float32)
+    done = 0
+    for photons in _patterns(obj, probe, places, flux, background, wanted.detector):
+        rows = slice(done, done + len(photons))
+        counts = wanted.detector.read(rng.poisson(photons), wanted.rng(_NOISE + done))
+        np.sqrt(counts, dtype=np.float32, out=amplitude[rows], casting="same_kind")
+        done = rows.stop
+        tick(len(photons))
+    amplitude[:, bad] = -0.0
+    notes = {"values": "counts (simulated)"}
+    if bad.any():
+        notes["bad_pixels"] = f"{bad.mean():.2%} of the detector"
+    scan = Scan(
+        amplitude=amplitude,
+        positions=_recorded(wanted, positions, shape),
+        probe=probe,
         truth=obj,
         truth_is_known=True,
-        label=label,
-        notes={"values": "counts (simulated)"},
+        pixel_size_m=wanted.optics.pixel_m,
+        geometry=Geometry(energy_ev=wanted.optics.energy_ev),
+        label=wanted.label,
+        notes=notes,
     )
+    return Simulated(scan, positions, flux, background)
+
+
+def expected_photons(
+    obj: NDArray[np.complex64], probe: NDArray[np.complex64], positions: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Noise-free photons ``(n, N, N)`` of an object ``(H, W)`` under a probe ``(mode, N, N)``."""
+    found = [*_patterns(obj, probe, positions[:, None], None, None, Detector())]
+    return np.concatenate(found)
+
+
+def _placed(
+    wanted: Simulation, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """True positions on an object, and its shape."""
+    size = wanted.patch_size
+    margin = size / 2 + 4 * wanted.jitter + 2 + 4 * wanted.position_error
+    if wanted.fly_steps > 1:
+        margin += wanted.step
+    found, extent = way(wanted.path, wanted.n_patterns, wanted.step, wanted.jitter, rng)
+    shape = (_even(extent[0] + 2 * margin), _even(extent[1] + 2 * margin))
+    _refuse_what_is_too_large(wanted.label, shape, len(found), size)
+    return _inside(found + margin, shape, size), shape
+
+
+def _inside(
+    positions: NDArray[np.float64], shape: tuple[int, int], size: int
+) -> NDArray[np.float64]:
+    """Positions whose patches lie on the object."""
+    return positions.clip(size / 2 + 1, np.array(shape) - size / 2 - 1)
+
+
+def _recorded(
+    wanted: Simulation, positions: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Positions as they stand in the file, which may be wrong."""
+    if not wanted.position_error:
+        return positions
+    error = wanted.rng(_ERRORS).normal(0, wanted.position_error, positions.shape)
+    return _inside(positions + error, shape, wanted.patch_size)
+
+
+def _probe(wanted: Simulation) -> NDArray[np.complex64]:
+    """Complex ``(mode, N, N)`` with the photons wanted."""
+    usual = zone_plate_probe(wanted.patch_size, wanted.probe_radius)[None]
+    probe = wanted.beam.alone(wanted.patch_size, wanted.optics, usual)
+    return probe * np.float32(np.sqrt(wanted.photons / np.square(np.abs(probe)).sum()))
+
+
+def _brightness(
+    wanted: Simulation, n: int
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    flux = background = None
+    if wanted.flux_jitter:
+        # log-normal: never dark, with the mean 1 and the spread that was asked for
+        spread = np.sqrt(np.log1p(wanted.flux_jitter**2))
+        drawn = np.exp(wanted.rng(_FLUX).normal(-(spread**2) / 2, spread, n))
+        flux = drawn.astype(np.float32)
+    if wanted.background:
+        background = air_scattering(wanted.patch_size, wanted.background)
+    return flux, background
+
+
+def _patterns(
+    obj: NDArray[np.complex64],
+    probe: NDArray[np.complex64],
+    places: NDArray[np.float64],
+    flux: NDArray[np.float32] | None,
+    background: NDArray[np.float32] | None,
+    detector: Detector,
+) -> Iterator[NDArray[np.float32]]:
+    """Expected photons, some patterns after others; threads are ahead of who counts them.
+
+    Args:
+        obj: ``(H, W)``.
+        probe: ``(mode, N, N)``.
+        places: ``(n, points, 2)``: a pattern is the mean over its points.
+        flux: ``(n,)``.
+        background: ``(N, N)``.
+        detector: blurs.
+    """
+    n, points = places.shape[:2]
+    target, beam = torch.from_numpy(obj), torch.from_numpy(probe)
+    sky = None if background is None else torch.from_numpy(background)
+
+    def expect(rows: slice) -> NDArray[np.float32]:
+        where = torch.from_numpy(places[rows].reshape(-1, 2))
+        gain = None if flux is None else torch.from_numpy(flux[rows].repeat(points))
+        experiment = Experiment(beam, where, bins=_BINS, flux=gain, background=sky)
+        photons = experiment(target, torch.arange(len(where)))
+        if points > 1:
+            photons = photons.unflatten(0, (-1, points)).mean(1)
+        return detector.spread(photons.numpy())
+
+    at_once = max(_AT_ONCE // points, 1)
+    yield from ahead(expect, (slice(i, min(i + at_once, n)) for i in range(0, n, at_once)))
 
 
 def _refuse_what_is_too_large(
@@ -82,140 +252,18 @@ def _refuse_what_is_too_large(
         )
 
 
-def expected_photons(
-    obj: NDArray[np.complex64], probe: NDArray[np.complex64], positions: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Noise-free photons ``(n, N, N)`` of an object ``(H, W)`` under a probe ``(mode, N, N)``."""
-    experiment = Experiment(torch.from_numpy(probe), torch.from_numpy(positions), bins=128)
-    target = torch.from_numpy(obj)
-    out = np.empty((len(positions), *probe.shape[1:]), dtype=np.float32)
-    for which in torch.arange(len(positions)).split(128):
-        out[which.numpy()] = experiment(target, which).numpy()
-    return out
-
-
-def raster(
-    rows: int, columns: int, step: float, rng: np.random.Generator, jitter: float
-) -> NDArray[np.float64]:
-    """Snake raster ``(rows * columns, 2)`` as (y, x) with Gaussian jitter, in pixels."""
-    y, x = np.mgrid[:rows, :columns].astype(float)
-    x[1::2] = x[1::2, ::-1]
-    grid = np.stack([y.ravel(), x.ravel()], axis=1) * step
-    return grid + rng.normal(0, jitter, grid.shape)
-
-
-def zone_plate_probe(size: int, radius: float, outer: float = PUPIL) -> NDArray[np.complex64]:
-    """Beam of a zone plate with a central stop, seen out of focus: a soft bright ring.
-
-    The pupil is an annulus in the detector plane; a quadratic phase across it moves the
-    sample out of focus until the beam's geometric radius is ``radius`` pixels.
+def zone_plate_probe(
+    size: int, radius: float, outer: float = illumination.PUPIL
+) -> NDArray[np.complex64]:
+    """The usual beam, complex ``(N, N)`` with unit energy: a zone plate's in front of its focus.
 
     Args:
         size: side N.
-        radius: radius of the beam in pixels.
+        radius: geometric radius of the beam in pixels.
         outer: radius of the pupil in cycles per pixel; its central stop grows with it.
-
-    Returns:
-        Complex ``(N, N)`` with unit energy.
     """
-    axis = (np.arange(size) - size // 2) / size
-    frequency = np.hypot(axis[:, None], axis[None, :])
-    # soft edges: half a detector pixel wide, as a real aperture is seen
-    edge = 1 / size
-    rim = 0.5 * (1 - np.tanh((frequency - outer) / edge))
-    stop = 0.5 * (1 + np.tanh((frequency - 0.35 * outer) / edge))
-    defocus = np.exp(1j * np.pi * (radius / outer) * frequency**2)
-    pupil = torch.from_numpy(rim * stop * defocus)
-    probe = from_detector(pupil).numpy()
-    probe = probe / np.sqrt(np.square(np.abs(probe)).sum())
-    return np.asarray(probe, dtype=np.complex64)
-
-
-def make_object(
-    kind: str, shape: tuple[int, int], rng: np.random.Generator, number: int = 0
-) -> NDArray[np.complex64]:
-    """Complex object ``(H, W)``: amplitude at most 1, phase within about 1.2 rad.
-
-    Args:
-        kind: ``natural`` (photographs bundled with scikit-image: one in the phase, another
-            in the amplitude, so that a mix-up shows), ``dead_leaves`` or ``chip``.
-        shape: ``(H, W)``.
-        rng: randomness of the procedural kinds.
-        number: which photographs.
-    """
-    if kind == "natural":
-        amplitude, phase = _photographs(shape, number)
-    else:
-        amplitude, phase = {"dead_leaves": _dead_leaves, "chip": _chip}[kind](shape, rng)
-    return np.asarray(amplitude * np.exp(1j * phase), dtype=np.complex64)
-
-
-def _photographs(
-    shape: tuple[int, int], number: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One photograph in the amplitude and another in the phase; 56 pairs, then turned ones."""
-    turns, pair = divmod(number, len(_PHOTOGRAPHS) * (len(_PHOTOGRAPHS) - 1))
-    apart, first = divmod(pair, len(_PHOTOGRAPHS))
-    second = (first + apart + 1) % len(_PHOTOGRAPHS)
-    phase, amplitude = (_photograph(_PHOTOGRAPHS[i], turns, shape) for i in (first, second))
-    return 0.75 + 0.25 * amplitude, 1.2 * phase
-
-
-def _photograph(name: str, turns: int, shape: tuple[int, int]) -> NDArray[np.float64]:
-    from skimage import data
-
-    image = getattr(data, name)().astype(float)
-    grey = image / 255 if image.ndim == 2 else image.mean(-1) / 255
-    return _fit(np.rot90(grey, turns), shape)
-
-
-def _dead_leaves(
-    shape: tuple[int, int], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Overlapping disks with a power law of radii: occlusion and scale as in nature."""
-    thickness = np.full(shape, 0.5)
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    for _ in range(shape[0] * shape[1] // 60):
-        radius = 1 / np.sqrt(rng.uniform(1 / (0.25 * min(shape)) ** 2, 1 / 2.5**2))
-        cy, cx = rng.uniform(-0.1, 1.1, 2) * shape
-        top, left = max(int(cy - radius), 0), max(int(cx - radius), 0)
-        window = np.s_[top : int(cy + radius) + 2, left : int(cx + radius) + 2]
-        inside = (y[window[0]] - cy) ** 2 + (x[:, window[1]] - cx) ** 2 < radius**2
-        thickness[window][inside] = rng.uniform()
-    return 1 - 0.25 * thickness, 1.2 * thickness
-
-
-def _chip(
-    shape: tuple[int, int], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wires and vias on three layers, the way an integrated circuit looks in projection."""
-    thickness = np.zeros(shape)
-    for layer in range(3):
-        pitch = (9, 14, 22)[layer]
-        width = pitch // 2
-        metal = np.zeros(shape)
-        across = shape[layer % 2]
-        along = shape[1 - layer % 2]
-        for track in range(0, across, pitch):
-            start = int(rng.integers(-40, 20))
-            while start < along:
-                stop = start + int(rng.integers(2 * pitch, 12 * pitch))
-                bar = (slice(track, track + width), slice(max(start, 0), max(stop, 0)))
-                metal[bar if layer % 2 == 0 else bar[::-1]] = 1
-                start = stop + int(rng.integers(pitch // 2, 3 * pitch))
-        thickness += metal * (0.3, 0.35, 0.35)[layer]
-    thickness = ndimage.gaussian_filter(thickness, 0.6)
-    return 1 - 0.12 * thickness, 1.0 * thickness
-
-
-def _fit(image: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Scale an image to cover the shape, cut the middle out, soften to the pixel grid."""
-    zoom = max(shape[0] / image.shape[0], shape[1] / image.shape[1])
-    if zoom < 1:
-        image = ndimage.gaussian_filter(image, 0.4 / zoom)
-    image = ndimage.zoom(image, zoom * 1.001, order=1, mode="nearest", grid_mode=True)
-    top, left = ((image.shape[i] - shape[i]) // 2 for i in (0, 1))
-    return image[top : top + shape[0], left : left + shape[1]]
+    made = illumination.zone_plate(size, outer, illumination.STOP, -(radius / outer))
+    return np.asarray(made.numpy(), np.complex64)
 
 
 def _even(length: float) -> int:

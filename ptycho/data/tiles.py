@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ptycho.data.scan import DataError
+from ptycho.physics.measured import Measured
 
 Indices = NDArray[np.int64]
 
@@ -62,7 +63,7 @@ class TileDataset(Dataset[Batch]):
 
     Args:
         lifted: first answer on the canvas, on the CPU.
-        amplitude: measured ``(n, N, N)``, on the CPU.
+        amplitude: measured ``(n, N, N)``, on the CPU or read there when indexed.
         positions: patch centres ``(n, 2)`` on the canvas.
         n_patterns: patterns in a tile, about.
         stride: sides of what the network sees are divisible by it.
@@ -82,7 +83,7 @@ class TileDataset(Dataset[Batch]):
     def __init__(
         self,
         lifted: Lifted,
-        amplitude: Tensor,
+        amplitude: Measured,
         positions: NDArray[np.float64],
         n_patterns: int,
         stride: int,

@@ -7,12 +7,14 @@ from torch import Tensor, nn
 
 from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import fourier_shift
+from ptycho.physics.measured import Measured, norms
 from ptycho.physics.patches import add_patches_, extract_patches, split_positions
 from ptycho.physics.probe import as_modes, centring, photons, shifted_probes
+from ptycho.physics.propagation import fresnel_transfer, from_near_detector, to_near_detector
 from ptycho.physics.threads import in_parallel, shares
 
 
-def matched_scale(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) -> float:
+def matched_scale(probe: Tensor, amplitude: Measured, take: Tensor | None = None) -> float:
     """The one scale between data and model, in closed form.
 
     A probe multiplied by it carries, in front of an empty object, as many photons as the
@@ -23,7 +25,7 @@ def matched_scale(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) 
         amplitude: measured ``(n, y, x)``.
         take: numbers ``(m,)`` of the patterns to look at; all when None.
     """
-    each = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).cpu().double()
+    each = norms(amplitude).cpu().double()
     measured = (each if take is None else each[take]).square().mean()
     # double before squaring: a probe may come in any unit
     return float((measured / photons(probe.cpu().to(torch.complex128))).sqrt())
@@ -39,6 +41,7 @@ class Experiment(nn.Module):
         flux: brightness of the beam at each position ``(n,)``, 1 being the probe's own.
         background: photons ``(y, x)`` that every pattern holds besides, zero frequency at the
             centre.
+        fresnel: Fresnel number of an object pixel, where the detector is near; None: far.
     """
 
     table: Tensor
@@ -47,6 +50,7 @@ class Experiment(nn.Module):
     corners: Tensor
     gain: Tensor | None
     background: Tensor | None
+    transfer: Tensor | None
 
     def __init__(
         self,
@@ -56,21 +60,27 @@ class Experiment(nn.Module):
         *,
         flux: Tensor | None = None,
         background: Tensor | None = None,
+        fresnel: float | None = None,
     ) -> None:
         super().__init__()
         modes = as_modes(probe)
         corners, rest = split_positions(positions, modes.shape[-1])
         table, row, shifts = shifted_probes(modes, rest, bins)
         device, real = table.device, table.real.dtype
-        # the probe carries the detector's centring, so that no pattern needs a shift
-        centre = centring(modes.shape[-1], device, modes.dtype)
+        if fresnel is None:
+            # the probe carries the detector's centring, so that no pattern needs a shift
+            table = table * centring(modes.shape[-1], device, modes.dtype)
+            transfer = None
+        else:
+            transfer = fresnel_transfer(modes.shape[-1], fresnel, modes.dtype).to(device)
         parts = {
-            "table": table * centre,
+            "table": table,
             "shifts": shifts,
             "row": row,
             "corners": corners.to(device),
             "gain": None if flux is None else flux.to(device, real).sqrt(),
             "background": None if background is None else background.to(device, real),
+            "transfer": transfer,
         }
         for name, part in parts.items():
             self.register_buffer(name, part, persistent=False)
@@ -92,6 +102,7 @@ class Experiment(nn.Module):
             "corners": corners if origin is None else corners - origin,
             "gain": None if self.gain is None else self.gain[which],
             "background": self.background,
+            "transfer": self.transfer,
         }
         for name, part in parts.items():
             some.register_buffer(name, part, persistent=False)
@@ -125,8 +136,21 @@ class Experiment(nn.Module):
         Returns:
             Real ``(n, y, x)``, zero frequency at the centre.
         """
-        exit_waves = self.beams(slice(None)) * patches[:, None]
-        return self.seen(torch.fft.fft2(exit_waves, norm="ortho"))
+        return self.seen(self.propagate(self.beams(slice(None)) * patches[:, None]))
+
+    def propagate(self, exit_waves: Tensor) -> Tensor:
+        """Detector waves of exit waves, complex ``(..., y, x)``; unitary."""
+        if self.transfer is None:
+            wave: Tensor = torch.fft.fft2(exit_waves, norm="ortho")
+            return wave
+        return to_near_detector(exit_waves, self.transfer)
+
+    def propagate_back(self, waves: Tensor) -> Tensor:
+        """The inverse, which is the adjoint, of :meth:`propagate`."""
+        if self.transfer is None:
+            exit_waves: Tensor = torch.fft.ifft2(waves, norm="ortho")
+            return exit_waves
+        return from_near_detector(waves, self.transfer)
 
     def beams(self, which: slice | Tensor) -> Tensor:
         """The probe at some positions, complex ``(b, mode, y, x)``; a copy."""
@@ -147,8 +171,9 @@ class Experiment(nn.Module):
         Returns:
             Complex ``(mode, y, x)``.
         """
-        centre = centring(self.size, table.device, table.dtype).conj()
-        return fourier_shift(table * centre, -self.shifts[:, None]).sum(0)
+        if self.transfer is None:
+            table = table * centring(self.size, table.device, table.dtype).conj()
+        return fourier_shift(table, -self.shifts[:, None]).sum(0)
 
     def illumination(self, shape: tuple[int, int], batch: int = 48) -> Tensor:
         """Photons that fell on each object pixel, ``(H, W)``."""

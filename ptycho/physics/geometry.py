@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ptycho.physics.forward import Experiment
 from ptycho.physics.mask import hidden
+from ptycho.physics.measured import Measured
 from ptycho.physics.patches import extract_patches
 from ptycho.physics.sweep import usual_batch
 from ptycho.physics.threads import in_parallel, shares
@@ -41,7 +42,7 @@ class Findings(NamedTuple):
 
 
 def inquire(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int | None = None
+    experiment: Experiment, obj: Tensor, amplitude: Measured, batch_size: int | None = None
 ) -> Findings:
     """Ask all patterns about the instrument, the object being what it is.
 
@@ -114,7 +115,7 @@ def _trace_and_determinant(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def magnification(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int | None = None
+    experiment: Experiment, obj: Tensor, amplitude: Measured, batch_size: int | None = None
 ) -> Tensor:
     """By how much scan and object are spread, turned and sheared too far.
 
@@ -184,12 +185,13 @@ class _Seen:
     """Some patterns, expected and counted."""
 
     def __init__(
-        self, experiment: Experiment, obj: Tensor, amplitude: Tensor, frames: slice
+        self, experiment: Experiment, obj: Tensor, amplitude: Measured, frames: slice
     ) -> None:
         self.corners = experiment.corners[frames]
         self.probes = experiment.beams(frames)
         patches = extract_patches(obj, self.corners, experiment.size)[:, None]
-        self.wave = torch.fft.fft2(patches * self.probes, norm="ortho")
+        self.propagate = experiment.propagate
+        self.wave = self.propagate(patches * self.probes)
         photons = experiment.seen(self.wave)
         measured = amplitude[frames]
         bad = hidden(measured)
@@ -210,7 +212,7 @@ class _Seen:
         moved = extract_patches(slope, self.corners, self.probes.shape[-1])
         if along is not None:
             moved = moved * along
-        change = torch.fft.fft2(moved[:, None] * self.probes, norm="ortho")
+        change = self.propagate(moved[:, None] * self.probes)
         # d|psi|^2 = 2 Re(conj(psi) dpsi)
         both = torch.addcmul(self.wave.real * change.real, self.wave.imag, change.imag)
         return both.sum(1).mul_(2).mul_(self._root)

@@ -49,15 +49,27 @@ class Instrument:
     """``(n,)`` on the device: brightness of the beam, 1 on average; None: the same for all."""
     background: Tensor | None = None
     """``(y, x)`` on the device: photons that every pattern holds besides; None: none."""
+    fresnel: float | None = None
+    """Fresnel number of an object pixel, where the detector is near; None: far."""
 
     def experiment(self, bins: int = 16) -> Experiment:
         """The forward model."""
         return Experiment(
-            self.probe, self.positions, bins, flux=self.flux, background=self.background
+            self.probe,
+            self.positions,
+            bins,
+            flux=self.flux,
+            background=self.background,
+            fresnel=self.fresnel,
         )
 
+    @property
+    def halves(self) -> bool:
+        """Whether :meth:`halved` can be asked for: in the far field, patterns being even."""
+        return self.fresnel is None and self.probe.shape[-1] % 4 == 0
+
     def halved(self) -> "Instrument":
-        """The same experiment with half the resolution: the centre of the detector."""
+        """The same experiment with half the resolution: the centre of a far detector."""
         half = self.probe.shape[-1] // 2
         background = self.background
         return replace(

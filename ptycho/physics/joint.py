@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ptycho.physics.fourier import crop_centre
 from ptycho.physics.geometry import inquire, likelier_shifts, magnification
 from ptycho.physics.instrument import Freedom, Instrument, settle
+from ptycho.physics.measured import Measured, central, norms
 from ptycho.physics.precondition import Preconditioner
 from ptycho.physics.solver import (
     OnIteration,
@@ -71,7 +71,7 @@ class JointSolver:
     def __init__(
         self,
         instrument: Instrument,
-        amplitude: Tensor,
+        amplitude: Measured,
         shape: tuple[int, int],
         recipe: Recipe,
         freedom: Freedom,
@@ -98,7 +98,7 @@ class JointSolver:
             if recipe.precondition
             else None
         )
-        energy = torch.linalg.vector_norm(amplitude[self._fitted], dim=(-2, -1)).square()
+        energy = norms(amplitude)[self._fitted].square()
         self._energy = float(energy.cpu().double().sum())
         self._photons = instrument.probe.abs().square().sum()
 
@@ -311,7 +311,7 @@ def transformed(obj: Tensor, mapping: Tensor, centre: Tensor) -> Tensor:
 
 def coarse_joint_solution(
     instrument: Instrument,
-    amplitude: Tensor,
+    amplitude: Measured,
     shape: tuple[int, int],
     iterations: int,
     recipe: Recipe,
@@ -339,7 +339,7 @@ def coarse_joint_solution(
     if iterations == 0:
         return torch.ones(shape, dtype=probe.dtype, device=probe.device), instrument
     small = (shape[0] // 2, shape[1] // 2)
-    cropped = crop_centre(amplitude, amplitude.shape[-1] // 2).contiguous()
+    cropped = central(amplitude, amplitude.shape[-1] // 2)
     solver = JointSolver(
         instrument.halved(),
         cropped,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ptycho.physics.mask import hidden, seeing
+from ptycho.physics.measured import Measured, norms
 from ptycho.physics.sweep import Judge
 
 
@@ -93,10 +94,10 @@ def absolute_misfit(unit: float, eps: float = 1e-6) -> Judge:
     return judge
 
 
-def typical_amplitude(amplitude: Tensor) -> float:
+def typical_amplitude(amplitude: Measured) -> float:
     """``sum A^2 / sum A``: the mean amplitude in which a photon arrives; 1 in the dark."""
-    light = float(torch.linalg.vector_norm(amplitude, 1, dim=(-2, -1)).double().sum())
-    energy = float(torch.linalg.vector_norm(amplitude, dim=(-2, -1)).double().square().sum())
+    light = float(norms(amplitude, 1).double().sum())
+    energy = float(norms(amplitude).double().square().sum())
     return energy / light if light else 1.0
 
 

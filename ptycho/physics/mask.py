@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import to_detector
+from ptycho.physics.measured import Deferred, Measured
+from ptycho.physics.probe import as_modes
+from ptycho.physics.propagation import fresnel_transfer, to_near_detector
 from ptycho.physics.sweep import Judge
 
 _WHOLE = {torch.float32: torch.int32, torch.float64: torch.int64}
@@ -54,18 +57,42 @@ def seeing(judge: Judge) -> Judge:
     return judge_what_is_seen
 
 
-def seen_share(probe: Tensor, amplitude: Tensor, take: Tensor | None = None) -> float:
+def seen_share(
+    probe: Tensor, amplitude: Measured, take: Tensor | None = None, fresnel: float | None = None
+) -> float:
     """Share of the photons of an empty object that falls on good pixels.
 
     Args:
         probe: complex ``(mode, y, x)``.
         amplitude: measured ``(n, y, x)``.
         take: numbers ``(m,)`` of the patterns to look at; all when None.
-
+        fresnel: Fresnel number of an object pixel, where the detector is near; None: far.
     """
+    missing = _missing(amplitude, take)
+    if missing is None:
+        return 1.0
+    seen = 1 - missing
+    modes = as_modes(probe).to(torch.complex128)
+    if fresnel is None:
+        wave = to_detector(modes)
+    else:
+        wave = to_near_detector(modes, fresnel_transfer(modes.shape[-1], fresnel, modes.dtype))
+    light = intensity(wave)
+    return float((light * seen).sum() / light.sum())
+
+
+def hidden_of(amplitude: Measured, which: Tensor) -> Tensor | None:
+    """:func:`hidden` of some patterns ``(b,)``, which need not be read for it."""
+    return amplitude.bad(which) if isinstance(amplitude, Deferred) else hidden(amplitude[which])
+
+
+def _missing(amplitude: Measured, take: Tensor | None) -> Tensor | None:
+    """Share of the patterns in which a pixel is bad, float64 ``(y, x)``; None: all are good."""
+    if isinstance(amplitude, Deferred):
+        count = amplitude.bad_count(take)
+        n = len(amplitude if take is None else take)
+        return None if count is None else count.double() / n
     bad = hidden(amplitude)
     if bad is None:
-        return 1.0
-    seen = 1 - (bad if take is None else bad[take]).double().mean(0)
-    light = intensity(to_detector(probe.to(torch.complex128)))
-    return float((light * seen).sum() / light.sum())
+        return None
+    return (bad if take is None else bad[take]).double().mean(0)

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ptycho.physics.forward import Experiment
-from ptycho.physics.fourier import crop_centre, fourier_crop
+from ptycho.physics.fourier import fourier_crop
 from ptycho.physics.mask import seeing
+from ptycho.physics.measured import Measured, central, norms
 from ptycho.physics.precondition import Preconditioner
 from ptycho.physics.probe import as_modes, width
 from ptycho.physics.sweep import sweep, usual_batch
@@ -61,7 +62,7 @@ class _Subset:
     """Patterns that make a step together."""
 
     experiment: Experiment
-    amplitude: Tensor
+    amplitude: Measured
     take: Tensor | None
     """Numbers ``(m,)`` of the amplitudes that belong to the positions; None: all."""
     damped: Tensor
@@ -85,7 +86,7 @@ class Solver:
     def __init__(
         self,
         experiment: Experiment,
-        amplitude: Tensor,
+        amplitude: Measured,
         shape: tuple[int, int],
         recipe: Recipe,
         cutoff: float,
@@ -106,7 +107,7 @@ class Solver:
         self._conditioner = (
             Preconditioner(shape, cutoff, recipe.cap, device) if recipe.precondition else None
         )
-        energy = torch.linalg.vector_norm(amplitude, dim=(-2, -1)).square()
+        energy = norms(amplitude).square()
         self._energy = float((energy if take is None else energy[take]).cpu().double().sum())
 
     def run(
@@ -173,7 +174,7 @@ class Solver:
         return self._conditioner.step(obj, pull, trusted)
 
     def _subset(
-        self, experiment: Experiment, amplitude: Tensor, take: Tensor | None, light: Tensor
+        self, experiment: Experiment, amplitude: Measured, take: Tensor | None, light: Tensor
     ) -> _Subset:
         floor, brightest = self.recipe.probe_floor, light.max()
         damped = (1 - floor) * light + floor * brightest
@@ -192,16 +193,18 @@ def leave_holes(lights: Sequence[Tensor]) -> bool:
 
 
 def _interleaved(
-    experiment: Experiment, amplitude: Tensor, take: Tensor | None, subsets: int
-) -> list[tuple[Experiment, Tensor, Tensor | None]]:
+    experiment: Experiment, amplitude: Measured, take: Tensor | None, subsets: int
+) -> list[tuple[Experiment, Measured, Tensor | None]]:
     """Every k-th pattern: shares spread alike over the whole scan."""
     count = min(subsets, len(experiment.row))
     everything = torch.arange(len(experiment.row), device=experiment.row.device)
+    if take is None and not isinstance(amplitude, Tensor):
+        take = everything
     shares = [slice(first, None, count) for first in range(count)]
     return [
-        (experiment.of(everything[share]), amplitude[share], None)
-        if take is None
-        else (experiment.of(everything[share]), amplitude, take[share])
+        (experiment.of(everything[share]), amplitude, take[share])
+        if take is not None
+        else (experiment.of(everything[share]), amplitude[share], None)
         for share in shares
     ]
 
@@ -232,7 +235,7 @@ def poisson_step(expected: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
 def coarse_solution(
     probe: Tensor,
     positions: Tensor,
-    amplitude: Tensor,
+    amplitude: Measured,
     shape: tuple[int, int],
     iterations: int,
     recipe: Recipe,
@@ -266,8 +269,7 @@ def coarse_solution(
     coarse_probe = fourier_crop(as_modes(probe), half)
     experiment = Experiment(coarse_probe.cpu(), positions / 2).to(probe.device)
     small = (shape[0] // 2, shape[1] // 2)
-    cropped = crop_centre(amplitude, half)
-    cropped = cropped.contiguous() if take is None else cropped[take]
+    cropped = central(amplitude, half, take)
     at_half = coarse_recipe(recipe, amplitude.device)
     solver = Solver(experiment, cropped, small, at_half, coarse_cutoff(probe, recipe))
     flat = torch.ones(small, dtype=probe.dtype, device=probe.device)

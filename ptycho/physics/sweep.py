@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ptycho.physics.detector import intensity
 from ptycho.physics.forward import Experiment
+from ptycho.physics.measured import Measured
 from ptycho.physics.patches import add_patches_, extract_patches
 from ptycho.physics.threads import in_parallel, shares
 
@@ -33,7 +34,7 @@ def usual_batch(device: torch.device) -> int:
 def sweep(
     experiment: Experiment,
     obj: Tensor,
-    amplitude: Tensor,
+    amplitude: Measured,
     judge: Judge,
     *,
     take: Tensor | None = None,
@@ -44,7 +45,8 @@ def sweep(
     Args:
         experiment: probe and positions on the canvas of ``obj``.
         obj: complex ``(H, W)``.
-        amplitude: measured ``(n, y, x)``; the k-th belongs to the k-th position.
+        amplitude: measured ``(n, y, x)``; the k-th belongs to the k-th position. Any that are
+            indexed by slices and numbers.
         judge: how to compare.
         take: numbers ``(m,)`` of the amplitudes that belong to the positions, where not all do.
         batch_size: patterns each thread computes at once; None: :func:`usual_batch`.
@@ -91,9 +93,9 @@ def _propagate_back(
     experiment: Experiment, exit_waves: Tensor, measured: Tensor, judge: Judge
 ) -> tuple[Tensor, Tensor]:
     """The misfit of some patterns, and what they ask of their exit waves."""
-    wave = torch.fft.fft2(exit_waves, norm="ortho")
+    wave = experiment.propagate(exit_waves)
     misfit, factor = judge(experiment.seen(wave), measured)
-    return misfit, torch.fft.ifft2(wave.mul_(factor[:, None]), norm="ortho")
+    return misfit, experiment.propagate_back(wave.mul_(factor[:, None]))
 
 
 class Asked(NamedTuple):
@@ -114,7 +116,7 @@ class Asked(NamedTuple):
 def sweep_both(
     experiment: Experiment,
     obj: Tensor,
-    amplitude: Tensor,
+    amplitude: Measured,
     judge: Judge,
     *,
     take: Tensor | None = None,

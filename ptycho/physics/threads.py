@@ -1,7 +1,8 @@
 """Work shared among threads that need not wait for each other at every operation."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 from typing import TypeVar
@@ -33,6 +34,33 @@ def in_parallel(work: Callable[[Item], Result], items: Sequence[Item]) -> list[R
         run = _pool(len(items)).map if len(items) > 1 else map
         return list(run(work, items))
     finally:
+        torch.set_num_threads(threads)
+
+
+def ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Do the work on one item after another in threads, some items ahead of who takes the results.
+
+    Args:
+        work: what to do with an item, without gradients.
+        items: taken as they are needed: never more results wait than there are threads.
+
+    Returns:
+        The results in the order of the items.
+    """
+    work = torch.no_grad()(work)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    waiting = deque[Future[Result]]()
+    try:
+        for item in items:
+            waiting.append(_pool(threads).submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for one in waiting:
+            one.cancel()
         torch.set_num_threads(threads)
 
 

@@ -1,6 +1,6 @@
 """How well an object explains the measured frames: figures that need no truth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ptycho.physics.forward import Experiment
-from ptycho.physics.mask import hidden, hide
+from ptycho.physics.mask import hidden, hidden_of, hide
+from ptycho.physics.measured import Measured
+from ptycho.physics.sweep import usual_batch
 
 Vector = NDArray[np.float64]
 Frames = Callable[[], Iterator[tuple[Tensor, Tensor]]]
@@ -23,6 +25,8 @@ On bad pixels (:mod:`ptycho.physics.mask`) both are zero and say nothing.
 
 _ROUNDING = 1e-5  # share of a frame's norm below which a deviation is single precision
 _BACKGROUND = 0.05  # counts on both sides of a deviance, as in the likelihood
+_PIXELS = 256 * 128**2  # at once
+_FEWEST, _MOST = 16, 256  # patterns at once
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Judged:
 
 
 def misfit(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
+    experiment: Experiment, obj: Tensor, amplitude: Measured, batch_size: int | None = None
 ) -> tuple[float, float]:
     """R and C of an object, the overall scale of the model being fitted.
 
@@ -70,7 +74,7 @@ def misfit(
 
 
 def photon_scale(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
+    experiment: Experiment, obj: Tensor, amplitude: Measured, batch_size: int | None = None
 ) -> float:
     """What the expected photons of all frames must be multiplied by to be those counted.
 
@@ -80,7 +84,7 @@ def photon_scale(
 
 
 def measured_frames(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int = 256
+    experiment: Experiment, obj: Tensor, amplitude: Measured, batch_size: int | None = None
 ) -> Frames:
     """What was measured beside what an object predicts."""
     return partial(_frames, experiment, obj, amplitude, batch_size)
@@ -91,9 +95,9 @@ def simulated_frames(
     obj: Tensor,
     scale: float,
     seed: int,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     *,
-    like: Tensor | None = None,
+    like: Measured | None = None,
 ) -> Frames:
     """What would be measured of an object, with photon noise, beside what it predicts.
 
@@ -115,21 +119,42 @@ def simulated_frames(
 def judge(frames: Frames) -> Judged:
     """Look at frames twice, first for the means and scales, then at each."""
     totals = _totals(frames)
-    parts: list[NDArray[Any]] = []
-    for expected, data in frames():
-        model = expected.sqrt()
-        parts.append(
-            torch.stack(
-                [
-                    (totals.amplitude_scale * model - data).abs().sum((-2, -1)),
-                    data.sum((-2, -1)),
-                    _correlation(model, totals.mean_model, data, totals.mean_data),
-                    _unit_deviance(totals.photon_scale * expected, data),
-                ]
-            )
-            .cpu()
-            .numpy()
-        )
+    return _together([_verdicts(totals, *some) for some in frames()])
+
+
+@torch.no_grad()
+def judge_several(
+    experiment: Experiment,
+    objects: Sequence[Tensor],
+    amplitude: Measured,
+    scaled: Sequence[Tensor] = (),
+) -> tuple[list[Judged], list[float]]:
+    """:func:`judge` of several objects, for which the measured frames are read twice in all.
+
+    Args:
+        experiment: probe and positions on the canvas of the objects.
+        objects: complex ``(H, W)`` each.
+        amplitude: measured ``(n, N, N)``.
+        scaled: more objects, of which only the scale is wanted.
+
+    Returns:
+        What the frames say of each of ``objects``, and the :func:`photon_scale` of all.
+    """
+    device, count = experiment.row.device, len(objects)
+    everything = [obj.to(device) for obj in (*objects, *scaled)]
+    sums = [_Sums() for _ in everything]
+    for which, data in _data(experiment, amplitude, None):
+        for obj, one in zip(everything, sums, strict=True):
+            one.add(_expected(experiment, obj, which, data), data)
+    totals = [one.totals() for one in sums]
+    parts: list[list[NDArray[Any]]] = [[] for _ in objects]
+    for which, data in _data(experiment, amplitude, None):
+        for obj, total, part in zip(everything[:count], totals[:count], parts, strict=True):
+            part.append(_verdicts(total, _expected(experiment, obj, which, data), data))
+    return [_together(part) for part in parts], [total.photon_scale for total in totals]
+
+
+def _together(parts: list[NDArray[Any]]) -> Judged:
     return Judged(*np.concatenate(parts, axis=1).astype(np.float64))
 
 
@@ -143,41 +168,91 @@ class _Totals:
     photon_scale: float
 
 
+def _verdicts(totals: _Totals, expected: Tensor, data: Tensor) -> NDArray[Any]:
+    """Columns of :class:`Judged` for some frames, ``(4, b)``."""
+    model = expected.sqrt()
+    columns = [
+        (totals.amplitude_scale * model - data).abs().sum((-2, -1)),
+        data.sum((-2, -1)),
+        _correlation(model, totals.mean_model, data, totals.mean_data),
+        _unit_deviance(totals.photon_scale * expected, data),
+    ]
+    return torch.stack(columns).cpu().numpy()
+
+
+class _Sums:
+    """What frames say together, added up batch by batch."""
+
+    def __init__(self) -> None:
+        self.n: int | Tensor = 0
+        self.overlap, self.energy, self.counted = 0.0, 0.0, 0.0
+        self.model, self.data = torch.zeros(1), torch.zeros(1)
+
+    def add(self, expected: Tensor, data: Tensor) -> None:
+        """Some frames: expected photons and measured amplitudes."""
+        model = expected.sqrt()
+        self.overlap += float((model * data).sum())
+        self.energy += float(expected.sum())
+        self.counted += float(data.square().sum())
+        # on the host: not every device counts in double precision
+        self.model = self.model + model.sum(0).cpu().double()
+        self.data = self.data + data.sum(0).cpu().double()
+        bad = hidden(data)
+        self.n = self.n + (len(data) if bad is None else (~bad).sum(0).cpu().clamp_min(1))
+
+    def totals(self) -> _Totals:
+        """Means and scales of all of them."""
+        lit = self.energy > 0
+        return _Totals(
+            mean_model=self.model / self.n,
+            mean_data=self.data / self.n,
+            amplitude_scale=self.overlap / self.energy if lit else 0.0,
+            photon_scale=self.counted / self.energy if lit else 0.0,
+        )
+
+
 @torch.no_grad()
 def _totals(frames: Frames) -> _Totals:
-    n: int | Tensor = 0
-    overlap, energy, counted = 0.0, 0.0, 0.0
-    mean_model, mean_data = torch.zeros(1), torch.zeros(1)
+    sums = _Sums()
     for expected, data in frames():
-        model = expected.sqrt()
-        overlap += float((model * data).sum())
-        energy += float(expected.sum())
-        counted += float(data.square().sum())
-        # on the host: not every device counts in double precision
-        mean_model = mean_model + model.sum(0).cpu().double()
-        mean_data = mean_data + data.sum(0).cpu().double()
-        bad = hidden(data)
-        n = n + (len(data) if bad is None else (~bad).sum(0).cpu().clamp_min(1))
-    lit = energy > 0
-    return _Totals(
-        mean_model=mean_model / n,
-        mean_data=mean_data / n,
-        amplitude_scale=overlap / energy if lit else 0.0,
-        photon_scale=counted / energy if lit else 0.0,
-    )
+        sums.add(expected, data)
+    return sums.totals()
 
 
 def _frames(
-    experiment: Experiment, obj: Tensor, amplitude: Tensor, batch_size: int
+    experiment: Experiment, obj: Tensor, amplitude: Measured, batch_size: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Expected photons and measured amplitudes, on the device of the experiment."""
-    device = experiment.row.device
-    obj = obj.to(device)
-    for start in range(0, len(amplitude), batch_size):
-        data = amplitude[start : start + batch_size].to(device)
-        expected = experiment(obj, torch.arange(start, start + len(data), device=device))
-        bad = hidden(data)
-        yield expected if bad is None else expected.masked_fill_(bad, 0), data
+    obj = obj.to(experiment.row.device)
+    for which, data in _data(experiment, amplitude, batch_size):
+        yield _expected(experiment, obj, which, data), data
+
+
+def _data(
+    experiment: Experiment, amplitude: Measured, batch_size: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Numbers and measured amplitudes of all frames, on the device of the experiment."""
+    device, at_once = experiment.row.device, batch_size or _usual(experiment)
+    for start in range(0, len(amplitude), at_once):
+        data = amplitude[start : start + at_once].to(device)
+        yield torch.arange(start, start + len(data), device=device), data
+
+
+def _expected(experiment: Experiment, obj: Tensor, which: Tensor, data: Tensor) -> Tensor:
+    expected = _photons(experiment, obj, which)
+    bad = hidden(data)
+    return expected if bad is None else expected.masked_fill_(bad, 0)
+
+
+def _photons(experiment: Experiment, obj: Tensor, which: Tensor) -> Tensor:
+    """Expected photons; a few frames at a time, whose complex waves would be most of the memory."""
+    parts = which.split(usual_batch(obj.device))
+    return torch.cat([experiment(obj, some) for some in parts])
+
+
+def _usual(experiment: Experiment) -> int:
+    """Frames at once: 256, or fewer large ones."""
+    return int(np.clip(_PIXELS // experiment.size**2, _FEWEST, _MOST))
 
 
 def _simulated(
@@ -185,17 +260,18 @@ def _simulated(
     obj: Tensor,
     scale: float,
     seed: int,
-    batch_size: int,
-    like: Tensor | None,
+    batch_size: int | None,
+    like: Measured | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     device = experiment.row.device
     obj = obj.to(device)
     # drawn on the host: the same everywhere, and Apple's GPUs cannot draw counts
     generator = torch.Generator().manual_seed(seed)
-    for some in torch.arange(len(experiment.row)).split(batch_size):
-        expected = experiment(obj, some.to(device))
-        bad = None if like is None else hidden(like[some.to(like.device)].to(device))
+    for some in torch.arange(len(experiment.row)).split(batch_size or _usual(experiment)):
+        expected = _photons(experiment, obj, some.to(device))
+        bad = None if like is None else hidden_of(like, some.to(like.device))
         if bad is not None:
+            bad = bad.to(device)
             expected.masked_fill_(bad, 0)
         # a model that is NaN sends no photons, and is judged NaN all the same
         rate = (scale * expected).nan_to_num(nan=0.0).cpu()

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.physics.forward import Experiment
+from ptycho.physics.measured import Measured, only
 from ptycho.report.align import ComplexImage, align, remove_ramp
 from ptycho.report.correlation import frc, frc_area, resolution
-from ptycho.report.frames import Judged, judge, measured_frames, photon_scale, simulated_frames
+from ptycho.report.frames import Judged, judge, judge_several, photon_scale, simulated_frames
 
 Figures = dict[str, float]
 Image = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 FLAT = "flat"
 """Row of an object without structure among the rows of :func:`score`."""
@@ -36,6 +38,7 @@ _ROUNDING = 1e-5  # variation below this share is single precision, not structur
 _WRAPS = 1.5 * math.pi  # range of a true phase from which it is taken to wrap
 _BEST_PSNR = 200.0  # decibels given to identical images: infinity is no JSON
 _HIGH_GROUND = 5  # ranges above zero; up to here single precision costs an SSIM below 1e-4
+_ENOUGH = 2**14  # frames from which the noise of a perfect model is known well
 _FIVE_SCALES = 11 * 2**4  # pixels a side: the fifth scale must hold a window of 11
 
 
@@ -172,7 +175,7 @@ def flat_floor(truth: ComplexImage, pixel_size_m: float | None = None) -> Figure
 
 
 def score(
-    reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor
+    reconstruction: Reconstruction, experiment: Experiment, amplitude: Measured
 ) -> dict[str, Figures]:
     """Score every stage of a reconstruction, between its floor and what the photons allow.
 
@@ -186,18 +189,27 @@ def score(
         :func:`noise_floor`): ``seconds`` (stages only), those of :func:`frame_figures` and,
         with a known truth, those of :func:`compare`.
     """
-
-    def row(obj: ComplexImage) -> Figures:
-        frames = measured_frames(experiment, _canvas(obj), amplitude)
-        likeness = _likeness_to_truth(reconstruction, obj)
-        return frame_figures(judge(frames), reconstruction.held_out) | likeness
-
+    objects = [stage.obj for stage in reconstruction.stages]
+    objects.append(np.ones_like(reconstruction.obj))
+    best = _best(reconstruction)
+    # all at once: reading the patterns of a large scan takes its time
+    judged, scales = judge_several(
+        experiment,
+        [_canvas(obj) for obj in objects],
+        amplitude,
+        [] if best is reconstruction.obj else [_canvas(best)],
+    )
+    scale = scales[-2] if best is reconstruction.obj else scales[-1]
+    *rows, flat = (
+        frame_figures(one, reconstruction.held_out) | _likeness_to_truth(reconstruction, obj)
+        for one, obj in zip(judged, objects, strict=True)
+    )
     stages = {
-        stage.name: {"seconds": float(stage.seconds)} | row(stage.obj)
-        for stage in reconstruction.stages
+        stage.name: {"seconds": float(stage.seconds)} | row
+        for stage, row in zip(reconstruction.stages, rows, strict=True)
     }
-    flat = row(np.ones_like(reconstruction.obj))
-    return stages | {FLAT: flat, NOISE: noise_floor(reconstruction, experiment, amplitude)}
+    noise = noise_floor(reconstruction, experiment, amplitude, scale=scale)
+    return stages | {FLAT: flat, NOISE: noise}
 
 
 def frame_figures(judged: Judged, held_out: NDArray[np.int64]) -> Figures:
@@ -224,12 +236,18 @@ def frame_figures(judged: Judged, held_out: NDArray[np.int64]) -> Figures:
 
 
 def noise_floor(
-    reconstruction: Reconstruction, experiment: Experiment, amplitude: Tensor, *, seed: int = 0
+    reconstruction: Reconstruction,
+    experiment: Experiment,
+    amplitude: Measured,
+    *,
+    seed: int = 0,
+    scale: float | None = None,
 ) -> Figures:
     """What the counted photons allow: the other end of the scale that begins at ``flat``.
 
     Frames are simulated with photon noise from the truth (without one: from the last stage)
-    and held against the same model: R, C and deviance of a perfect model. Against the truth
+    and held against the same model: R, C and deviance of a perfect model. Of large scans, some
+    16,000 frames spread over the scan tell as much as all. Against the truth
     the row scores the truth itself under the noise of :func:`noisy`.
 
     Args:
@@ -237,20 +255,24 @@ def noise_floor(
         experiment: probe and positions of all patterns.
         amplitude: measured ``(n, N, N)``; only its total counts and its bad pixels are used.
         seed: seed of the noise.
+        scale: what the photons expected of that object must be multiplied by to be those
+            counted; None: it is found out.
 
     Returns:
         The keys of a stage's row, less ``seconds``.
     """
-    truth = reconstruction.truth if reconstruction.truth_is_known else None
-    obj = reconstruction.obj if truth is None else truth
+    obj = _best(reconstruction)
     canvas = _canvas(obj)
-    scale = photon_scale(experiment, canvas, amplitude)
-    frames = simulated_frames(experiment, canvas, scale, seed, like=amplitude)
-    row = frame_figures(judge(frames), reconstruction.held_out)
-    if truth is None:
+    if scale is None:
+        scale = photon_scale(experiment, canvas, amplitude)
+    some, held_out = _spread(len(amplitude), reconstruction.held_out)
+    few, like = (experiment, amplitude) if some is None else _of(experiment, amplitude, some)
+    frames = simulated_frames(few, canvas, scale, seed, like=like)
+    row = frame_figures(judge(frames), held_out)
+    if obj is not reconstruction.truth:
         return row
     photons = scale * experiment.illumination((obj.shape[0], obj.shape[1])).cpu().double().numpy()
-    return row | _likeness_to_truth(reconstruction, noisy(truth, photons, seed))
+    return row | _likeness_to_truth(reconstruction, noisy(obj, photons, seed))
 
 
 def noisy(truth: ComplexImage, photons: Image, seed: int) -> ComplexImage:
@@ -275,6 +297,29 @@ def noisy(truth: ComplexImage, photons: Image, seed: int) -> ComplexImage:
     real, imaginary = np.random.default_rng(seed).normal(size=(2, *truth.shape))
     noise = (real + 1j * imaginary) / np.sqrt(2 * np.maximum(photons, 0.5))
     return np.asarray(truth + noise)
+
+
+def _best(reconstruction: Reconstruction) -> ComplexImage:
+    """The true object; the last stage where nobody knows that."""
+    truth = reconstruction.truth if reconstruction.truth_is_known else None
+    return reconstruction.obj if truth is None else truth
+
+
+def _spread(n: int, held_out: Indices) -> tuple[Tensor | None, Indices]:
+    """Every k-th frame of a large scan, and which of these were held out; None: all frames."""
+    every = n // _ENOUGH
+    if every < 2:
+        return None, held_out
+    # as many of those held out: they stand in a row of their own
+    shown = np.zeros(n, dtype=bool)
+    shown[::every] = shown[held_out[::every]] = True
+    some = np.flatnonzero(shown)
+    return torch.from_numpy(some), np.flatnonzero(np.isin(some, held_out))
+
+
+def _of(experiment: Experiment, amplitude: Measured, some: Tensor) -> tuple[Experiment, Measured]:
+    which = some.to(experiment.row.device)
+    return experiment.of(which), only(amplitude, some.to(amplitude.device))
 
 
 def _canvas(obj: ComplexImage) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ptycho.config.config import RunConfig
 from ptycho.data.tiles import Lifted
+from ptycho.physics.measured import only
 from ptycho.report.bundle import Bundle
 from ptycho.report.frames import judge, measured_frames
 from ptycho.report.metrics import Figures
@@ -116,7 +117,7 @@ def chooser(
     if len(problem.held_out) < 2:
         return None
     numbers = torch.from_numpy(problem.held_out).to(problem.device)
-    experiment, amplitude = problem.experiment.of(numbers), problem.amplitude[numbers]
+    experiment, amplitude = problem.experiment.of(numbers), only(problem.amplitude, numbers)
 
     def losses(module: LightningModule, epoch: int) -> NDArray[np.float64]:
         assert isinstance(module, ObjectTraining)

@@ -1,5 +1,6 @@
 """Settings become objects: the only reader of settings below the run itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho.config.choices import DataSource, LossMode, PatchInput, PatchOutput, SyntheticObject
+from ptycho.config.choices import (
+    DataSource,
+    Lazy,
+    LossMode,
+    PatchInput,
+    PatchOutput,
+    ProbeKind,
+    SyntheticObject,
+)
 from ptycho.config.config import (
     DataConfig,
     ExecutionConfig,
@@ -18,12 +27,16 @@ from ptycho.config.config import (
     RunConfig,
     SolverConfig,
 )
-from ptycho.data.formats.registry import Reading, measure
+from ptycho.data.beams import Beam, Optics
+from ptycho.data.formats.registry import measure
 from ptycho.data.grouping import make_groups, subsample
+from ptycho.data.lazy import LazyAmplitude, in_memory_if_small
 from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import Scan
-from ptycho.data.simulate import simulate
+from ptycho.data.simulate import Simulation, make
+from ptycho.data.synthetic.detector import Detector
+from ptycho.data.synthetic.objects import Look
 from ptycho.nn import patch_net
 from ptycho.nn.object_net import CHANNELS, OUTPUTS, ObjectNet
 from ptycho.nn.patch_net import PatchNet
@@ -37,10 +50,12 @@ from ptycho.physics.likelihood import (
     typical_amplitude,
     weighted,
 )
+from ptycho.physics.measured import Measured
 from ptycho.physics.solver import Recipe
 from ptycho.physics.sweep import Judge
 from ptycho.training.cluster import place
 from ptycho.training.objective import Objective
+from ptycho.workflows.reading import reading_of
 
 _MIXED = (SyntheticObject.dead_leaves, SyntheticObject.chip, SyntheticObject.natural)
 
@@ -57,24 +72,81 @@ def make_scan(
         number: 0, or which of the further scans to train on (simulated ones only).
     """
     if data.source == DataSource.synthetic:
-        made = data.synthetic
-        scan = simulate(
-            kind=kind_of(made.object, number),
-            n_patterns=made.n_patterns,
-            patch_size=patch_size,
-            photons=float(data.nphotons or 0),
-            step=made.step,
-            jitter=made.jitter,
-            probe_radius=made.probe_radius,
-            seed=seed_of(made.seed, number),
-            label=f"{data.label}_{number + 1}" if number else data.label,
-            number=number,
-        )
+        scan = make(simulation_of(data, patch_size, number)).scan
     else:
         scan = read_scan(str(data.train_data_file), data, labelled)
+    return chosen_of(scan, data)
+
+
+def chosen_of(scan: Scan, data: DataConfig) -> Scan:
+    """The patterns of a scan that the ``data`` group wants; few of them are read at once."""
     scan = scan.first(data.n_images)
     kept = subsample(len(scan), data.n_subsample, data.subsample_seed, data.sequential_sampling)
-    return scan if len(kept) == len(scan) else scan.take(kept)
+    scan = scan if len(kept) == len(scan) else scan.take(kept)
+    if data.lazy == Lazy.auto and isinstance(scan.amplitude, LazyAmplitude):
+        return replace(scan, amplitude=in_memory_if_small(scan.amplitude))
+    return scan
+
+
+def simulation_of(data: DataConfig, patch_size: int, number: int = 0) -> Simulation:
+    """What the settings ask to simulate, for one of several scans."""
+    made = data.synthetic
+    return Simulation(
+        kind=kind_of(made.object, number),
+        n_patterns=made.n_patterns,
+        patch_size=patch_size,
+        photons=float(data.nphotons or 0),
+        path=made.scan.value,
+        step=made.step,
+        jitter=made.jitter,
+        position_error=made.position_error,
+        fly_steps=made.fly_steps,
+        probe_radius=made.probe_radius,
+        beam=beam_of(data),
+        optics=Optics(data.geometry.pixel_size_m, data.geometry.energy_ev),
+        look=Look(
+            made.exponent, made.spokes, made.phase, made.delta_over_beta, made.independent
+        ),
+        flux_jitter=made.flux_jitter,
+        background=made.background,
+        detector=Detector(
+            blur=made.detector_blur,
+            read_noise=made.read_noise,
+            saturation=made.saturation,
+            dead_pixels=made.dead_pixels,
+            gap=made.gap,
+            beamstop=made.beamstop,
+        ),
+        seed=seed_of(made.seed, number),
+        label=f"{data.label}_{number + 1}" if number else data.label,
+        number=number,
+    )  # fmt: skip
+
+
+def beam_of(data: DataConfig) -> Beam:
+    """The beam that the settings ask for."""
+    wanted = data.probe
+    radius = wanted.radius
+    if data.source == DataSource.synthetic and wanted.kind != ProbeKind.file:
+        elsewhere = (wanted.radius_m, wanted.defocus, wanted.defocus_m)
+        focused = wanted.kind in (ProbeKind.zone_plate, ProbeKind.rectangular)
+        said = any(one is not None for one in (elsewhere if focused else elsewhere[:1]))
+        radius = None if said else data.synthetic.probe_radius
+    return Beam(
+        kind=wanted.kind.value,
+        file=None if data.probe_file is None else Path(data.probe_file),
+        radius=radius,
+        radius_m=wanted.radius_m,
+        pupil=wanted.pupil,
+        outer_zone_m=wanted.outer_zone_m,
+        aperture=wanted.aperture,
+        aspect=wanted.aspect,
+        stop=wanted.stop,
+        defocus=wanted.defocus,
+        defocus_m=wanted.defocus_m,
+        modes=wanted.modes,
+        powers=tuple(wanted.mode_powers),
+    )
 
 
 def kind_of(kind: SyntheticObject, number: int) -> str:
@@ -95,20 +167,31 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
     """Read one file the way the ``data`` group says."""
     mine = path == data.train_data_file
     label = data.label if mine else Path(path).stem
-    return prepare(
-        find_measurement(path, data, labelled),
-        values=data.values.value,
-        label=label,
-        patches=labelled,
-        positions=data.positions,
-        preprocess=data.preprocess,
-        geometry=data.geometry,
-    )
+    found = find_measurement(path, data, labelled)
+    try:
+        return prepare(
+            found,
+            values=data.values.value,
+            label=label,
+            patches=labelled,
+            lazy=data.lazy.value,
+            positions=data.positions,
+            preprocess=data.preprocess,
+            geometry=data.geometry,
+            beam=beam_of(data),
+        )
+    finally:
+        found.frames.close()
+
+
+def further_scan(data: DataConfig, path: str) -> Scan:
+    """One more scan to train on, of which the same is used as of the first."""
+    return chosen_of(read_scan(path, data), data)
 
 
 def find_measurement(path: str, data: DataConfig, labelled: bool = False) -> Measurement:
     """What one file holds, read the way the ``data`` group says."""
-    return measure(Path(path), how=Reading(patches=labelled))
+    return measure(Path(path), data.format.value, reading_of(path, data, labelled))
 
 
 def make_network(model: ModelConfig) -> ObjectNet:
@@ -140,7 +223,7 @@ def make_patch_network(model: ModelConfig, probe: Tensor) -> PatchNet:
     )
 
 
-def make_objective(learning: LearningConfig, amplitude: Tensor) -> Objective:
+def make_objective(learning: LearningConfig, amplitude: Measured) -> Objective:
     """What the training of a patch network makes small; ``amplitude`` as for :func:`make_judge`."""
     return Objective(
         judge=make_judge(learning, amplitude),
@@ -187,7 +270,7 @@ def make_freedom(instrument: InstrumentConfig) -> Freedom:
     )
 
 
-def make_judge(learning: LearningConfig, amplitude: Tensor) -> Judge | None:
+def make_judge(learning: LearningConfig, amplitude: Measured) -> Judge | None:
     """The distance to the patterns that training makes small; None where none has a weight.
 
     Args:

@@ -8,8 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import InstrumentConfig, UserError
-from ptycho.data.formats.npz import read_npz
+from ptycho.config.data_config import PreprocessConfig
+from ptycho.data.formats.ptychodus import is_patterns_alone
+from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.placing import place
+from ptycho.data.preparation import prepare
 from ptycho.data.products import Product, read_product
 from ptycho.data.reconstruction import Complex, scanned_area
 from ptycho.data.scan import DataError, Scan
@@ -44,6 +47,11 @@ class Question:
     """Largest shift that is undone, in pixels."""
     pixel_size_m: float | None = None
     """Side of an object pixel; None: what the files say."""
+    format: str = "auto"
+    """Of the scan: a name in :mod:`ptycho.data.formats.registry`."""
+    positions: Path | None = None
+    """Positions of the scan, where they are in a file of their own; None: the reconstruction,
+    where the scan is a file of ptychodus with patterns alone."""
     values: str = "auto"
     """``counts``, ``amplitude`` or ``auto``: what the scan holds."""
 
@@ -63,7 +71,7 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
         raise DataError("a reconstruction is judged by a truth, by the scan it came from, or both.")
     product = read_product(question.file)
     truth = None if question.truth is None else read_product(question.truth)
-    scan = None if question.data is None else _read_scan(question.data, question.values)
+    scan = None if question.data is None else _read_scan(question.data, question)
     placed = None if truth is None else place(product, truth)
     evidence = None if scan is None else gather(product, scan)
     if evidence is not None and question.split_halves:
@@ -157,8 +165,16 @@ def _with_pixel_size(
     return replace(question, pixel_size_m=next((size for size in sizes if size), None))
 
 
-def _read_scan(path: Path, values: str) -> Scan:
-    return with_a_dose(read_npz(path, values=values))
+def _read_scan(path: Path, question: Question) -> Scan:
+    positions = question.positions
+    if positions is None and is_patterns_alone(path):
+        positions = question.file
+    found = measure(path, question.format, Reading(positions_file=positions))
+    try:
+        every = PreprocessConfig(drop_empty=False)  # or numbers of patterns would mean others
+        return with_a_dose(prepare(found, values=question.values, preprocess=every))
+    finally:
+        found.frames.close()
 
 
 def _scanned(product: Product, evidence: Evidence | None) -> Complex:

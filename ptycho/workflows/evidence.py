@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho.config.choices import Accelerator
+from ptycho.data.lazy import as_measured
 from ptycho.data.pairing import Pairing, pair
 from ptycho.data.placing import with_margin
 from ptycho.data.products import Product
@@ -17,6 +18,7 @@ from ptycho.data.reconstruction import Complex, scanned_area
 from ptycho.data.scan import DataError, Scan
 from ptycho.physics.forward import Experiment, matched_scale
 from ptycho.physics.mask import seen_share
+from ptycho.physics.measured import Measured
 from ptycho.report.frames import (
     judge,
     measured_frames,
@@ -28,6 +30,7 @@ from ptycho.report.metrics import frame_figures
 from ptycho.report.verdict import AgainstData, Between, Pattern
 from ptycho.workflows.problem import pick_device
 
+_CPU = torch.device("cpu")
 _WORST = 6  # patterns shown
 _TRIED = (-1.0, -0.5, 0.0, 0.5, 1.0)  # pixels by which conventions differ
 _USUAL = 10.0  # times more or less than 1 that the amplitude of an object may be
@@ -51,7 +54,7 @@ class Evidence:
     """``(2,)``: rows and columns added before the object's first pixel."""
     experiment: Experiment
     """Probe and positions on the canvas."""
-    amplitude: Tensor
+    amplitude: Measured
     """Measured ``(m, N, N)``."""
     scale: float
     """What the experiment's photons must be multiplied by to be those counted."""
@@ -80,8 +83,7 @@ def gather(product: Product, scan: Scan) -> Evidence:
     if "dose" in scan.notes:
         notes += (f"dose {scan.notes['dose']}: deviance and noise floor say little",)
     used = replace(
-        scan,
-        amplitude=scan.amplitude[pairing.patterns],
+        scan.take(pairing.patterns),
         positions=pairing.positions,
         probe=scan.probe if product.probe is None else product.probe,
         truth=None,
@@ -92,7 +94,7 @@ def gather(product: Product, scan: Scan) -> Evidence:
     if beyond:
         notes += (f"{beyond} patterns reach beyond the object, which is taken as empty there",)
     device = pick_device(Accelerator.auto)
-    amplitude, on_device = torch.from_numpy(used.amplitude), torch.from_numpy(canvas).to(device)
+    amplitude, on_device = as_measured(used.amplitude, _CPU), torch.from_numpy(canvas).to(device)
     experiment = _experiment(used, positions, product, _shrunk(product, obj)).to(device)
     return Evidence(
         obj=obj,
@@ -172,14 +174,15 @@ def _experiment(
         torch.from_numpy(positions),
         flux=None if flux is None else torch.from_numpy(flux[some]),
         background=None if background is None else torch.from_numpy(background),
+        fresnel=scan.fresnel,
     )
 
 
 def _scaled(scan: Scan) -> Tensor:
     """The probe of a scan in square roots of photons."""
     probe = torch.from_numpy(scan.probe).to(torch.complex128)
-    amplitude = torch.from_numpy(scan.amplitude)
-    share = seen_share(probe, amplitude)
+    amplitude = as_measured(scan.amplitude, _CPU)
+    share = seen_share(probe, amplitude, fresnel=scan.fresnel)
     scale = matched_scale(probe, amplitude) / share**0.5 if share else 0.0
     if not 0 < scale < np.inf:
         raise DataError(f"{scan.label}: the probe is zero, or far too large or too small.")

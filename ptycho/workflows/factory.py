@@ -23,6 +23,7 @@ from ptycho.data.arrangement import arrange
 from ptycho.data.formats.registry import frame_shape
 from ptycho.report.bundle import Bundle, load_bundle
 from ptycho.workflows.preflight import missing_bundle, scan_faults
+from ptycho.workflows.reading import reading_of
 
 _FIRST_MEANT = ("data", "model", "trainer")  # solver and refine have batch_size and more, too
 
@@ -65,7 +66,7 @@ def create_training_payload(
     """Settings of a training, from a few overrides.
 
     Args:
-        train_data_file: NPZ scan.
+        train_data_file: scan, in any format.
         output_dir: where the run writes.
         overrides: settings by full name (``trainer.nepochs``) or short (``nepochs``), where
             ``data``, ``model`` and ``trainer`` come before the other groups.
@@ -225,9 +226,9 @@ def apply(run: RunConfig, group: str, values: dict[str, Any]) -> None:
 def _settle_size(run: RunConfig, path: Path) -> None:
     if missing := scan_faults("data.train_data_file", path):
         raise FileNotFoundError(*missing)
-    how = run.data.preprocess
-    shape = frame_shape(path)
-    found = arrange(path, shape, how).size
+    data = run.data
+    shape = frame_shape(path, data.format.value, reading_of(str(data.train_data_file), data))
+    found = arrange(path, shape, data.preprocess).size
     prepared = " as prepared" if (found, found) != shape else ""
     if not 16 <= found <= 2048:
         raise UserError(

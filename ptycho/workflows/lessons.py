@@ -1,12 +1,15 @@
 """What a network learns from: scans, lifted and cut into tiles."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ptycho.config.choices import DataSource, Labels
 from ptycho.config.config import RunConfig, UserError
+from ptycho.data.scan import Scan
 from ptycho.data.tiles import Lifted, TileDataset
 from ptycho.nn.object_net import STRIDE
 from ptycho.physics.forward import Experiment
@@ -15,6 +18,7 @@ from ptycho.workflows import build, stages
 from ptycho.workflows.problem import Problem, pose
 from ptycho.workflows.recalibration import FARTHEST
 from ptycho.workflows.session import Session
+from ptycho.workflows.surveying import surveyed
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,23 @@ def label_source(run: RunConfig, problem: Problem) -> str | None:
 
 
 def further(session: Session, recipe: Recipe) -> list[Lesson]:
-    """The scans beyond the first, simulated and lifted one after another.
+    """The scans beyond the first, simulated or read, and lifted one after another.
 
     Nothing is held out of them, since none is reconstructed. Each stays in memory with its
-    patterns, four bytes a pixel; a device holds probes and positions alone.
+    patterns, four bytes a pixel, unless these stay in their file; a device holds probes and
+    positions alone.
     """
-    count = session.run.data.synthetic.n_objects
-    found = [_lesson(session, recipe, number) for number in range(1, count)]
+    run = session.run
+    data, size = run.data, run.model.N or 0
+    simulated = range(1, data.synthetic.n_objects)
+    makers: list[Callable[[], Scan]] = [
+        *(partial(build.make_scan, data, size, number=number) for number in simulated),
+        *(partial(build.further_scan, data, path) for path in data.further_data_files),
+    ]
+    found = [
+        _lesson(session, recipe, make(), f"{number} of {len(makers) + 1}")
+        for number, make in enumerate(makers, 2)
+    ]
     if found and session.first:
         held = sum(_bytes(lesson.cut) for lesson in found)
         session.terminal.print(
@@ -102,11 +116,9 @@ def further(session: Session, recipe: Recipe) -> list[Lesson]:
     return found
 
 
-def _lesson(session: Session, recipe: Recipe, number: int) -> Lesson:
+def _lesson(session: Session, recipe: Recipe, scan: Scan, of: str) -> Lesson:
     run = session.run
-    scan = build.make_scan(run.data, run.model.N or 0, number=number)
-    problem = pose(scan, session.device)
-    of = f"{number + 1} of {run.data.synthetic.n_objects}"
+    problem = pose(surveyed(scan), session.device)
     lifted = stages.lift(problem, run.model, recipe, session.bars, f"lift {of}")
     cut = tiles(problem, lifted, run.trainer.batch_size, label(session, problem, f"label {of}"))
     return Lesson(cut, problem.experiment, problem.scan.sha256)
@@ -114,4 +126,6 @@ def _lesson(session: Session, recipe: Recipe, number: int) -> Lesson:
 
 def _bytes(cut: TileDataset) -> int:
     first = cut.lifted
-    return sum(one.nbytes for one in (cut.amplitude, first.obj, first.pull, first.light))
+    held = [first.obj, first.pull, first.light]
+    held += [cut.amplitude] if isinstance(cut.amplitude, Tensor) else []
+    return sum(int(one.nbytes) for one in held)

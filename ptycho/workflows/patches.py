@@ -16,6 +16,7 @@ from ptycho.data.tiles import Lifted
 from ptycho.nn.patch_net import PatchNet
 from ptycho.physics.detector import intensity
 from ptycho.physics.fourier import centre_start, crop_centre
+from ptycho.physics.measured import norms
 from ptycho.physics.patches import add_patches_
 from ptycho.physics.solver import Recipe
 from ptycho.physics.synchronise import synchronised_phases, turn_onto
@@ -120,7 +121,7 @@ def lift(session: Session, problem: Problem, recipe: Recipe) -> tuple[Problem, L
 def predictor(problem: Problem, network: PatchNet, lifted: Lifted | None) -> PatchPredictor:
     """The network at the positions of a scan, its patterns brought to a mean square of one."""
     scan, fitted = problem.amplitude, problem.fitted
-    energy = torch.linalg.vector_norm(scan, dim=(-2, -1)).square().cpu().double()
+    energy = norms(scan).square().cpu().double()
     mean = float((energy if fitted is None else energy[fitted.cpu()]).mean())
     unit = (scan.shape[-1] ** 2 / mean) ** 0.5
     return PatchPredictor(network, problem.experiment.corners, unit, lifted)

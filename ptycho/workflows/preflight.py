@@ -85,8 +85,13 @@ def file_faults(run: RunConfig) -> list[str]:
     data = run.data
     if data.source == DataSource.file and data.train_data_file:
         faults += scan_faults("data.train_data_file", data.train_data_file, data.label)
+    for name in ("positions_file", "probe_file"):
+        if path := getattr(data, name):
+            faults += partner_faults(f"data.{name}", path)
     if data.test_data_file:
         faults += scan_faults("data.test_data_file", data.test_data_file)
+    for name in data.further_data_files:
+        faults += scan_faults("data.further_data_files", name)
     for name in ("background_file", "bad_pixels_file"):
         side = getattr(data.preprocess, name)
         if side and not Path(side).is_file():
@@ -146,13 +151,29 @@ def scan_faults(setting: str, path: str | Path, label: str = "") -> list[str]:
     group = f" (data={label})" if label else ""
     elsewhere = " or paths.data=FOLDER" if label else ""
     if file.is_dir():
-        return [f"{setting}: {file.absolute()} is a folder; name the NPZ file in it."]
-    if not file.is_file():
+        from ptycho.data.formats.ptychodus import recognises  # which loads numpy
+
+        if recognises(file):
+            return []
+        return [f"{setting}: {file.absolute()} is a folder; name the file in it."]
+    if not file.exists():
         return [
             f"{setting}: no such file: {file.absolute()}{group}. It must hold "
-            "diffraction or diff3d (n, N, N), xcoords, ycoords and probeGuess. Put it there, "
-            f"or point elsewhere with {setting}=FILE.npz{elsewhere}."
+            "diffraction or diff3d (n, N, N), xcoords, ycoords and probeGuess (NPZ), or be in "
+            "another format of docs/formats.md. Put it there, or point elsewhere with "
+            f"{setting}=FILE{elsewhere}."
         ]
+    if not os.access(file, os.R_OK):
+        return [f"{setting}: {file.absolute()} may not be read; check its permissions."]
+    return []
+
+
+def partner_faults(setting: str, path: str | Path) -> list[str]:
+    """A sentence about a file that belongs to a scan and cannot be opened."""
+    file = Path(path)
+    if not file.is_file():
+        what = "is a folder; name a file" if file.is_dir() else "does not exist; check the path"
+        return [f"{setting}: {file.absolute()} {what}."]
     if not os.access(file, os.R_OK):
         return [f"{setting}: {file.absolute()} may not be read; check its permissions."]
     return []

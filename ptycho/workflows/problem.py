@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ptycho.config.choices import Accelerator
 from ptycho.data.holdout import hold_out
+from ptycho.data.lazy import LazyAmplitude, as_measured
 from ptycho.data.reconstruction import Complex, Reconstruction, Stage
 from ptycho.data.scan import DataError, Scan
 from ptycho.nn.object_net import STRIDE
@@ -21,6 +22,7 @@ from ptycho.physics.forward import Experiment, matched_scale
 from ptycho.physics.instrument import KNOWN, Freedom, Instrument, add_modes
 from ptycho.physics.joint import FIRST_LOOK, JointSolver, coarse_joint_solution
 from ptycho.physics.mask import seen_share
+from ptycho.physics.measured import Measured
 from ptycho.physics.probe import reach
 from ptycho.physics.solver import Recipe, Solver, coarse_solution, fine_cutoff
 
@@ -29,6 +31,7 @@ _LARGEST_CANVAS = 2**28  # pixels: 2 GiB of complex64
 _FARTHEST = 1e7  # pixels from the origin at which positions are no pixels
 _FEWEST_PHOTONS = 1e3  # per pattern; below, fractions of photons mean an arbitrary unit
 _ASSUMED_PHOTONS = 1e5
+_CPU = torch.device("cpu")
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +54,8 @@ class Problem:
     """What the scan's probe was multiplied by."""
     experiment: Experiment
     """Probe and positions on the device."""
-    amplitude: Tensor
-    """Measured ``(n, N, N)`` on the device."""
+    amplitude: Measured
+    """Measured ``(n, N, N)``, on the device or read there when indexed."""
     fitted: Tensor | None = None
     """int64 ``(m,)``: patterns that may be fitted, on the device; all when None."""
     freedom: Freedom = KNOWN
@@ -144,7 +147,8 @@ class Problem:
         )
         probe = torch.from_numpy(found.probe).to(self.device)
         positions = torch.from_numpy(found.positions)
-        return self.knowing(Instrument(probe, positions, flux, background))
+        fresnel = self.instrument.fresnel
+        return self.knowing(Instrument(probe, positions, flux, background, fresnel))
 
     def brightened(self, gain: float) -> "Problem":
         """The same problem with so many times the photons in the beam."""
@@ -181,7 +185,7 @@ class Problem:
         self, iterations: int, recipe: Recipe, tick: Tick | None = None
     ) -> tuple[Tensor, "Problem"]:
         """:meth:`start` that finds the free parts of the instrument, too."""
-        if self.scan.patch_size % 4:
+        if not self.instrument.halves:
             solver = self.joint_solver(recipe)
             obj = solver.run(self.flat(), iterations, wait=FIRST_LOOK, on_iteration=tick)
             return obj, self.knowing(solver.instrument)
@@ -199,7 +203,7 @@ class Problem:
 
     def start(self, iterations: int, recipe: Recipe, tick: Tick | None = None) -> Tensor:
         """A first object from the half-resolution solver, complex ``(H, W)``."""
-        if self.scan.patch_size % 4:
+        if not self.instrument.halves:
             return self.solver(recipe).run(self.flat(), iterations, on_iteration=tick)
         fitted = self.fitted
         return coarse_solution(
@@ -291,7 +295,7 @@ def pose(
             f"{scan.label}: the probe lights too few pixels for instrument.probe_modes={modes}; "
             f"ask for {len(every)}."
         )
-    instrument = Instrument(every.to(device), torch.from_numpy(positions))
+    instrument = Instrument(every.to(device), torch.from_numpy(positions), fresnel=scan.fresnel)
     problem = Problem(
         scan=scan,
         instrument=instrument,
@@ -299,7 +303,7 @@ def pose(
         offset=offset,
         scale=scale,
         experiment=instrument.experiment(),
-        amplitude=torch.from_numpy(scan.amplitude).to(device),
+        amplitude=as_measured(scan.amplitude, device),
         freedom=freedom,
     )
     return problem.holding_out(_judges(problem, holdout_fraction))
@@ -311,9 +315,9 @@ def _as_array(values: Tensor | None) -> NDArray[np.float32] | None:
 
 def _in_photons(scan: Scan, fitted: Tensor | None = None) -> tuple[Tensor, float]:
     """The probe in photons, as the patterns that may be fitted tell them, and its factor."""
-    probe, amplitude = torch.from_numpy(scan.probe), torch.from_numpy(scan.amplitude)
+    probe, amplitude = torch.from_numpy(scan.probe), as_measured(scan.amplitude, _CPU)
     # where pixels are bad, the photons of an empty object are missing as well
-    share = seen_share(probe, amplitude, fitted)
+    share = seen_share(probe, amplitude, fitted, scan.fresnel)
     if share == 0:
         raise DataError(f"{scan.label}: bad_pixels cover all that the beam lights; mark fewer.")
     scale = matched_scale(probe, amplitude, fitted) / math.sqrt(share)
@@ -371,7 +375,11 @@ def with_a_dose(scan: Scan) -> Scan:
         "%.0e photons a pattern", scan.label, photons, _ASSUMED_PHOTONS,
     )  # fmt: skip
     factor = np.sqrt(_ASSUMED_PHOTONS / photons)
-    amplitude = np.asarray(scan.amplitude * factor, dtype=np.float32)
+    amplitude: NDArray[np.float32] | LazyAmplitude
+    if isinstance(scan.amplitude, LazyAmplitude):
+        amplitude = scan.amplitude.times(factor)
+    else:
+        amplitude = np.asarray(scan.amplitude * factor, dtype=np.float32)
     notes = {**scan.notes, "dose": f"unknown; treated as {_ASSUMED_PHOTONS:.0e} photons a pattern"}
     return replace(scan, amplitude=amplitude, notes=notes)
 

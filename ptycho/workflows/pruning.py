@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ptycho.config.choices import Pruner
+from ptycho.physics.measured import only
 from ptycho.report.folder import SWEEP
 from ptycho.report.frames import judge, measured_frames
 from ptycho.training.pruning import GiveUp
@@ -44,7 +45,9 @@ def giving_up(
         if not len(now.held_out):
             return loss()
         numbers = torch.from_numpy(now.held_out).to(now.device)
-        frames = measured_frames(now.experiment.of(numbers), predict(), now.amplitude[numbers])
+        frames = measured_frames(
+            now.experiment.of(numbers), predict(), only(now.amplitude, numbers)
+        )
         return float(judge(frames).deviance.mean())
 
     return GiveUp(worth, reporter(folder, session.run))

@@ -74,11 +74,12 @@ class Recalibration:
     def take(self, found: Instrument) -> Experiment:
         """Go on from an instrument that was found before; the experiment with it."""
         on, flux, background = self.problem.device, found.flux, found.background
-        self._solver.instrument = Instrument(
-            found.probe.to(on),
-            found.positions.cpu(),
-            None if flux is None else flux.to(on),
-            None if background is None else background.to(on),
+        self._solver.instrument = replace(
+            found,
+            probe=found.probe.to(on),
+            positions=found.positions.cpu(),
+            flux=None if flux is None else flux.to(on),
+            background=None if background is None else background.to(on),
         )
         self.problem = self.problem.knowing(self._solver.instrument)
         return self.problem.experiment

@@ -188,11 +188,17 @@ def _find_files(run: RunConfig, place: str | None) -> None:
     for group, name in (
         (run.data, "train_data_file"),
         (run.data, "test_data_file"),
+        (run.data, "positions_file"),
+        (run.data, "probe_file"),
         (run, "bundle"),
     ):
         path = getattr(group, name)
         if path and place and not Path(path).exists() and (there := Path(place, path)).exists():
             setattr(group, name, str(there))
+    further = run.data.further_data_files
+    run.data.further_data_files = [
+        str(Path(place, path)) if place and not Path(path).exists() else path for path in further
+    ]
 
 
 def _new_folder(outputs: Path) -> Path:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from ptycho.config.choices import Resume, Task, UncertaintyMethod
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.fields import PrunedError
 from ptycho.config.validate import leaves
+from ptycho.data.lazy import LazyAmplitude, watched
 from ptycho.data.reconstruction import Reconstruction
 from ptycho.data.scan import Scan
-from ptycho.report.console import console, progress, put_away
+from ptycho.report.console import console, progress, put_away, ticking
 from ptycho.report.environment import environment, uncommitted
 from ptycho.report.figures import save_picture
 from ptycho.report.files import plain, plain_config, write_json, write_reconstruction, write_yaml
@@ -41,6 +43,7 @@ from ptycho.workflows.judged import figures_of, judged
 from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
 from ptycho.workflows.ranks import other_ranks
 from ptycho.workflows.status import Status, claimed, orderly_end, recorded
+from ptycho.workflows.surveying import surveyed
 
 LAST = Path("checkpoints") / "last.ckpt"
 """Where a training stands, below the folder of its run."""
@@ -83,6 +86,7 @@ class Session:
         """A scan laid out on this run's device, some patterns held out as the settings say."""
         if self.run.model.probe_mask:
             scan = with_masked_probe(scan)
+        scan = surveyed(scan)
         instrument = self.run.instrument
         problem = pose(
             scan,
@@ -92,6 +96,7 @@ class Session:
             instrument.probe_modes or 1,
         )
         _refuse_to_halve(self.run.uncertainty.method, problem)
+        _refuse_to_draw(self.run.uncertainty.method, problem)
         return problem
 
     def describe(self, problem: Problem, labels: str | None = None) -> None:
@@ -124,6 +129,8 @@ class Session:
             self.terminal.print(f"prepared: {scan.notes['prepared']}", markup=False)
         if labels:
             self.terminal.print(f"labels: {labels}", markup=False)
+        if "reading" in scan.notes and isinstance(scan.amplitude, LazyAmplitude):
+            self.terminal.print(scan.notes["reading"], markup=False)
 
     def _refuse_other_data(self, sha256: str) -> None:
         before = self.status.past.environment.get("data_sha256") if self.status else None
@@ -211,6 +218,16 @@ def _refuse_to_halve(method: UncertaintyMethod, problem: Problem) -> None:
         )
 
 
+def _refuse_to_draw(method: UncertaintyMethod, problem: Problem) -> None:
+    """Before the long work, refuse to draw scans that memory does not hold."""
+    if method.draws and isinstance(problem.scan.amplitude, LazyAmplitude):
+        raise UserError(
+            f"{problem.scan.label}: uncertainty.method={method} draws whole scans in memory, and "
+            "this one is so large that it stays in its file; use uncertainty.method=halves or "
+            "fisher, or data.lazy=never."
+        )
+
+
 def _refuse_nonsense(reconstruction: Reconstruction) -> None:
     for stage in reconstruction.stages:
         if not np.isfinite(stage.obj).all():
@@ -268,6 +285,7 @@ def open_session(
         session.checkpoint = folder / LAST
     with contextlib.ExitStack() as stack:
         stack.callback(bars.stop)
+        stack.enter_context(watched(partial(ticking, bars, "look at all patterns")))
         stack.enter_context(_as_the_settings_say(run, execution))
         if first:
             session.status = status or stack.enter_context(claimed(run, folder))
@@ -285,9 +303,10 @@ def open_session(
 def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> Iterator[None]:
     """Threads, determinism, log and seeds of this process, put back afterwards."""
     threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     torch.set_num_threads(execution.threads or threads)
-    torch.use_deterministic_algorithms(execution.deterministic)
+    # as use_deterministic_algorithms, which takes two seconds to load the compiler
+    torch.set_deterministic_debug_mode("error" if execution.deterministic else "default")
     # nothing here reads memory it has not written, and filling it first costs a fifth of the time
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
@@ -302,7 +321,7 @@ def _as_the_settings_say(run: RunConfig, execution: PyTorchExecutionConfig) -> I
     finally:
         told.setLevel(level)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         memory.fill_uninitialized_memory = filled
 
 

@@ -148,7 +148,9 @@ def _fisher(problem: Problem, found: Reconstruction) -> Maps:
     canvas = torch.from_numpy(found.obj).to(problem.device)
     scale = photon_scale(experiment, canvas, problem.amplitude)
     used = experiment if problem.fitted is None else experiment.of(problem.fitted)
-    scale *= seen_share(problem.probe, problem.amplitude, problem.fitted)
+    scale *= seen_share(
+        problem.probe, problem.amplitude, problem.fitted, problem.instrument.fresnel
+    )
     photons = scale * used.illumination(problem.shape).cpu().numpy()
     return photon_variance(found.obj[found.scanned], photons[found.scanned])
 

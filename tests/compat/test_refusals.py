@@ -74,8 +74,8 @@ def refused(place: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
     ("name", "said"),
     [
         ("none.npz", "none.npz. It must hold diffraction or diff3d (n, N, N), xcoords, ycoords"),
-        ("empty", "empty is a folder; name the NPZ file in it."),
-        ("text.npz", "text.npz: not an NPZ file, or cut short"),
+        ("empty", "empty is a folder; name the file in it."),
+        ("text.npz", "text.npz: not a scan in any known format; it may be"),
         ("cut.npz", "cut.npz: not an NPZ file, or cut short"),
         ("wrong_N.npz", "the probe must be (modes, 32, 32), got (1, 24, 24)."),
         ("few.npz", "diffraction has the shape (63, 32, 32); 64 positions need square patterns"),

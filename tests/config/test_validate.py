@@ -27,6 +27,8 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("data.geometry.distance_m", 2e4, "at most 10000.0"),
     ("data.geometry.detector_pixel_m", 0.0, "greater than 0"),
     ("data.geometry.detector_pixel_m", 1.5, "at most 1"),
+    ("data.geometry.focus_distance_m", 0.0, "greater than 0"),
+    ("data.geometry.focus_distance_m", 2e4, "at most 10000.0"),
     ("data.geometry.pixel_size_m", 0.0, "greater than 0"),
     ("data.geometry.pixel_size_m", 1.5, "at most 1"),
     ("data.preprocess.center_y", -1.0, "at least 0"),
@@ -63,6 +65,54 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("data.synthetic.jitter", -0.1, "at least 0"),
     ("data.synthetic.probe_radius", 1.0, "greater than 1"),
     ("data.synthetic.seed", -1, "at least 0"),
+    ("data.probe.radius", 0.0, "greater than 0"),
+    ("data.probe.radius", 8192, "at most 4096"),
+    ("data.probe.radius_m", 0.0, "greater than 0"),
+    ("data.probe.radius_m", 2, "at most 1"),
+    ("data.probe.pupil", 0.0, "greater than 0"),
+    ("data.probe.pupil", 1.0, "at most 0.5"),
+    ("data.probe.outer_zone_m", 0.0, "greater than 0"),
+    ("data.probe.outer_zone_m", 2, "at most 1"),
+    ("data.probe.aperture", 0.0, "greater than 0"),
+    ("data.probe.aperture", 2, "at most 1"),
+    ("data.probe.aspect", 0.025, "at least 0.05"),
+    ("data.probe.aspect", 40, "at most 20"),
+    ("data.probe.stop", -0.1, "at least 0"),
+    ("data.probe.stop", 1.9, "at most 0.95"),
+    ("data.probe.defocus", -2000000.0, "at least -1000000.0"),
+    ("data.probe.defocus", 2000000.0, "at most 1000000.0"),
+    ("data.probe.defocus_m", -20, "at least -10"),
+    ("data.probe.defocus_m", 20, "at most 10"),
+    ("data.probe.modes", 0, "at least 1"),
+    ("data.probe.modes", 17, "at most 16"),
+    ("data.synthetic.exponent", -0.1, "at least 0"),
+    ("data.synthetic.exponent", 16, "at most 8"),
+    ("data.synthetic.spokes", 1, "at least 2"),
+    ("data.synthetic.spokes", 1001, "at most 1000"),
+    ("data.synthetic.phase", 0.0, "greater than 0"),
+    ("data.synthetic.phase", 200, "at most 100"),
+    ("data.synthetic.delta_over_beta", 0.0, "greater than 0"),
+    ("data.synthetic.delta_over_beta", 2000000.0, "at most 1000000.0"),
+    ("data.synthetic.position_error", -0.1, "at least 0"),
+    ("data.synthetic.position_error", 2000.0, "at most 1000.0"),
+    ("data.synthetic.fly_steps", 0, "at least 1"),
+    ("data.synthetic.fly_steps", 65, "at most 64"),
+    ("data.synthetic.flux_jitter", -0.1, "at least 0"),
+    ("data.synthetic.flux_jitter", 4, "at most 2"),
+    ("data.synthetic.background", -0.1, "at least 0"),
+    ("data.synthetic.background", 2000000000.0, "at most 1000000000.0"),
+    ("data.synthetic.detector_blur", -0.1, "at least 0"),
+    ("data.synthetic.detector_blur", 32, "at most 16"),
+    ("data.synthetic.read_noise", -0.1, "at least 0"),
+    ("data.synthetic.read_noise", 2000000.0, "at most 1000000.0"),
+    ("data.synthetic.saturation", 0.0, "greater than 0"),
+    ("data.synthetic.saturation", 2000000000000000.0, "at most 1000000000000000.0"),
+    ("data.synthetic.dead_pixels", -0.1, "at least 0"),
+    ("data.synthetic.dead_pixels", 1.0, "at most 0.5"),
+    ("data.synthetic.gap", -1, "at least 0"),
+    ("data.synthetic.gap", 257, "at most 256"),
+    ("data.synthetic.beamstop", -0.1, "at least 0"),
+    ("data.synthetic.beamstop", 2048, "at most 1024"),
     ("data.n_subsample", 15, "at least 16"),
     ("data.subsample_seed", -1, "at least 0"),
     ("data.subsample_seed", 2**32, "at most 4294967295"),
@@ -150,7 +200,114 @@ LIMITS: list[tuple[str, Any, str]] = [
     ("sweep.workers", 257, "at most 256"),
 ]
 
+READ: dict[str, Any] = {
+    "data.source": "file", "data.train_data_file": "a.npz", "data.nphotons": None
+}  # fmt: skip
+FOCUS = {"data.probe.kind": "zone_plate"}
+
+BEAMS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"data.probe.stop": 0.1},
+        r"^data\.probe\.stop=0\.1 is for data\.probe\.kind=zone_plate, and .* is file; leave one",
+    ),
+    (
+        READ | {"data.probe.kind": "disk", "data.probe.radius": 5.0, "data.probe.pupil": 0.1},
+        r"^data\.probe\.pupil=0\.1 is for data\.probe\.kind=zone_plate, rectangular, and .* is dis",
+    ),
+    (
+        READ | {"data.probe.defocus": 5.0, "data.probe.defocus_m": 1e-6},
+        r"^data\.probe\.defocus and data\.probe\.defocus_m say the same; leave one of them out",
+    ),
+    (
+        READ | FOCUS | {"data.probe.defocus": 5.0, "data.probe.radius": 6.0},
+        r"^data\.probe\.radius and data\.probe\.defocus both say how far zone_plate is out of foc",
+    ),
+    (
+        READ | FOCUS | {"data.probe_file": "p.npy"},
+        r"^data\.probe_file=p\.npy is read by data\.probe\.kind=file, and .* is zone_plate; leave",
+    ),
+    ({"data.probe_file": ""}, r"^data\.probe_file must name a file, got nothing; leave it out"),
+    ({"data.probe.mode_powers": [1.0, 0.0]}, r"^data\.probe\.mode_powers must all be greater than"),
+    (
+        {"data.probe.mode_powers": [1.0] * 17},
+        r"^data\.probe\.mode_powers may be 16 at most, got 17",
+    ),
+    ({"data.probe.mode_powers": [1.0]}, r"^data\.probe\.mode_powers of a single mode says nothing"),
+    (
+        {"data.probe.mode_powers": [2.0, 1.0], "data.probe.modes": 3},
+        r"^data\.probe\.mode_powers holds 2 powers and data\.probe\.modes is 3; give each mode one",
+    ),
+    (
+        READ | {"data.probe.kind": "gaussian"},
+        r"^data\.probe\.radius must say how wide the beam of data\.probe\.kind=gaussian is, .*got ",
+    ),
+    (
+        {"data.probe.kind": "average"},
+        r"^data\.probe\.kind=average finds the beam in measured patterns, .*ptycho simulate OUT",
+    ),
+    (
+        {"data.probe.kind": "disk", "data.probe.radius": 5.0},
+        r"^data\.probe\.radius is for scans in files; .* is data\.synthetic\.probe_radius=5\.",
+    ),
+    (
+        FOCUS | {"data.probe.defocus": 5.0, "data.synthetic.probe_radius": 6.0},
+        r"^data\.synthetic\.probe_radius=6 and data\.probe\.defocus both say how wide the beam is",
+    ),
+    (
+        {"data.probe_file": "p.npy", "data.synthetic.probe_radius": 6.0},
+        r"^data\.synthetic\.probe_radius=6 has no effect on the beam of data\.probe_file; leave on",
+    ),
+    (
+        FOCUS | {"data.probe.outer_zone_m": 5e-8},
+        r"^data\.probe\.outer_zone_m: lengths of a simulated beam need data\.geometry\.pixel_size_",
+    ),
+    (
+        FOCUS | {"data.probe.defocus_m": 5e-8, "data.geometry.pixel_size_m": 1e-8},
+        r"^data\.probe\.defocus_m of a simulated beam needs data\.geometry\.energy_ev, .*got nothi",
+    ),
+    (
+        {"data.geometry.energy_ev": 8e3},
+        r"^data\.geometry\.energy_ev=8000 has no effect on a simulated scan without data\.probe\.d",
+    ),
+    (
+        {"data.synthetic.exponent": 2.0},
+        r"exponent=2\.0 is for data\.synthetic\.object=grf, and .*nat",
+    ),
+    (
+        {"data.synthetic.spokes": 20},
+        r"spokes=20 is for data\.synthetic\.object=siemens, and .*natur",
+    ),
+    (
+        {"data.synthetic.independent": True},
+        r"independent=true says nothing new of .*=natural: its am",
+    ),
+    (
+        {
+            "data.synthetic.independent": True,
+            "data.synthetic.object": "chip",
+            "data.synthetic.delta_over_beta": 9.0,
+        },
+        r"delta_over_beta=9 makes the amplitude from the phase, and data\.synthetic\.independent=t",
+    ),
+    (
+        {"data.synthetic.scan": "random", "data.synthetic.jitter": 2.0},
+        r"^data\.synthetic\.jitter=2 has no effect on data\.synthetic\.scan=random, which is nothi",
+    ),
+    *(
+        (
+            {"data.synthetic.scan": way, "data.synthetic.fly_steps": 3},
+            rf"^data\.synthetic\.fly_steps=3: a beam does not fly along .*\.scan={way}, where",
+        )
+        for way in ("random", "fermat")
+    ),
+    (
+        READ | {"data.synthetic.gap": 2},
+        r"^data\.synthetic\.gap=2: this describes a simulated scan, and .*Leave it out, or use",
+    ),
+]
+
 CROSS: list[tuple[dict[str, Any], str]] = [
+    *BEAMS,
     ({"task": Task.reconstruct}, r"^bundle must name a trained bundle .*got nothing.*bundle=RUN"),
     ({"task": Task.adapt}, r"^bundle must name a trained bundle for task=adapt, got nothing"),
     (
@@ -236,7 +393,6 @@ CROSS: list[tuple[dict[str, Any], str]] = [
         {"data.preprocess.drop_below": 9.0, "data.preprocess.drop_above": 3.0},
         r"^data\.preprocess\.drop_below=9 is more than .*drop_above=3: no frame is left",
     ),
-    ({"data.geometry.near_field": True}, r"^data\.geometry\.near_field=true: patterns of the near"),
     (
         {
             "data.source": "file",
@@ -581,6 +737,17 @@ def test_settings_that_contradict_each_other(changes: dict[str, Any], words: str
         {"execution.num_workers": 1, "execution.prefetch_factor": 4},
         {"trainer.accelerator": "cpu", "trainer.precision": "bf16-mixed"},
         {"data.test_data_file": "b.npz"},
+        FOCUS | {"data.synthetic.probe_radius": 6.0},
+        FOCUS
+        | {
+            "data.probe.outer_zone_m": 5e-8,
+            "data.probe.defocus_m": 1e-5,
+            "data.geometry.pixel_size_m": 1e-8,
+            "data.geometry.energy_ev": 8e3,
+        },
+        READ | {"data.probe.kind": "average", "data.probe.modes": 3},
+        {"data.synthetic.scan": "concentric", "data.synthetic.fly_steps": 3},
+        {"data.synthetic.object": "siemens", "data.synthetic.spokes": 20},
     ],
 )
 def test_the_same_settings_in_agreement_are_allowed(changes: dict[str, Any]):

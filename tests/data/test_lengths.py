@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptycho.config.data_config import GeometryConfig, PositionsConfig
+from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
 from ptycho.data.frames import ArrayFrames
 from ptycho.data.lengths import in_pixels, object_pixel, pixel_from
 from ptycho.data.measurement import Geometry, Measurement
@@ -14,6 +14,8 @@ from ptycho.data.scan import DataError
 POSITIONS = np.array([[10.0, 20.0], [14.0, 21.0], [12.0, 29.0]])
 ALL = {"energy_ev": 8000.0, "distance_m": 2.0, "detector_pixel_m": 75e-6}
 N = 128
+
+PROBE = np.ones((1, N, N), np.complex64)
 
 
 def measured(**changes):
@@ -138,10 +140,63 @@ def test_a_unit_that_makes_no_scan_is_refused(unit, words):
 
 
 def test_near_fields_are_refused_by_name():
-    probe = np.ones((1, N, N), np.complex64)
-    near = measured(probe=probe, geometry=Geometry(far_field=False))
+    near = measured(probe=PROBE, geometry=Geometry(far_field=False))
     with pytest.raises(
         DataError, match=r"^star\.h5: .*near field.*data\.geometry\.near_field=false"
     ):
         prepare(near)
     assert len(prepare(near, geometry=GeometryConfig(near_field=False))) == 3
+
+
+NEAR = GeometryConfig(near_field=True, energy_ev=8000.0, distance_m=0.02, detector_pixel_m=1e-6)
+
+
+def test_a_near_pixel_is_the_detectors_and_its_number_follows():
+    """8 keV is 0.15498 nm: (1 um)^2 / (0.15498 nm * 2 cm)."""
+    near = prepare(measured(probe=PROBE), geometry=NEAR)
+    assert near.pixel_size_m == 1e-6
+    assert near.fresnel == pytest.approx(1e-12 / (1.5498e-10 * 0.02), rel=1e-4)
+    assert not near.geometry.far_field
+
+
+def test_a_diverging_beam_magnifies():
+    """Focus 5 mm before the sample, detector 20 behind: five times."""
+    diverging = replace(NEAR, focus_distance_m=0.005)
+    one, other = (prepare(measured(probe=PROBE), geometry=how) for how in (NEAR, diverging))
+    assert other.pixel_size_m == pytest.approx(one.pixel_size_m / 5)
+    assert other.fresnel == pytest.approx(one.fresnel / 5)
+
+
+def test_what_was_typed_of_a_near_field_wins_over_the_files_number():
+    found = measured(probe=PROBE, fresnel=0.5, geometry=Geometry(8000.0, 0.02, 1e-6))
+    assert prepare(found).fresnel == 0.5
+    assert prepare(found, geometry=GeometryConfig(near_field=False)).fresnel is None
+    typed = prepare(found, geometry=GeometryConfig(distance_m=0.04)).fresnel
+    assert typed == pytest.approx(1e-12 / (1.5498e-10 * 0.04), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "preprocess", "words"),
+    [
+        (
+            {"near_field": True, "energy_ev": 8e3},
+            {},
+            r"nothing says how near; type data\.geometry\.distance_m and data\.geometry\.det",
+        ),
+        (
+            {"focus_distance_m": 0.1},
+            {},
+            r"focus_distance_m=0\.1 is for the near field; leave",
+        ),
+        (vars(NEAR), {"crop": 16}, r"data\.preprocess\.crop=16 changes spatial frequencies"),
+        (vars(NEAR), {"zero_frequency": "corner"}, r"data\.preprocess\.zero_frequency=corner ch"),
+        (vars(NEAR) | {"distance_m": 1e4}, {}, r"Fresnel number of a pixel, .* is too small"),
+    ],
+)
+def test_what_a_near_field_does_not_bear_is_refused(geometry, preprocess, words):
+    with pytest.raises(DataError, match=r"^star\.h5: .*" + words):
+        prepare(
+            measured(probe=PROBE),
+            geometry=GeometryConfig(**geometry),
+            preprocess=PreprocessConfig(**preprocess),
+        )

@@ -37,6 +37,16 @@ def test_as_many_as_there_are_patterns_are_in_order(scan):
     assert found.notes == ()
 
 
+def test_empty_patterns_may_have_been_left_out(scan):
+    dark = scan.amplitude.copy()
+    dark[[0, 4]] = 0
+    found = pair(product(POSITIONS[2:], held_out=np.array([1])), replace(scan, amplitude=dark))
+    np.testing.assert_array_equal(found.patterns, np.delete(np.arange(N), [0, 4]))
+    np.testing.assert_array_equal(found.positions, POSITIONS[2:])
+    assert list(found.held_out) == [1]
+    assert found.notes[0] == "2 empty patterns have no position in FILE and are left out"
+
+
 def test_the_order_in_the_file_does_not_matter_when_they_are_numbered(scan):
     shuffled = np.random.default_rng(1).permutation(N)
     found = pair(numbered(shuffled, held_out=np.flatnonzero(shuffled == 3)), scan)

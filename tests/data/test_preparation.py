@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from ptycho.config.data_config import PreprocessConfig
+from ptycho.data.beams import Beam
 from ptycho.data.formats.npz import measure_npz, write_npz
 from ptycho.data.frames import ArrayFrames
+from ptycho.data.geometry import Geometry
+from ptycho.data.lazy import LazyAmplitude
 from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import plan, prepare
 from ptycho.data.scan import DataError, Scan
@@ -262,19 +265,50 @@ def test_the_same_bits_however_many_frames_are_read(how, monkeypatch):
 # ---- the rest ---------------------------------------------------------------------------
 
 
-def test_a_probe_may_be_made_from_the_patterns():
-    seen = []
-
-    def make(amplitude: np.ndarray, pixel_size_m: float | None) -> np.ndarray:
-        seen.append((amplitude.shape, pixel_size_m))
-        return np.ones((1, *amplitude.shape[1:]), np.complex64)
-
-    found = measured(probe=None, pixel_size_m=1e-8)
-    scan = prepare(found, probe=make, preprocess=PreprocessConfig(resample=16))
-    assert seen == [((n, 16, 16), 1e-8)]
+def test_a_probe_may_be_made_from_the_patterns_as_prepared():
+    scan = prepare(
+        measured(probe=None, pixel_size_m=1e-8),
+        beam=Beam(kind="average"),
+        preprocess=PreprocessConfig(resample=16),
+    )
     assert scan.probe.shape == (1, 16, 16)
-    with pytest.raises(DataError, match=r"holds no probe; type data\.probe\.kind=average or"):
-        prepare(found)
+    assert scan.notes["probe"] == "average"
+
+
+def test_the_instrument_is_that_of_the_patterns_as_prepared():
+    """Whoever computes the object's pixel from it finds the one that is told."""
+    known = Geometry(energy_ev=8000.0, distance_m=2.0, detector_pixel_m=1e-4)
+    for how in ({}, {"crop": 16}, {"crop": 16, "bin": 2}, {"pad": 40}, {"resample": 17}):
+        large = rng.poisson(9, (n, 20, 20))
+        found = measured(large, geometry=known, probe=np.ones((1, 20, 20), np.complex64))
+        scan = prepare(found, preprocess=PreprocessConfig(**how))
+        assert scan.geometry.object_pixel_m(scan.patch_size) == pytest.approx(scan.pixel_size_m)
+
+
+@pytest.mark.parametrize("how", [{}, {"bin": 2, "background": 2.5}, {"drop_below": 2900.0}])
+def test_patterns_that_stay_in_their_file_are_the_same(how, tmp_path):
+    counts = COUNTS.copy()
+    counts[2] = 0
+    np.savez(
+        tmp_path / "star.npz", diffraction=counts, probeGuess=PROBE,
+        ycoords=POSITIONS[:, 0], xcoords=POSITIONS[:, 1],
+    )  # fmt: skip
+    scans = [
+        prepare(measure_npz(tmp_path / "star.npz"), preprocess=PreprocessConfig(**how), lazy=lazy)
+        for lazy in ("never", "always")
+    ]
+    assert isinstance(scans[1].amplitude, LazyAmplitude)
+    assert "1 empty frame dropped" in scans[0].notes["prepared"]
+    assert scans[0].sha256 == scans[1].sha256
+    assert scans[0].notes["prepared"] == scans[1].notes["prepared"]
+
+
+@pytest.mark.parametrize("how", [{"bin": 2}, {"center_x": 3.0}, {"find_center": True}])
+def test_what_is_of_frequencies_is_not_done_to_the_near_field(how):
+    near = measured(fresnel=0.5)
+    assert prepare(near, preprocess=PreprocessConfig(transpose=True)).fresnel == 0.5
+    with pytest.raises(DataError, match=rf"data\.preprocess\.{next(iter(how))}=.* is no spectrum"):
+        prepare(near, preprocess=PreprocessConfig(**how))
 
 
 def test_patches_to_learn_shrink_with_the_patterns():

@@ -3,13 +3,9 @@ import pytest
 import torch
 
 from ptycho.data.scan import DataError
-from ptycho.data.simulate import (
-    expected_photons,
-    make_object,
-    raster,
-    simulate,
-    zone_plate_probe,
-)
+from ptycho.data.simulate import expected_photons, simulate, zone_plate_probe
+from ptycho.data.synthetic.objects import make_object
+from ptycho.data.synthetic.paths import raster
 from ptycho.physics.fourier import fourier_shift, to_detector
 from ptycho.physics.patches import split_positions
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ptycho.data.simulate import make_object
+from ptycho.data.synthetic.objects import make_object
 from ptycho.report.metrics import compare, flat_floor
 
 PERFECT = {"pearson": 1.0, "ssim": 1.0, "ms_ssim": 1.0, "psnr": 200.0, "mae": 0.0}

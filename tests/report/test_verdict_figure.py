@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from rich.console import Console
 
-from ptycho.data.simulate import make_object
+from ptycho.data.synthetic.objects import make_object
 from ptycho.report import verdict_figure
 from ptycho.report.correlation import frc
 from ptycho.report.verdict import (

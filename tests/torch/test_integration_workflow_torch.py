@@ -1,15 +1,18 @@
-"""Train, save, load and infer on the committed fixture, each by a process of its own."""
+"""Train, save, load and infer on the committed fixture, by processes of their own and in this."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
+from ptycho import inference, train
 from ptycho.report.bundle import load_bundle
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,15 +32,26 @@ def typed(folder: Path, module: str, *words: str) -> str:
     return done.stdout
 
 
-def train_and_infer(folder: Path, scan: Path, gridsize: int) -> None:
+Typed = Callable[..., Any]
+"""Does a command: a folder, a module, words."""
+
+
+def called(folder: Path, module: str, *words: str) -> None:
+    """Do a command of the package in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        {"ptycho.train": train, "ptycho.inference": inference}[module].main([*words])
+
+
+def train_and_infer(folder: Path, scan: Path, gridsize: int, command: Typed = typed) -> None:
     """The two command lines as scripts have them."""
-    typed(
+    command(
         folder, "ptycho.train", "--train_data_file", str(scan), "--output_dir", "out",
         "--n_images", "64", "--max_epochs", "1", "--gridsize", str(gridsize),
         "--accelerator", "cpu", "--deterministic", "--num-workers", "0", "--learning-rate", "1e-4",
         "--logger", "none",
     )  # fmt: skip
-    typed(
+    command(
         folder, "ptycho.inference", "--model_path", "out", "--test_data", str(scan),
         "--output_dir", "inferred", "--accelerator", "cpu", "--logger", "none",
     )  # fmt: skip
@@ -59,9 +73,9 @@ def check(folder: Path, gridsize: int) -> None:
         assert (folder / "inferred" / name).stat().st_size > 5000
 
 
-@pytest.mark.parametrize("gridsize", [1, 2])
-def test_run_pytorch_train_save_load_infer(tmp_path: Path, gridsize: int) -> None:
-    train_and_infer(tmp_path, FIXTURE, gridsize)
+@pytest.mark.parametrize(("gridsize", "command"), [(1, called), (2, typed)])
+def test_run_pytorch_train_save_load_infer(tmp_path: Path, gridsize: int, command: Typed) -> None:
+    train_and_infer(tmp_path, FIXTURE, gridsize, command)
     check(tmp_path, gridsize)
     with np.load(tmp_path / "inferred" / "reconstruction.npz") as found:
         assert len(found["xcoords"]) == 64

@@ -58,7 +58,7 @@ class TestFiles:
         assert "(data=fly001)" in said
         for key in ("diffraction or diff3d (n, N, N)", "xcoords", "ycoords", "probeGuess"):
             assert key in said
-        assert said.endswith("data.train_data_file=FILE.npz or paths.data=FOLDER.")
+        assert said.endswith("data.train_data_file=FILE or paths.data=FOLDER.")
 
     def test_a_missing_second_scan_is_named_too(self, tmp_path: Path):
         scan = tmp_path / "a.npz"
@@ -70,7 +70,7 @@ class TestFiles:
 
     def test_a_folder_is_no_scan(self, tmp_path: Path):
         assert file_faults(measured(tmp_path)) == [
-            f"data.train_data_file: {tmp_path} is a folder; name the NPZ file in it."
+            f"data.train_data_file: {tmp_path} is a folder; name the file in it."
         ]
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -7,23 +7,30 @@ amplitude, order of the axes) is logged and kept in :attr:`Scan.notes`. Nothing 
 import json
 import logging
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as format_
 from numpy.typing import NDArray
 
 from ptycho.data.archive import (
+    PROBES,
     Archive,
     Array,
     Shape,
+    are_metres,
     opened_npz,
+    read_coordinates,
     read_metadata,
-    read_positions,
     read_probe,
 )
-from ptycho.data.frames import ArrayFrames, Frames
+from ptycho.data.formats.writing import appearing, row_blocks
+from ptycho.data.frames import Frames
+from ptycho.data.geometry import Geometry
 from ptycho.data.measurement import Measurement
+from ptycho.data.npz_frames import NpzFrames
 from ptycho.data.preparation import VALUES, prepare
 from ptycho.data.scan import Scan
 
@@ -35,8 +42,11 @@ PATTERNS = ("diffraction", "diff3d")
 
 def recognises(path: Path) -> bool:
     """Whether a file is a ZIP archive, as every NPZ is."""
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return False
 
 
 def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measurement:
@@ -44,7 +54,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
 
     Args:
         path: file with ``diffraction`` or ``diff3d``, ``xcoords``, ``ycoords`` (patch centres
-            in object pixels, x = column) and ``probeGuess`` or ``probeModes``.
+            in object pixels, x = column) and perhaps ``probeGuess`` or ``probeModes``.
         patches: whether to read the object patches ``Y``, if there are any.
 
     Raises:
@@ -53,15 +63,17 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
     """
     with opened_npz(path) as archive:
         metadata = read_metadata(archive)
-        positions = read_positions(archive, lengths=True)
+        positions = read_coordinates(archive)
         frames, layout = read_frames(archive, len(positions), metadata)
         bad = _bad_pixels(archive)
-        probe, obj = read_probe(archive), read_estimate(archive)
+        probe = read_probe(archive) if any(key in archive.keys for key in PROBES) else None
+        obj = read_estimate(archive)
         known = _object_patches(archive, frames.shape) if patches else None
     said = metadata.get("values")
     return Measurement(
         frames=frames,
         positions=positions,
+        unit="m" if are_metres(positions) else "px",
         probe=probe,
         bad_pixels=bad,
         obj=obj,
@@ -70,6 +82,8 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         values=str(said) if said in VALUES[1:] else "auto",
         why="as its _metadata says",
         pixel_size_m=metadata.get("pixel_size_m"),
+        fresnel=metadata.get("fresnel_number"),
+        geometry=Geometry.of(metadata),
         label=str(metadata["label"]) if metadata.get("label") else None,
         notes={"layout": layout},
     )
@@ -125,13 +139,14 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
     metadata = {
         "label": scan.label,
         "pixel_size_m": scan.pixel_size_m,
+        **({} if scan.fresnel is None else {"fresnel_number": scan.fresnel}),
+        **scan.geometry.known(),
         "values": "amplitude",
         "layout": "nyx",
         "object_is_truth": scan.truth_is_known,
         "written_by": "ptycho",
     }
     arrays: dict[str, Array] = {
-        "diffraction": scan.amplitude,
         "ycoords": scan.positions[:, 0],
         "xcoords": scan.positions[:, 1],
         "probeGuess": scan.probe[0] if len(scan.probe) == 1 else scan.probe,
@@ -142,13 +157,15 @@ def write_npz(path: str | os.PathLike[str], scan: Scan) -> None:
         arrays["objectGuess"] = scan.truth
     if scan.patches is not None:
         arrays["Y"] = scan.patches
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # its allow_pickle is no array
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with appearing(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as file:
+        with file.open("diffraction.npy", "w", force_zip64=True) as member:
+            header = {"shape": scan.amplitude.shape, "fortran_order": False, "descr": "<f4"}
+            format_.write_array_header_1_0(member, header)
+            for rows in row_blocks(scan):
+                member.write(np.ascontiguousarray(scan.amplitude[rows], "<f4").data)
+        for key, array in arrays.items():
+            with file.open(f"{key}.npy", "w", force_zip64=True) as member:
+                format_.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _bad_pixels(archive: Archive) -> NDArray[np.bool_] | None:
@@ -183,11 +200,13 @@ def read_frames(archive: Archive, n: int, metadata: dict[str, Any]) -> tuple[Fra
         DataError: they are missing, or fit the positions in no order.
     """
     key = archive.one_of(*PATTERNS)
-    patterns = archive.read(key, "biuf", "real counts or amplitudes")
-    layout = _layout(archive, key, patterns.shape, n, metadata)
-    if layout == "yxn":
-        patterns = np.moveaxis(patterns, -1, 0)
-    return ArrayFrames(patterns, archive.path, key), layout
+    shape, dtype = archive.header(key)
+    if dtype.hasobject:
+        raise archive.fault(key, "is a pickled object, never opened here; save a plain array")
+    if dtype.kind not in "biuf":
+        raise archive.fault(key, f"must hold real counts or amplitudes, got {dtype}")
+    layout = _layout(archive, key, shape, n, metadata)
+    return NpzFrames(archive.path, key, layout), layout
 
 
 def _layout(
@@ -211,4 +230,4 @@ def read_estimate(archive: Archive) -> NDArray[np.complex64] | None:
     if not archive.has_optional("objectGuess"):
         return None
     obj = archive.read("objectGuess", "iufc", "complex numbers")
-    return None if (obj == obj.flat[:1]).all() else obj.astype(np.complex64)
+    return None if not obj.size or (obj == obj.flat[0]).all() else obj.astype(np.complex64)

@@ -72,7 +72,7 @@ def first(found: Measurement, n: int) -> Measurement:
 
 def _simulated(data: DataConfig, patch_size: int) -> Measurement:
     scan = make_scan(data, patch_size)
-    frames = ArrayFrames(scan.amplitude, Path("the simulated scan"), "patterns")
+    frames = ArrayFrames(np.asarray(scan.amplitude), Path("the simulated scan"), "patterns")
     return Measurement(
         frames=frames,
         positions=scan.positions,

@@ -1,0 +1,111 @@
+"""Patterns in HDF5 files, read some at a time; nothing outside the file is ever opened."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.hdf5_safety import UNREADABLE, find_dataset, open_hdf5, unreadable
+
+
+class Hdf5Frames(Frames):
+    """Patterns in a dataset of an HDF5 file.
+
+    The file is opened at the first read and again in every process that reads; it may be
+    pickled. Reads of several threads wait for each other, as HDF5 makes them.
+
+    Args:
+        path: the file.
+        name: of the dataset, ``group/name``.
+        axes: which axes of the dataset are frames, y and x.
+        follow: whether links to files in the same folder are followed.
+
+    Raises:
+        DataError: there is no such dataset, or it holds no frames of real numbers.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        name: str,
+        axes: tuple[int, int, int] = (0, 1, 2),
+        *,
+        follow: bool = False,
+    ) -> None:
+        self.path, self.name, self._axes, self._follow = Path(path), name, axes, follow
+        self._opened: tuple[int, h5py.File, Any] | None = None
+        self._stamp = _stamp(self.path)
+        dataset = self._dataset()
+        try:
+            shape, self.dtype = dataset.shape, dataset.dtype
+        except UNREADABLE as error:
+            raise unreadable(self.path, name, error) from error
+        if shape is None or len(shape) != 3 or 0 in shape:
+            raise self.fault(f"must be patterns (n, H, W), got {shape}")
+        if self.dtype.kind not in "biuf":
+            raise self.fault(f"must hold real counts or amplitudes, got {self.dtype}")
+        self.shape = (shape[axes[0]], shape[axes[1]], shape[axes[2]])
+
+    def read(self, rows: slice | Indices) -> Array:
+        """Frames of some rows: repeated and unsorted ones, and negative ones, as in numpy.
+
+        Raises:
+            DataError: the file is damaged, or another one now.
+            IndexError: there are no such rows.
+        """
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return self._slab(start, max(start, stop))
+            rows = np.arange(start, stop, step)
+        rows = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if len(rows) and not -len(self) <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
+        wanted, back = np.unique(rows % len(self), return_inverse=True)
+        found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        ends = [*(np.flatnonzero(np.diff(wanted) > 1) + 1).tolist(), len(wanted)]
+        start = 0
+        for end in ends if len(wanted) else []:
+            found[start:end] = self._slab(int(wanted[start]), int(wanted[end - 1]) + 1)
+            start = end
+        return found[back.reshape(-1)]
+
+    def close(self) -> None:
+        """Let go of the file; the next read opens it again."""
+        if self._opened is not None and self._opened[0] == os.getpid():
+            self._opened[1].close()
+        self._opened = None
+
+    def _slab(self, start: int, stop: int) -> Array:
+        dataset = self._dataset()
+        where: list[slice] = [slice(None)] * 3
+        where[self._axes[0]] = slice(start, stop)
+        try:
+            return np.asarray(dataset[tuple(where)]).transpose(self._axes)
+        except UNREADABLE as error:
+            raise unreadable(self.path, self.name, error) from error
+
+    def _dataset(self) -> Any:
+        """The dataset, opened by this very process: one opened before a fork is its parent's."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            if _stamp(self.path) != self._stamp:
+                raise self.fault("was changed, moved or removed since this run opened it")
+            file = open_hdf5(self.path)
+            dataset = find_dataset(file, self.path, self.name, follow=self._follow)
+            self._opened = os.getpid(), file, dataset
+        return self._opened[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": None}
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from one that took its place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,1 @@
+"""What a scan is simulated of: objects, ways of the beam, detectors with their faults."""
