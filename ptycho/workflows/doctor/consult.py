@@ -55,7 +55,10 @@ def consult(request: Request, terminal: Console) -> Diagnosis:
         check_remedy(request.config_dir, name)
     with terminal.status("reading") as status:
         found, refused = read_for_doctor(data, request.run.model.N or _SIMULATED)
-        diagnosis = examine(found, data, lambda what: status.update(f"looking at {what}"))
+        try:
+            diagnosis = examine(found, data, lambda what: status.update(f"looking at {what}"))
+        finally:
+            found.frames.close()
     diagnosis = replace(diagnosis, findings=(*refused, *diagnosis.findings))
     terminal.print(f"{diagnosis.label}: {diagnosis.verdict}", markup=False, style="bold")
     terminal.print(doctor_table(diagnosis), soft_wrap=False)
