@@ -158,6 +158,9 @@ class NpzArchive(Archive):
         self.path = path
         self._file = file
         self.keys = [name.removesuffix(".npy") for name in file.namelist()]
+        if len(set(self.keys)) < len(self.keys):
+            twice = next(key for key in self.keys if self.keys.count(key) > 1)
+            raise self.fault(twice, "is there twice, and nothing says which is meant")
 
     def header(self, key: str) -> tuple[Shape, np.dtype[Any]]:
         """Shape and dtype, without reading the array."""

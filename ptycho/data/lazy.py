@@ -114,7 +114,7 @@ class LazyAmplitude:
         whole = np.empty(self.shape, np.float32)
         for some in self.blocks():
             whole[some] = self[some]
-        return whole.astype(dtype, copy=False)
+        return whole if dtype is None else whole.astype(dtype, copy=False)
 
     def take(self, which: slice | Indices) -> "LazyAmplitude":
         """Some of them, not read yet."""

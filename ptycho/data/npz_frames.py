@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as format_
 
 from ptycho.data.archive import opened_npz
-from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.frames import Array, Frames, Indices, stamp
 
 _LOCAL = 30  # bytes of a ZIP's header of a member, before its name
 _UNREADABLE = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, RuntimeError)
@@ -64,6 +64,7 @@ class NpzFrames(Frames):
         if self.whole is None and header + n * self._each != self._size:
             raise self._damaged("its length is not what its header says")
         self._array = None
+        self._stamp = stamp(path)
         self._begin()
 
     @property
@@ -114,6 +115,8 @@ class NpzFrames(Frames):
         return found.transpose(0, 2, 1) if self._layout == "yxn" else found
 
     def _opened(self) -> Any:
+        if stamp(self.path) != self._stamp:
+            raise self.fault("was changed, moved or removed since this run opened it")
         with self._lock:
             if self._file is None:
                 self._file = self.path.open("rb", buffering=0)

@@ -74,6 +74,8 @@ def write_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
         "xcoords": reconstruction.positions[:, 1],
         "ycoords": reconstruction.positions[:, 0],
     }
+    if reconstruction.fresnel is not None:
+        arrays["fresnel_number"] = np.float64(reconstruction.fresnel)
     if reconstruction.pixel_size_m is not None:
         arrays["pixel_size_m"] = np.float64(reconstruction.pixel_size_m)
     for name in ("flux", "background"):

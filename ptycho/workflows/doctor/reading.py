@@ -17,7 +17,8 @@ from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import DataError
 from ptycho.report.diagnosis import Finding, Weight
-from ptycho.workflows.build import beam_of, find_measurement, make_scan
+from ptycho.workflows.build import find_measurement, make_scan
+from ptycho.workflows.simulating import beam_of
 
 _FOR_A_PROBE = 512
 """Patterns from which one is made."""
