@@ -149,6 +149,10 @@ def the_scan_or_refusal(run: RunConfig, folder: Path) -> Any:
         return str(error)
 
 
+def where_patterns_are(run: RunConfig, _: Path) -> Any:
+    return type(build.make_scan(run.data, run.model.N or 0).amplitude).__name__
+
+
 def the_lessons(run: RunConfig, folder: Path) -> Any:
     with session_of(run, folder) as opened:
         found = lessons.further(opened, build.make_recipe(run.solver))
@@ -562,6 +566,8 @@ TABLE: dict[str, Flip] = {
     "data.keys.pixel_size": Flip("two/side", the_place, LENGTHS),
     "data.keys.follow_links": Flip(True, the_scan_or_refusal, MASTER),
     "data.values": Flip("amplitude", the_scan, FROM_FILE),
+    "data.lazy": Flip("always", where_patterns_are, FROM_FILE),
+    "data.further_data_files": Flip(["{scans}/2.npz"], the_lessons),
     "data.n_images": Flip(32, the_scan),
     "data.n_subsample": Flip(40, the_scan),
     "data.subsample_seed": Flip(1, the_scan, {"data.n_subsample": 40}),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho.data.frames import Frames, Indices
-from ptycho.data.memory import usable_memory
+from ptycho.data.memory import keep_tidy, usable_memory
 from ptycho.data.scan import DataError
 from ptycho.data.survey import Patterns, Survey, take_survey
 from ptycho.physics.measured import Deferred
@@ -149,6 +149,7 @@ class LazyAmplitude:
             DataError: a pattern cannot be read, or holds what no detector counts.
         """
         if self._survey is None:
+            keep_tidy()
             blocks = list(self.blocks())
             with _watch.get()(len(blocks)) as tick:
                 found = take_survey((self._shown(some, look) for some in blocks), self.shape, tick)

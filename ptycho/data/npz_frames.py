@@ -98,6 +98,8 @@ class NpzFrames(Frames):
         self._array = self._file = None
 
     def _slab(self, start: int, stop: int) -> Array:
+        if start == stop:
+            return np.empty((0, *self.shape[1:]), self.dtype)
         sides = self.shape[1:] if self._layout == "nyx" else self.shape[:0:-1]
         found = np.empty((stop - start, *sides), self.dtype)
         left = found.data.cast("B")

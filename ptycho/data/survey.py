@@ -46,30 +46,26 @@ def take_survey(
     """
     digest = digest_of(shape, np.dtype(np.float32))
     half = shape[-1] // 2
-    norms, lights, central, energies = [], [], [], []
+    # room for all at once: small pieces kept between large ones leave holes in memory
+    norms, lights, central = torch.empty(3, shape[0])
+    energies, done = np.empty(shape[0]), 0
     bad = torch.zeros(shape[1:], dtype=torch.int64)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         for block in _ahead(iter(blocks), reader):
             hashed = writer.submit(digest.update, block.data)
-            patterns = torch.from_numpy(block)
-            norms.append(torch.linalg.vector_norm(patterns, 2, dim=(-2, -1)))
-            lights.append(torch.linalg.vector_norm(patterns, 1, dim=(-2, -1)))
+            patterns, some = torch.from_numpy(block), slice(done, done + len(block))
+            norms[some] = torch.linalg.vector_norm(patterns, 2, dim=(-2, -1))
+            lights[some] = torch.linalg.vector_norm(patterns, 1, dim=(-2, -1))
             centre = crop_centre(patterns, half).contiguous()
-            central.append(torch.linalg.vector_norm(centre, 2, dim=(-2, -1)))
-            energies.append(energies_of(block))
+            central[some] = torch.linalg.vector_norm(centre, 2, dim=(-2, -1))
+            energies[some] = energies_of(block)
+            done = some.stop
             if np.signbit(block).any():
                 bad += torch.signbit(patterns).sum(0)
             hashed.result()
             if tick is not None:
                 tick()
-    return Survey(
-        torch.cat(norms),
-        torch.cat(lights),
-        torch.cat(central),
-        np.concatenate(energies),
-        bad if bad.any() else None,
-        digest,
-    )
+    return Survey(norms, lights, central, energies, bad if bad.any() else None, digest)
 
 
 def _ahead(blocks: Iterator[Patterns], pool: ThreadPoolExecutor) -> Iterator[Patterns]:
