@@ -159,10 +159,6 @@ def the_lessons(run: RunConfig, folder: Path) -> Any:
     return [(one.sha256, len(one.cut)) for one in found]
 
 
-def the_reading(run: RunConfig, _: Path) -> Any:
-    return build.make_scan(run.data, run.model.N or 0).notes.get("reading")
-
-
 def the_held_out(run: RunConfig, folder: Path) -> Any:
     with session_of(run, folder) as opened:
         return opened.pose(tiny_scan()).held_out.tolist()
@@ -648,17 +644,6 @@ TABLE: dict[str, Flip] = {
     "data.synthetic.probe_radius": Flip(5.0, the_scan),
     "data.synthetic.seed": Flip(1, the_scan),
     "data.synthetic.n_objects": Flip(2, the_lessons),
-    "data.further_data_files": Flip(
-        ["{scans}/2.npz"],
-        the_lessons,
-        FROM_FILE
-        | {
-            "data.synthetic.n_patterns": 1600,
-            "data.synthetic.step": 6.0,
-            "data.synthetic.probe_radius": 12.0,
-        },
-    ),
-    "data.lazy": Flip("always", the_reading, FROM_FILE),
     "model.architecture": Flip("pinn", the_run_folder_of_stages, {"trainer.nepochs": 1}),
     "model.generator": Flip("cnn", the_network),
     "model.N": Flip(24, the_scan),
