@@ -100,6 +100,8 @@ class NpzFrames(Frames):
     def _slab(self, start: int, stop: int) -> Array:
         if start == stop:
             return np.empty((0, *self.shape[1:]), self.dtype)
+        if stamp(self.path) != self._stamp:
+            raise self.fault("was changed, moved or removed since this run opened it")
         sides = self.shape[1:] if self._layout == "nyx" else self.shape[:0:-1]
         found = np.empty((stop - start, *sides), self.dtype)
         left = found.data.cast("B")
@@ -117,8 +119,6 @@ class NpzFrames(Frames):
         return found.transpose(0, 2, 1) if self._layout == "yxn" else found
 
     def _opened(self) -> Any:
-        if stamp(self.path) != self._stamp:
-            raise self.fault("was changed, moved or removed since this run opened it")
         with self._lock:
             if self._file is None:
                 self._file = self.path.open("rb", buffering=0)
