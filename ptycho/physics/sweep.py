@@ -58,11 +58,12 @@ def sweep(
 
     def add(share: Sequence[slice]) -> tuple[Tensor, Tensor]:
         asked = torch.zeros_like(obj, memory_format=torch.contiguous_format)
-        misfits = []
-        for frames in share:
+        # room for all: small tensors kept between large ones leave holes in memory
+        misfits = obj.real.new_empty(len(share))
+        for number, frames in enumerate(share):
             measured = amplitude[frames] if take is None else amplitude[take[frames]]
-            misfits.append(_add(experiment, obj, measured, judge, frames, asked))
-        return asked, torch.stack(misfits)
+            misfits[number] = _add(experiment, obj, measured, judge, frames, asked)
+        return asked, misfits
 
     at_once = batch_size or usual_batch(obj.device)
     batches = shares(len(experiment.row), at_once, obj.device)

@@ -119,7 +119,8 @@ def simulated_frames(
 def judge(frames: Frames) -> Judged:
     """Look at frames twice, first for the means and scales, then at each."""
     totals = _totals(frames)
-    return _together([_verdicts(totals, *some) for some in frames()])
+    parts = [_verdicts(totals, *some) for some in frames()]
+    return Judged(*np.concatenate(parts, axis=1).astype(np.float64))
 
 
 @torch.no_grad()
@@ -147,15 +148,13 @@ def judge_several(
         for obj, one in zip(everything, sums, strict=True):
             one.add(_expected(experiment, obj, which, data), data)
     totals = [one.totals() for one in sums]
-    parts: list[list[NDArray[Any]]] = [[] for _ in objects]
+    # room for all: small arrays kept between large ones leave holes in memory
+    said, done = np.empty((count, 4, len(amplitude))), 0
     for which, data in _data(experiment, amplitude, None):
-        for obj, total, part in zip(everything[:count], totals[:count], parts, strict=True):
-            part.append(_verdicts(total, _expected(experiment, obj, which, data), data))
-    return [_together(part) for part in parts], [total.photon_scale for total in totals]
-
-
-def _together(parts: list[NDArray[Any]]) -> Judged:
-    return Judged(*np.concatenate(parts, axis=1).astype(np.float64))
+        some = slice(done, done := done + len(data))
+        for obj, total, columns in zip(everything[:count], totals[:count], said, strict=True):
+            columns[:, some] = _verdicts(total, _expected(experiment, obj, which, data), data)
+    return [Judged(*columns) for columns in said], [total.photon_scale for total in totals]
 
 
 @dataclass(frozen=True)
