@@ -3,11 +3,11 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from ptycho.config.choices import DataSource
-from ptycho.config.config import DataConfig, UserError
+from ptycho.config.config import DataConfig
 from ptycho.config.process import exit_codes, gentle_threads
+from ptycho.config.words import Parser, sort_words
 
 _DESCRIPTION = """\
 Convert a scan from any format that can be read to any that can be written.
@@ -36,13 +36,6 @@ _OTHERS = frozenset(
 )  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are sentences of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see ptycho convert --help.")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Convert what the command line names; exit codes as for a run.
 
@@ -54,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     with exit_codes(*MENDABLE, sentence=sentence):
         given = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-        own, typed = _sorted(given.settings)
+        own, typed = sort_words(given.settings, _refusal)
         data = _data(given.source, typed)
         from ptycho.report.console import console
         from ptycho.workflows.convert import Wish, convert  # heavy from here on: torch
@@ -63,8 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
         convert(wish, console())
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptycho convert",
         description=_DESCRIPTION,
         epilog=f"{_table()}\n{_EXAMPLES}",
@@ -91,35 +84,12 @@ def _table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sorted(settings: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Settings of this command by name, and those of reading as they were typed.
-
-    Raises:
-        UserError: with a sentence for everything else.
-    """
-    own: dict[str, str] = {}
-    typed, faults = [], []
-    for text in settings:
-        name, equals, value = text.partition("=")
-        if not equals:
-            faults.append(f"cannot read {text!r}: settings are NAME=VALUE.")
-        elif name == "to":
-            own[name] = value
-        elif name == "overwrite":
-            own[name] = value
-            if value not in ("true", "false"):
-                faults.append(f"overwrite must be true or false, got {value or 'nothing'}.")
-        elif name in _OTHERS or name.startswith("data.synthetic"):
-            faults.append(f"{name} has no effect on a conversion; leave it out.")
-        elif name.startswith("data."):
-            typed.append(text)
-        else:
-            faults.append(
-                f"{text}: a conversion takes to=NAME, overwrite=true and data.NAME=VALUE alone."
-            )
-    if faults:
-        raise UserError(*faults)
-    return own, typed
+def _refusal(name: str, text: str) -> str | None:
+    if name in _OTHERS or name.startswith("data.synthetic"):
+        return f"{name} has no effect on a conversion; leave it out."
+    if name.startswith("data."):
+        return None
+    return f"{text}: a conversion takes to=NAME, overwrite=true and data.NAME=VALUE alone."
 
 
 def _data(source: Path, typed: list[str]) -> DataConfig:

@@ -4,11 +4,11 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from ptycho.config.config import UserError
 from ptycho.config.process import exit_codes, gentle_threads
 from ptycho.config.store import MENDABLE, check_command_line, register, sentence
+from ptycho.config.words import Parser
 
 _DESCRIPTION = """\
 Look at a scan for some seconds: counts or amplitudes, zero frequency, beam centre, light, bad
@@ -28,13 +28,6 @@ examples:
 Settings are typed as for a run. doctor.png (one page of pictures) and doctor.json are written to
 outputs/doctor/NAME. What each finding means: docs/doctor.md.
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are sentences of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see ptycho doctor --help.")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,8 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
         consult(request, console())
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptycho doctor",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

@@ -5,12 +5,12 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 from ptycho.config.choices import DataFormat, Values
 from ptycho.config.config import InstrumentConfig, UserError
 from ptycho.config.process import exit_codes, gentle_threads
 from ptycho.config.store import preset, presets
+from ptycho.config.words import Parser
 
 _DESCRIPTION = """\
 Judge a reconstruction of any package: against the true object, against the measured patterns,
@@ -29,13 +29,6 @@ FILE and --truth may be a reconstruction.npz, a scan NPZ with objectGuess, a pty
 (HDF5 or NPZ) or a complex array `object` (NPZ, HDF5, NPY). --data is a scan in any format of
 docs/formats.md. What each figure means: docs/evaluate.md.
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are sentences of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see ptycho evaluate --help.")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,8 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
         report(evaluate(question, terminal), _folder(given), given.json, terminal)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptycho evaluate",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

@@ -4,10 +4,10 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from ptycho.config.config import UserError
 from ptycho.config.process import exit_codes, gentle_threads
+from ptycho.config.words import Parser
 
 DIFFERENT = 1
 """Exit code when the figures differ by more than is tolerated."""
@@ -29,13 +29,6 @@ What is compared: docs/reports.md.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are sentences of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see ptycho reproduce --help.")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Reproduce the run that the command line names.
 
@@ -55,8 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(DIFFERENT)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptycho reproduce",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

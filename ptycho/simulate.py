@@ -3,10 +3,10 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
-from ptycho.config.config import RunConfig, UserError
+from ptycho.config.config import RunConfig
 from ptycho.config.process import exit_codes, gentle_threads
+from ptycho.config.words import Parser, sort_words
 
 _DESCRIPTION = """\
 Simulate a scan and write it to a file, with the true object, probe and positions beside it.
@@ -34,13 +34,6 @@ _READ_ALONE = (
 )  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are sentences of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see ptycho simulate --help.")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Simulate what the command line asks for; exit codes as for a run.
 
@@ -52,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     with exit_codes(*MENDABLE, sentence=sentence):
         given = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-        own, typed = _sorted(given.settings)
+        own, typed = sort_words(given.settings, _refusal)
         run = _run(typed)
         from ptycho.report.console import console
         from ptycho.workflows.simulate import Order, carry_out  # heavy from here on: torch
@@ -64,8 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
         carry_out(order, console())
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptycho simulate",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
@@ -82,36 +75,15 @@ def _parser() -> _Parser:
     return parser
 
 
-def _sorted(settings: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Settings of this command by name, and those of the simulation as they were typed.
-
-    Raises:
-        UserError: with a sentence for everything else.
-    """
-    own: dict[str, str] = {}
-    typed, faults = [], []
-    for text in settings:
-        name, equals, value = text.lstrip("+").partition("=")
-        if not equals:
-            faults.append(f"cannot read {text!r}: settings are NAME=VALUE.")
-        elif name == "to":
-            own[name] = value
-        elif name == "overwrite":
-            own[name] = value
-            if value not in ("true", "false"):
-                faults.append(f"overwrite must be true or false, got {value or 'nothing'}.")
-        elif name.startswith(_READ) or name in _READ_ALONE:
-            typed.append(text)
-        elif name.startswith("data."):
-            faults.append(f"{name} has no effect on a simulation; leave it out.")
-        else:
-            faults.append(
-                f"{text}: a simulation takes to=NAME, overwrite=true, data.synthetic.NAME=VALUE "
-                "and a few others; see ptycho simulate --help."
-            )
-    if faults:
-        raise UserError(*faults)
-    return own, typed
+def _refusal(name: str, text: str) -> str | None:
+    if name.startswith(_READ) or name in _READ_ALONE:
+        return None
+    if name.startswith("data."):
+        return f"{name} has no effect on a simulation; leave it out."
+    return (
+        f"{text}: a simulation takes to=NAME, overwrite=true, data.synthetic.NAME=VALUE "
+        "and a few others; see ptycho simulate --help."
+    )
 
 
 def _run(typed: list[str]) -> RunConfig:

@@ -3,10 +3,10 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from ptycho.config.config import UserError
 from ptycho.config.process import exit_codes
+from ptycho.config.words import Parser
 
 _DESCRIPTION = """\
 Tell what a sweep found, best job first: a page that opens offline (report.html), a table
@@ -20,13 +20,6 @@ example:
 
 What the page shows: docs/reports.md.
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are sentences of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see ptycho sweep-report --help.")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,8 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
             terminal.print(f"  {path}", markup=False)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptycho sweep-report",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

@@ -3,10 +3,10 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from ptycho.config.config import UserError
 from ptycho.config.process import exit_codes
+from ptycho.config.words import Parser
 
 _DESCRIPTION = """\
 Send to the MLflow dashboard what a run, or the runs of a sweep, kept because the server was away.
@@ -18,13 +18,6 @@ examples:
   ptycho sync outputs/sweeps/SWEEP                       its runs, and their parent
   ptycho sync outputs/runs/RUN --uri http://other:5000   the same server at another address
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are sentences of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see ptycho sync --help.")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,8 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(said)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptycho sync",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ptycho.config.config import UserError
 from ptycho.config.process import exit_codes
+from ptycho.data.appearing import appearing
 from ptycho.data.archive import (
     PROBES,
     Archive,
@@ -36,7 +37,7 @@ from ptycho.data.archive import (
 from ptycho.data.formats.npz import PATTERNS, measure_npz, read_npz
 from ptycho.data.scan import DataError
 from ptycho.data.simulate import simulate
-from ptycho.report.files import replacing, write_json
+from ptycho.report.files import write_json
 
 FORMAT_VERSION = 1
 SYNTHETIC: dict[str, Any] = {
@@ -308,7 +309,7 @@ def main(arguments: list[str] | None = None) -> None:
         source = synthetic() if given.source == "synthetic" else read(Path(given.source))
         arrays, frames = cut(source, given.strategy, given.subset_size)
         sidecar = output.with_suffix(".json")
-        with replacing(output) as temporary:
+        with appearing(output) as temporary:
             write(temporary, arrays)
             said = record(
                 temporary, source, arrays, frames, strategy=given.strategy, command=_command(typed)

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from ptycho.config.config import RunConfig
 from ptycho.config.store import check_command_line, register
 from ptycho.data.formats.npz import write_npz
 from ptycho.doctor import main
+from ptycho.workflows import build
 from ptycho.workflows.launch import launch
+from ptycho.workflows.problem import pose
 from tests.faults import FAULTS, Fault
 from tests.runs import draw_nothing, tiny_scan
 
@@ -86,7 +89,8 @@ class TestCommand:
         mask = np.load(str(run.data.preprocess.bad_pixels_file))
         assert mask.shape == (32, 32)
         assert mask[3, :3].all()
-        assert finding(found, "reading")["weight"] == "look"
+        assert finding(found, "NaN")["weight"] == "set"
+        pose(build.make_scan(run.data, 0), torch.device("cpu"))
 
     def test_nothing_is_overwritten(self, unseen: Path, capsys: pytest.CaptureFixture[str]):
         Path("conf_local/data").mkdir(parents=True)
@@ -165,9 +169,10 @@ class TestMeasured:
                 continue  # nothing brings them back
             typed = ["--config-dir", "conf_local", f"data=fault{number}"]
             c = _c(typed, Path(f"run{number}"))
-            # full pixels leave less to see
-            if c < clean - (0.03 if name == "saturated" else 0.01):
+            # with full pixels left out, what is left is dimmer, and C another figure
+            if c < clean - (0.1 if name == "saturated" else 0.01):
                 worse[name] = c
+            print(f"{name}: C {c:.4f} (clean {clean:.4f})")
         assert len(missed) <= len(FAULTS) // 10, missed
         assert not worse, (clean, worse)
 
@@ -179,4 +184,4 @@ def _c(typed: list[str], folder: Path) -> float:
     (run,) = check_command_line([*typed, *options])
     launch(run, folder, [])
     figures = json.loads((folder / "metrics.json").read_text())
-    return float(figures["solver"]["C"])
+    return float(figures["stages"]["solver"]["C"])

@@ -483,7 +483,7 @@ class TestRefusals:
         for arguments, words in {
             ("text.npz", "--truth", "truth.npz"): "text.npz: not a file that can be judged",
             ("truth.npz", "--truth", "text.npz"): "text.npz: not a file that can be judged",
-            ("truth.npz", "--data", "text.npz"): "text.npz: not an NPZ file, or cut short",
+            ("truth.npz", "--data", "text.npz"): "text.npz: not a scan in any known format",
             ("truth.npz", "--data", "truth.npz"): "diffraction or diff3d is missing",
             ("flat.npz", "--truth", "truth.npz"): "object must hold complex numbers, got float32",
             ("small.npz", "--truth", "truth.npz"): "small has no positions, so that nothing says",

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,3 +166,13 @@ def test_help_names_the_settings(capsys):
     assert code == 0
     assert "data.synthetic.n_objects=8" in said
     assert COMMANDS["simulate"] == "ptycho.simulate"
+
+
+def test_nothing_is_left_where_the_scan_cannot_be_written(
+    tmp_path, capsys, no_pictures, monkeypatch
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    code, said = typed(tmp_path / "mine.npz", *SMALL, capsys=capsys)
+    assert code == 2
+    assert "MiB, and 0.000954 MiB are free there; make room, or name another place" in said
+    assert names(tmp_path) == []

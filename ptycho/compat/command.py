@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from ptycho.compat.flags import GONE, Flag, Groups, flags_of
 from ptycho.config.config import (
@@ -24,6 +24,7 @@ from ptycho.config.config import (
 from ptycho.config.describe import Setting, plain, settings
 from ptycho.config.store import preset_settings, presets
 from ptycho.config.validate import alternatives, suggestion
+from ptycho.config.words import Parser
 
 MAE_ALONE = "mae"
 MAE = {"trainer.nll_weight": 0.0, "trainer.mae_weight": 1.0}
@@ -159,7 +160,7 @@ class Command:
         """What argparse knows of it."""
         width = min(shutil.get_terminal_size().columns, 100)
         needed = " ".join(f"{one.name} {one.metavar}" for one in self.flags.values() if one.needed)
-        parser = _Parser(
+        parser = Parser(
             prog=self.prog, usage=f"{self.prog} {needed} [FLAGS]", description=self.about,
             epilog=self.examples, allow_abbrev=False,
             formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=width),
@@ -237,13 +238,6 @@ def _gone(words: Sequence[str]) -> Iterator[str]:
         flags = "flag" if len(names) == 1 else "flags"
         verb = "is" if len(names) == 1 else "are"
         yield f"there {verb} no {flags} {', '.join(names)} any more: {why}."
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are sentences of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message.removeprefix('argument ')}; see {self.prog} --help.")
 
 
 def metavar(flag: Flag) -> str:

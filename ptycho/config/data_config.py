@@ -170,10 +170,10 @@ class PreprocessConfig:
     """Side of the square about the beam's centre that is kept: the object's pixel grows."""
     bin: int = setting(1, at_least=1, at_most=64)
     """Add up so many pixels along each axis: the patch of the object shrinks, its pixel stays."""
-    pad: int | None = setting(None, at_least=16, at_most=100_000)
+    pad: int | None = setting(None, at_least=16, at_most=8192)
     """Side to which patterns are enlarged by pixels that nobody measured (bad ones, not zeros):
     the object's pixel shrinks."""
-    resample: int | None = setting(None, at_least=16, at_most=100_000)
+    resample: int | None = setting(None, at_least=16, at_most=8192)
     """Side to which patterns are interpolated over the same angles: the object's pixel stays."""
     minimum: float | None = setting(None, at_least=0)
     """Counts below this are taken for 0, negative ones, too; after the background."""

@@ -13,7 +13,7 @@ import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,9 @@ class NpzArchive(Archive):
         self.path = path
         self._file = file
         self.keys = [name.removesuffix(".npy") for name in file.namelist()]
+        if len(set(self.keys)) < len(self.keys):
+            twice = next(key for key in self.keys if self.keys.count(key) > 1)
+            raise self.fault(twice, "is there twice, and nothing says which is meant")
 
     def header(self, key: str) -> tuple[Shape, np.dtype[Any]]:
         """Shape and dtype, without reading the array."""
@@ -366,14 +369,31 @@ def read_metadata(archive: Archive) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise archive.fault("_metadata", f"is not one JSON text ({error})") from error
     if not isinstance(metadata, dict):
-        raise archive.fault("_metadata", f"must be a JSON object, got {only!r}")
-    size = metadata.get("pixel_size_m")
-    if size is not None and not (isinstance(size, float) and 0 < size < 1):
-        raise archive.fault("_metadata", f"pixel_size_m must be metres above 0, got {size!r}")
-    near = metadata.get("fresnel_number")
-    if near is not None and not (isinstance(near, float) and 0 < near < np.inf):
-        raise archive.fault("_metadata", f"fresnel_number must be above 0, got {near!r}")
-    return metadata
+        raise archive.fault("_metadata", f"must be a JSON object, got {only[:40]!r}")
+    for name, (fits, wanted) in _METADATA.items():
+        if (value := metadata.get(name)) is not None and not fits(value):
+            raise archive.fault("_metadata", f"{name} must be {wanted}, got {repr(value)[:40]}")
+    return {name: value for name, value in metadata.items() if value is not None}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
+
+
+_METADATA: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "pixel_size_m": (lambda one: isinstance(one, float) and 0 < one < 1, "metres above 0"),
+    "fresnel_number": (lambda one: isinstance(one, float) and 0 < one < np.inf, "above 0"),
+    "label": (lambda one: isinstance(one, str), "a text"),
+    "nominal": (
+        lambda one: isinstance(one, list) and all(isinstance(name, str) for name in one),
+        "a list of names",
+    ),
+    "origin_px": (
+        lambda one: isinstance(one, list) and len(one) == 2 and all(map(_is_number, one)),
+        "two numbers",
+    ),
+}
+"""What must be true of what metadata say, and how that is called."""
 
 
 def read_positions(archive: Archive) -> NDArray[np.float64]:

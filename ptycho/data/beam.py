@@ -43,8 +43,7 @@ def hot_pixels(block: Array, bad: Mask) -> Mask:
         block: counts ``(k, H, W)``.
         bad: ``(H, W)``: pixels that are known to be bad.
     """
-    always, sometimes = np.quantile(block, (0.1, 0.9), axis=0)
-    sometimes[bad] = 0
+    always, sometimes = np.quantile(np.where(bad, 0, block), (0.1, 0.9), axis=0)
     around = ndimage.rank_filter(
         sometimes, rank=-3, footprint=_NEIGHBOURS, mode="constant", cval=0.0
     )  # fmt: skip
@@ -71,7 +70,8 @@ def find_centre(block: Array, bad: Mask, name: str) -> tuple[Centre, float]:
         DataError: the frames are empty.
     """
     good = (~bad).astype(np.float64)
-    light = np.sqrt(block.mean(0, dtype=np.float64)) * good
+    mean = block.mean(0, dtype=np.float64)
+    light = np.sqrt(np.where(bad, 0.0, mean).clip(0))  # what bad pixels hold is not looked at
     if not light.any():
         raise DataError(f"{name}: data.preprocess.find_center finds no counts on good pixels.")
     score = _symmetry(light, good)

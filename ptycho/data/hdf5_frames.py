@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.frames import Array, Frames, Indices, stamp
 from ptycho.data.hdf5_safety import UNREADABLE, find_dataset, open_hdf5, unreadable
 
 
@@ -37,7 +37,7 @@ class Hdf5Frames(Frames):
     ) -> None:
         self.path, self.name, self._axes, self._follow = Path(path), name, axes, follow
         self._opened: tuple[int, h5py.File, Any] | None = None
-        self._stamp = _stamp(self.path)
+        self._stamp = stamp(self.path)
         dataset = self._dataset()
         try:
             shape, self.dtype = dataset.shape, dataset.dtype
@@ -90,9 +90,9 @@ class Hdf5Frames(Frames):
 
     def _dataset(self) -> Any:
         """The dataset, opened by this very process: one opened before a fork is its parent's."""
+        if stamp(self.path) != self._stamp:
+            raise self.fault("was changed, moved or removed since this run opened it")
         if self._opened is None or self._opened[0] != os.getpid():
-            if _stamp(self.path) != self._stamp:
-                raise self.fault("was changed, moved or removed since this run opened it")
             file = open_hdf5(self.path)
             dataset = find_dataset(file, self.path, self.name, follow=self._follow)
             self._opened = os.getpid(), file, dataset
@@ -100,12 +100,3 @@ class Hdf5Frames(Frames):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What tells a file from one that took its place."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

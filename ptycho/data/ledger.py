@@ -11,6 +11,8 @@ from ptycho.data.frames import Indices
 from ptycho.data.resampling import Mask
 from ptycho.data.scan import DataError
 
+_ROUNDING = 2e-7  # of squared amplitudes in single precision
+
 
 @dataclass
 class Ledger:
@@ -28,6 +30,8 @@ class Ledger:
     def enter(self, amplitude: NDArray[np.float32], hides: bool) -> Mask:
         """Take some frames ``(b, N, N)`` down; returns which of them are used, ``(b,)``."""
         total = np.einsum("nyx,nyx->n", amplitude, amplitude, dtype=np.float64)
+        whole = np.rint(total)  # roots of counts in single precision, squared again
+        total = np.where(np.abs(total - whole) <= _ROUNDING * whole, whole, total)
         self.total.append(total)
         self.mark += [zlib.crc32(one) for one in amplitude]
         self.hidden += int(np.signbit(amplitude).sum()) if hides else 0

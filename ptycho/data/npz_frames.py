@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as format_
 
 from ptycho.data.archive import opened_npz
-from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.frames import Array, Frames, Indices, stamp
 
 _LOCAL = 30  # bytes of a ZIP's header of a member, before its name
 _UNREADABLE = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, RuntimeError)
@@ -64,6 +64,7 @@ class NpzFrames(Frames):
         if self.whole is None and header + n * self._each != self._size:
             raise self._damaged("its length is not what its header says")
         self._array = None
+        self._stamp = stamp(path)
         self._begin()
 
     @property
@@ -99,6 +100,8 @@ class NpzFrames(Frames):
     def _slab(self, start: int, stop: int) -> Array:
         if start == stop:
             return np.empty((0, *self.shape[1:]), self.dtype)
+        if stamp(self.path) != self._stamp:
+            raise self.fault("was changed, moved or removed since this run opened it")
         sides = self.shape[1:] if self._layout == "nyx" else self.shape[:0:-1]
         found = np.empty((stop - start, *sides), self.dtype)
         left = found.data.cast("B")

@@ -66,7 +66,7 @@ def plan(
         raise DataError(f"values must be one of {', '.join(VALUES)}, got {values!r}.")
     how, told = preprocess or PreprocessConfig(), geometry or GeometryConfig()
     refuse_far_only(found, told, how)
-    kind, reason = _kind(found, values)
+    kind, reason = _kind(found, values, how)
     step, done = _step(found, how, kind == "counts")
     pixel = object_pixel(found, told, step.arrangement.base)
     notes = {"values": f"{kind} ({reason})", **found.notes}
@@ -81,10 +81,7 @@ def _step(found: Measurement, how: PreprocessConfig, counts: bool) -> tuple[Prep
     path, frames, done = found.path, found.frames, []
     shape = frames.shape[1], frames.shape[2]
     arrangement = arrange(path, shape, how)
-    fixed, flags = _mask(found)
-    if how.bad_pixels_file is not None:
-        name = "data.preprocess.bad_pixels_file"
-        fixed = fixed | (read_image(name, how.bad_pixels_file, shape, "biuf", "numbers") != 0)
+    fixed, flags = _bad_of(found, how)
     bad = arrangement.turned(fixed)
     background = _background(how, shape, arrangement)
     if how.mask_hot or how.find_center or background is not None:
@@ -128,6 +125,15 @@ def _step(found: Measurement, how: PreprocessConfig, counts: bool) -> tuple[Prep
         number = int(step.hidden.sum())
         done.append(f"{number} bad {_pixels(number)}")
     return step, [*done, *arrangement.done()]
+
+
+def _bad_of(found: Measurement, how: PreprocessConfig) -> tuple[Mask, Mask | None]:
+    """:func:`_mask`, and the pixels that ``bad_pixels_file`` names."""
+    fixed, flags = _mask(found)
+    if how.bad_pixels_file is None:
+        return fixed, flags
+    name, shape = "data.preprocess.bad_pixels_file", (fixed.shape[0], fixed.shape[1])
+    return fixed | (read_image(name, how.bad_pixels_file, shape, "biuf", "numbers") != 0), flags
 
 
 def _mask(found: Measurement) -> tuple[Mask, Mask | None]:
@@ -180,8 +186,8 @@ def _pixels(number: int) -> str:
     return "pixel" if number == 1 else "pixels"
 
 
-def _kind(found: Measurement, values: str) -> tuple[str, str]:
-    """``counts`` or ``amplitude``, and why."""
+def _kind(found: Measurement, values: str, how: PreprocessConfig) -> tuple[str, str]:
+    """``counts`` or ``amplitude``, and why; what bad pixels hold is not looked at."""
     if values != "auto":
         return values, "as told"
     if found.values != "auto":
@@ -189,9 +195,11 @@ def _kind(found: Measurement, values: str) -> tuple[str, str]:
     frames = found.frames
     if frames.dtype.kind != "f":
         return "counts", f"integer dtype {frames.dtype}"
+    fixed, flags = _bad_of(found, how)
     for rows in frames.blocks():
-        block = frames.read(rows)
         # plane by plane: fractions show in the first one, and a whole copy is never made
-        if not all((plane == np.floor(plane)).all() for plane in block):
-            return "amplitude", "fractions"
+        for number, plane in enumerate(frames.read(rows), rows.start):
+            bad = fixed if flags is None else fixed | flags[number]
+            if not ((plane == np.floor(plane)) | bad).all():
+                return "amplitude", "fractions"
     return "counts", f"whole numbers in {frames.dtype}"

@@ -87,6 +87,9 @@ def prepare(
         )
         log.warning("%s: %s; both are used", found.path, notes["repeated"])
     obj, labels = _object(found, arrangement, done), found.patches if patches else None
+    if obj is not None and _turns(positions or PositionsConfig()):
+        done.append("the object of the file left out: it lies where positions were before")
+        obj = None
     if labels is not None:
         labels = _labels(labels, arrangement, done)
     log.info("%s: %d patterns, %s", found.path, len(amplitude), ", ".join(notes.values()))
@@ -165,6 +168,11 @@ def _object(found: Measurement, arrangement: Arrangement, done: list[str]) -> Co
         return obj
     done.append("the object of the file resampled")
     return on_pixels(obj, float(arrangement.factor))
+
+
+def _turns(how: PositionsConfig) -> bool:
+    """Whether positions leave the grid that the object of their file lies on."""
+    return how.swap or how.flip_y or how.flip_x or how.scale != 1
 
 
 def _labels(patches: Complex, arrangement: Arrangement, done: list[str]) -> Complex | None:

@@ -61,6 +61,8 @@ class Product:
     """Side of an object pixel in metres, when known."""
     held_out: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
     """Patterns, as rows of the positions, that the reconstruction never saw."""
+    fresnel: float | None = None
+    """Fresnel number of a pixel, where the detector was near; None: far, or nobody says."""
     flux: NDArray[np.float32] | None = None
     """``(n,)``: brightness of the beam at each position; None: the same for all."""
     background: NDArray[np.float32] | None = None
@@ -146,6 +148,7 @@ def _plain(archive: Archive) -> Product:
         positions=positions,
         pixel_size_m=_pixel_size(archive, key, metadata),
         held_out=_held_out(archive, positions),
+        fresnel=archive.scalar("fresnel_number"),
         flux=None if positions is None else _brightness(archive, "flux", (len(positions),)),
         background=None
         if probe is None
@@ -219,6 +222,7 @@ def product_in(archive: Archive, *, judged: bool = True) -> Product:
     else:
         obj = read_object(archive, "object")
     height, width = (_length(archive, f"pixel_{side}_m") for side in ("height", "width"))
+    made_up = "pixel_m" in read_metadata(archive).get("nominal", [])
     side = square_side(height, width)
     if side is None:
         notes += (f"pixels are not square ({height:.4g} x {width:.4g} m): no lengths in nm",)
@@ -236,7 +240,7 @@ def product_in(archive: Archive, *, judged: bool = True) -> Product:
         probe=probe,
         positions=_within(archive, positions, obj),
         indexes=_indexes(archive, len(positions)),
-        pixel_size_m=side,
+        pixel_size_m=None if judged and made_up else side,
         held_out=_held_out(archive, positions),
         label=_label(archive.path, {}),
         notes=notes,

@@ -52,6 +52,8 @@ class Reconstruction:
     """``(n,)``: brightness of the beam, 1 on average; None where it was not asked for."""
     background: NDArray[np.float32] | None = None
     """``(N, N)``: photons that every pattern holds besides; None where it was not asked for."""
+    fresnel: float | None = None
+    """Fresnel number of a pixel, where the detector was near; None: far."""
     truth: Complex | None = None
     """``(H, W)`` on the canvas, when the object (or an estimate of it) came with the scan."""
     truth_is_known: bool = False

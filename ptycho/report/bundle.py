@@ -17,7 +17,8 @@ from safetensors.torch import load, save
 
 from ptycho import __version__
 from ptycho.config.config import UserError
-from ptycho.report.files import plain, replacing
+from ptycho.data.appearing import appearing
+from ptycho.report.files import plain
 from ptycho.report.folder import BUNDLE
 
 NAME = BUNDLE
@@ -67,7 +68,7 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
         },
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with appearing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, data in {"manifest.json": _json(manifest), **members}.items():
             # a fixed date: equal bundles are equal files
             archive.writestr(zipfile.ZipInfo(name, (2000, 1, 1, 0, 0, 0)), data)

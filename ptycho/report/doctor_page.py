@@ -173,19 +173,19 @@ def _sample(views: Views) -> list[Draw]:
         assert views.positions is not None
         y, x = views.positions.T
         small = float(np.clip(200 / np.sqrt(len(x)), 1, 6))
-        axes.plot(x, y, "-", color="#bbbbbb", lw=0.4, zorder=1)
         axes.scatter(x, y, c=np.arange(len(x)), s=small, cmap="viridis", zorder=2)
         if views.tried is not None:
             there = views.positions[views.tried]
             low, high = there.min(0), there.max(0)
             axes.add_patch(
                 Rectangle((low[1], low[0]), high[1] - low[1], high[0] - low[0], fill=False,
-                          edgecolor=panels.COLOURS[1], lw=1.4)
+                          edgecolor=panels.COLOURS[1], zorder=3, lw=1.4)
             )  # fmt: skip
         title = "positions, px"
         if views.width is not None:
             middle = np.nanmedian(views.positions, axis=0)
-            beam = Circle((middle[1], middle[0]), views.width / 2, fill=False, lw=1.4, ec="#c22f2f")
+            beam = Circle((middle[1], middle[0]), views.width / 2, fill=False)
+            beam.set(linewidth=1.4, edgecolor="#c22f2f", zorder=3)
             axes.add_patch(beam)
             title += " (beam red, fitted orange)"
         axes.set_aspect("equal")

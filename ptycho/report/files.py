@@ -4,8 +4,6 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -14,18 +12,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ptycho.data.appearing import appearing
 from ptycho.data.reconstruction import Reconstruction
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` that takes its place when the block succeeds."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:
@@ -54,7 +42,7 @@ def plain_config(config: Any) -> dict[str, Any]:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented."""
     text = json.dumps(plain(content), indent=2) + "\n"
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with appearing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())  # or a power cut may leave an empty one
@@ -62,14 +50,14 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_yaml(path: Path, content: Any) -> None:
     """Write YAML in the order given."""
-    with replacing(path) as temporary:
+    with appearing(path) as temporary:
         temporary.write_text(yaml.safe_dump(plain(content), sort_keys=False), encoding="utf-8")
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows; the columns are those of all rows together, in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with appearing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
@@ -86,6 +74,8 @@ def write_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
         "xcoords": reconstruction.positions[:, 1],
         "ycoords": reconstruction.positions[:, 0],
     }
+    if reconstruction.fresnel is not None:
+        arrays["fresnel_number"] = np.float64(reconstruction.fresnel)
     if reconstruction.pixel_size_m is not None:
         arrays["pixel_size_m"] = np.float64(reconstruction.pixel_size_m)
     for name in ("flux", "background"):
@@ -96,5 +86,5 @@ def write_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
     if reconstruction.uncertainty is not None:
         arrays["phase_std"] = reconstruction.uncertainty.phase
         arrays["amplitude_std"] = reconstruction.uncertainty.amplitude
-    with replacing(path) as temporary:
+    with appearing(path) as temporary:
         np.savez(temporary, **arrays)

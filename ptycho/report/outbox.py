@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ptycho.report.files import replacing
+from ptycho.data.appearing import appearing
 
 log = logging.getLogger(__name__)
 
@@ -240,7 +240,7 @@ class Outbox:
 
     def _keep(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self._file) as temporary:
+        with appearing(self._file) as temporary:
             lines = [_line(self._head()), *map(_line, self._calls)]
             temporary.write_text("".join(lines), encoding="utf-8")
 

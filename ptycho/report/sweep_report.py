@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ptycho.report.files import replacing, write_csv
+from ptycho.data.appearing import appearing
+from ptycho.report.files import write_csv
 from ptycho.report.sweep_figures import (
     MOST_SLICES,
     save_curves,
@@ -47,7 +48,7 @@ def write_report_of(sweep: Sweep) -> Path:
     pictures = _draw(sweep, folder)
     write_csv(sweep.path / TABLE, csv_rows(sweep))
     text = page(sweep, pictures)
-    with replacing(sweep.path / PAGE) as temporary:
+    with appearing(sweep.path / PAGE) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return sweep.path / PAGE
 

@@ -92,11 +92,18 @@ def worse_than_its_lift(figures: Mapping[str, Figures]) -> str | None:
             continue
         if not after < before - judge.matters:
             return None
-        return (
+        said = (
             "the network ended below the lift it was given "
             f"({judge.name} {judge.text(after)} < {judge.text(before)}): "
-            "for this scan trust the refined object or task=solve, or train longer"
         )
+        finished = figures.get("refined", {}).get(judge.key, math.inf)
+        if finished < before - judge.matters:
+            return (
+                f"{said}so did the refinement ({judge.text(finished)}). The more it is fitted, the "
+                "worse it gets: is there background or read noise in the patterns "
+                "(instrument.background_trainable=true, data.preprocess.background)?"
+            )
+        return f"{said}for this scan trust the refined object or task=solve, or train longer"
     return None
 
 
@@ -112,7 +119,7 @@ def no_better_than_flat(figures: Mapping[str, Figures]) -> str | None:
         return None
     return (
         f"no better than a flat object ({'; '.join(told)}): look at the probe and the positions "
-        "(y, x, in object pixels), or let it work longer"
+        "(y, x, in object pixels; ptycho doctor tries what may be wrong), or let it work longer"
     )
 
 

@@ -145,6 +145,7 @@ def write_scan(path: Path, target: Format, scan: Scan) -> None:
     """Write, and put a whole old folder aside until the new one is there."""
     assert target.write is not None
     path.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_full(path, scan)
     if not path.is_dir():
         target.write(path, scan)
         return
@@ -153,6 +154,17 @@ def write_scan(path: Path, target: Format, scan: Scan) -> None:
     os.replace(path, old)
     os.replace(new, path)
     shutil.rmtree(old)
+
+
+def _refuse_full(path: Path, scan: Scan) -> None:
+    """Refuse to begin what may not fit: HDF5 does not survive a disk that fills up."""
+    arrays = [one for one in (scan.truth, scan.probe, scan.patches) if one is not None]
+    needed = 4 * len(scan) * scan.patch_size**2 + sum(one.nbytes for one in arrays) + 2**16
+    if (free := shutil.disk_usage(path.parent).free) < needed:
+        raise UserError(
+            f"OUT: {path} may take {needed / 2**20:.3g} MiB, and {free / 2**20:.3g} MiB are free "
+            "there; make room, or name another place."
+        )
 
 
 def _about(scan: Scan) -> list[str]:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ptycho.config.config import InstrumentConfig, UserError
 from ptycho.config.data_config import PreprocessConfig
+from ptycho.data.appearing import appearing
 from ptycho.data.formats.ptychodus import is_patterns_alone
 from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.placing import place
@@ -17,7 +18,7 @@ from ptycho.data.products import Product, read_product
 from ptycho.data.reconstruction import Complex, scanned_area
 from ptycho.data.scan import DataError, Scan
 from ptycho.report.console import progress, put_away
-from ptycho.report.files import replacing, write_json
+from ptycho.report.files import write_json
 from ptycho.report.verdict import TwoHalves, Verdict
 from ptycho.report.verdict_figure import save_verdict
 from ptycho.report.verdict_table import verdict_table
@@ -130,7 +131,7 @@ def report(verdict: Verdict, folder: Path, json: Path | None, terminal: Console)
             write_json(numbers, verdict.plain())
         with _told("--out", folder):
             picture.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(picture) as temporary:
+            with appearing(picture) as temporary:
                 save_verdict(verdict, temporary)
     terminal.print(f"  {picture}\n  {numbers}", markup=False)
 

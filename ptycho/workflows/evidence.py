@@ -86,6 +86,7 @@ def gather(product: Product, scan: Scan) -> Evidence:
         scan.take(pairing.patterns),
         positions=pairing.positions,
         probe=scan.probe if product.probe is None else product.probe,
+        fresnel=product.fresnel or scan.fresnel,
         truth=None,
         patches=None,
     )

@@ -225,6 +225,7 @@ class Problem:
             positions=self.positions.numpy(),
             flux=_as_array(self.instrument.flux),
             background=_as_array(self.instrument.background),
+            fresnel=self.instrument.fresnel,
             truth=self._truth_on_canvas(),
             truth_is_known=self.scan.truth_is_known,
             pixel_size_m=self.scan.pixel_size_m,

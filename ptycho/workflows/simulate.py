@@ -13,10 +13,11 @@ from rich.console import Console
 from ptycho import __version__
 from ptycho.config.config import ConfigError, DataConfig
 from ptycho.config.validate import label_of
+from ptycho.data.appearing import appearing
 from ptycho.data.formats.registry import Format
 from ptycho.data.simulate import Simulated, make
 from ptycho.report.console import progress
-from ptycho.report.files import plain_config, replacing, write_json
+from ptycho.report.files import plain_config, write_json
 from ptycho.report.simulated_figure import save_simulated
 from ptycho.workflows.convert import refuse_place, write_scan, written_format
 from ptycho.workflows.preflight import partner_faults
@@ -100,11 +101,16 @@ def carry_out(order: Order, terminal: Console) -> None:
             made = make(wanted, tick)
             bars.update(bar, total=len(made.scan), completed=len(made.scan))
             _write(order, place, target, made)
+            scan = made.scan
+    size = scan.patch_size
+    said = f"{len(scan):,} patterns of {size} x {size}, {scan.photons:.3g} photons in a pattern"
+    said += "" if count == 1 else ", in each file"
+    terminal.print(said, markup=False)
     for place in places:
         terminal.print(f"{place.scan}: {target.title} ({target.name})", markup=False)
         for path in place.beside:
             terminal.print(f"  {path.name}, {_what(path)}", markup=False)
-    terminal.print(_next(places[0]), markup=False)
+    terminal.print(_next(places), markup=False)
 
 
 def _numbered(target: Path, count: int) -> Iterator[Path]:
@@ -119,10 +125,16 @@ def _numbered(target: Path, count: int) -> Iterator[Path]:
 def _write(order: Order, place: Places, target: Format, made: Simulated) -> None:
     scan = made.scan
     place.scan.parent.mkdir(parents=True, exist_ok=True)
-    _write_truth(place.truth, made)
-    save_simulated(made, place.picture)
-    write_json(place.record, _record(order, made))
-    write_scan(place.scan, target, scan)  # last: where it is, everything is
+    new = [path for path in place.beside if not path.exists()]
+    try:
+        _write_truth(place.truth, made)
+        save_simulated(made, place.picture)
+        write_json(place.record, _record(order, made))
+        write_scan(place.scan, target, scan)  # last: where it is, everything is
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _write_truth(path: Path, made: Simulated) -> None:
@@ -142,7 +154,7 @@ def _write_truth(path: Path, made: Simulated) -> None:
         "written_by": "ptycho",
     }  # fmt: skip
     known = {name: array for name, array in arrays.items() if array is not None}
-    with replacing(path) as temporary:
+    with appearing(path) as temporary:
         np.savez(temporary, _metadata=np.array(json.dumps(metadata)), **known)  # type: ignore[arg-type]
 
 
@@ -179,8 +191,12 @@ def _what(path: Path) -> str:
     return kinds[path.suffix]
 
 
-def _next(first: Places) -> str:
+def _next(places: list[Places]) -> str:
+    first, *more = places
+    together = ",".join(str(one.scan) for one in more)
+    train = f" 'data.further_data_files=[{together}]'" if more else ""
     return (
-        f"reconstruct it: ptycho data=file data.train_data_file={first.scan}\n"
+        f"{'train on all' if more else 'reconstruct it'}: "
+        f"ptycho data=file data.train_data_file={first.scan}{train}\n"
         f"judge the result: ptycho evaluate RUN_FOLDER --truth {first.truth}"
     )

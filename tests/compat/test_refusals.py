@@ -171,7 +171,7 @@ def test_a_run_that_came_to_nothing_may_be_started_again(
     refused: Refused, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw_nothing(monkeypatch)
-    refused(train, "again", "--train_data_file", "{here}/few.npz")
+    refused(train, "again", "--train_data_file", "{here}/wrong_N.npz")
     assert json.loads((place / "again" / "status.json").read_text())["state"] == "failed"
     train.main(typed(train, place, "again", "--max_epochs", "1"))
     assert json.loads((place / "again" / "status.json").read_text())["state"] == "finished"

@@ -131,3 +131,11 @@ def test_a_file_that_took_its_place_is_refused(path):
     os.utime(path, ns=(1, 1))
     with pytest.raises(DataError, match="was changed, moved or removed"):
         frames.read(slice(1))
+
+
+def test_a_file_that_was_changed_is_not_read_on(path):
+    frames = Hdf5Frames(path, "a/patterns")
+    frames.read(slice(3))
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(DataError, match="was changed, moved or removed since"):
+        frames.read(slice(3))

@@ -1,3 +1,4 @@
+import os
 import pickle
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +77,7 @@ def test_files_that_end_too_early_are_refused(tmp_path):
     path = saved(tmp_path, COUNTS)
     frames = NpzFrames(path, "diffraction")
     path.write_bytes(path.read_bytes()[:1200])
-    with pytest.raises(DataError, match="it ends too early"):
+    with pytest.raises(DataError, match="was changed, moved or removed"):
         frames.read(slice(None))
     with pytest.raises(DataError, match="cannot be read, the file is damaged or cut short"):
         NpzFrames(path, "diffraction")
@@ -89,3 +90,14 @@ def test_a_header_that_lies_is_refused(tmp_path):
         file.writestr("diffraction.npy", (tmp_path / "a.npy").read_bytes()[:-4])
     with pytest.raises(DataError, match="its length is not what its header says"):
         NpzFrames(path, "diffraction")
+
+
+def test_a_file_that_was_changed_is_not_read_on(tmp_path):
+    path = saved(tmp_path, COUNTS)
+    frames = NpzFrames(path, "diffraction")
+    copy = pickle.dumps(frames)
+    frames.read(np.array([3, 1]))
+    os.utime(path, ns=(1, 1))
+    for one in (frames, pickle.loads(copy)):
+        with pytest.raises(DataError, match="was changed, moved or removed since"):
+            one.read(np.array([3, 1]))

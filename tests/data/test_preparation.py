@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptycho.config.data_config import PreprocessConfig
+from ptycho.config.data_config import PositionsConfig, PreprocessConfig
 from ptycho.data.beams import Beam
 from ptycho.data.formats.npz import measure_npz, write_npz
 from ptycho.data.frames import ArrayFrames
@@ -320,3 +320,32 @@ def test_patches_to_learn_shrink_with_the_patterns():
         scan = prepare(found, patches=True, preprocess=PreprocessConfig(**how))
         assert scan.patches is None
         assert "object patches of the file left out" in scan.notes["prepared"]
+
+
+@pytest.mark.parametrize("held", [np.nan, np.inf, -1.0, 0.5])
+@pytest.mark.parametrize("shape", [(N, N), (n, N, N)])
+def test_what_bad_pixels_hold_does_not_make_counts_amplitudes(held, shape):
+    bad = np.zeros(shape, bool)
+    bad[..., 2, 3] = True
+    patterns = COUNTS.astype(np.float32)
+    patterns[np.broadcast_to(bad, patterns.shape)] = held
+    assert prepared(patterns, {"bad_pixels": bad}).notes["values"].startswith("counts")
+
+
+def test_frames_at_a_limit_are_kept():
+    patterns = np.full((n, N, N), 21, np.uint16)
+    patterns[0] += 1
+    total = 21 * N * N
+    assert len(prepared(patterns, drop_below=total)) == n
+    assert len(prepared(patterns, drop_above=total)) == n - 1
+
+
+@pytest.mark.parametrize("how", [{"swap": True}, {"flip_y": True}, {"flip_x": True}, {"scale": 2}])
+def test_an_object_does_not_stay_where_positions_left_it(how):
+    obj = np.exp(1j * rng.random((60, 60))).astype(np.complex64)
+    found = measured(obj=obj, obj_is_truth=True)
+    assert prepare(found).truth is not None
+    turned = prepare(found, positions=PositionsConfig(**how))
+    assert turned.truth is None
+    assert not turned.truth_is_known
+    assert "the object of the file left out" in turned.notes["prepared"]

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from ptycho.config.config import RunConfig
+from ptycho.data.appearing import appearing
 from ptycho.data.reconstruction import Reconstruction, Stage
 from ptycho.report import files
 from ptycho.report.files import (
     plain,
     plain_config,
-    replacing,
     write_csv,
     write_json,
     write_reconstruction,
@@ -29,7 +29,7 @@ class Colour(StrEnum):
 
 def test_file_appears_when_the_block_succeeds(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with replacing(path) as temporary:
+    with appearing(path) as temporary:
         temporary.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -44,7 +44,7 @@ def test_failure_leaves_the_old_file_and_no_litter(
     path.write_text("old")
 
     def fail() -> None:
-        with replacing(path) as temporary:
+        with appearing(path) as temporary:
             temporary.write_text("half")
             raise error
 

@@ -10,10 +10,12 @@ import torch
 
 from ptycho.config.config import SyntheticConfig, UserError
 from ptycho.data.formats.npz import read_npz, write_npz
+from ptycho.data.products import read_product
 from ptycho.data.scan import DataError, Scan
 from ptycho.data.synthetic.objects import make_object
 from ptycho.data.synthetic.paths import raster
 from ptycho.physics.forward import Experiment
+from ptycho.workflows.evidence import against_data, gather
 from tests.runs import launched
 
 N, NUMBER = 32, 0.1
@@ -111,3 +113,17 @@ def test_a_number_that_is_none_is_refused(scan, tmp_path):
     np.savez(path, **arrays)
     with pytest.raises(UserError, match=r"fresnel_number must be above 0, got -1\.0"):
         read_npz(path)
+
+
+def test_a_result_says_how_near_the_detector_was(scan, tmp_path, capsys):
+    """It is judged by the propagation it was made with, wherever the patterns come from."""
+    near = tmp_path / "near.npz"
+    write_npz(near, scan)
+    folder = launched(tmp_path / "run", task="solve", solver__iterations=15, **from_file(near))
+    write_npz(tmp_path / "bare.npz", replace(scan, fresnel=None))
+    found = []
+    for data in ("near", "bare"):
+        product = read_product(folder / "reconstruction.npz")
+        evidence = gather(product, read_npz(tmp_path / f"{data}.npz"))
+        found.append(against_data(evidence, data).scores.figures["R"])
+    assert found[0] == found[1] < 0.1

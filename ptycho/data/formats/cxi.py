@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.data.appearing import appearing
 from ptycho.data.archive import Archive, opened_hdf5, read_metadata
 from ptycho.data.formats.parts import (
     energy_of,
@@ -27,7 +28,6 @@ from ptycho.data.formats.parts import (
 )
 from ptycho.data.formats.places import Places, paired
 from ptycho.data.formats.writing import (
-    appearing,
     as_text,
     counts_dtype,
     counts_of,
@@ -95,11 +95,10 @@ def measure_cxi(path: Path, *, places: Places | None = None, follow: bool = Fals
         frames = Hdf5Frames(path, archive.one_of(*_PATTERNS), follow=follow)
         bad = read_bad_pixels(archive, f"{_DETECTOR}/mask")
         metadata = read_metadata(archive)
-        geometry, said = _geometry(archive, _nominal(metadata))
+        geometry, said = _geometry(archive, metadata.get("nominal", []))
         if places is None:
             places = read_places(archive, frames.shape[-1])
     said_values = metadata.get("values")
-    label = metadata.get("label")
     return paired(
         Measurement(
             frames=frames,
@@ -108,7 +107,7 @@ def measure_cxi(path: Path, *, places: Places | None = None, follow: bool = Fals
             values=str(said_values) if said_values in VALUES[1:] else "auto",
             why="as its _metadata says",
             geometry=geometry,
-            label=str(label) if label else None,
+            label=metadata.get("label"),
             obj_is_truth=metadata.get("object_is_truth") is True,
             notes={"cxi": said} if said else {},
         ),
@@ -137,7 +136,7 @@ def read_places(archive: Archive, patch: int | None = None) -> Places:
             break
     obj = read_object(archive, _OBJECT) if _has_complex(archive, _OBJECT) else None
     pixel, odd = _object_pixel(archive)
-    nominal = _nominal(read_metadata(archive))
+    nominal = read_metadata(archive).get("nominal", [])
     shape = archive.header(_OBJECT)[0][-2:] if _has_complex(archive, _OBJECT) else None
     unit = "m"
     if shape is not None and pixel is not None and patch is not None:
@@ -200,12 +199,6 @@ def _geometry(archive: Archive, nominal: list[Any]) -> tuple[Geometry, str]:
     if "distance_m" not in nominal:
         distance = read_length(archive, f"{_DETECTOR}/distance", (-1e4, 1e4))
     return Geometry(energy, abs(distance) if distance else None, pixel), "; ".join(said)
-
-
-def _nominal(metadata: dict[str, Any]) -> list[Any]:
-    """Names of lengths that were made up when the file was written."""
-    named = metadata.get("nominal")
-    return named if isinstance(named, list) else []
 
 
 def _object_pixel(archive: Archive) -> tuple[float | None, str]:

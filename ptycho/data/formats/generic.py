@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from ptycho.data.formats.parts import (
 from ptycho.data.formats.places import Places, paired
 from ptycho.data.geometry import Geometry
 from ptycho.data.hdf5_frames import Hdf5Frames
-from ptycho.data.hdf5_safety import datasets
+from ptycho.data.hdf5_safety import UNREADABLE, datasets
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError
 
@@ -199,8 +200,13 @@ def _geometry(archive: Hdf5Archive, keys: Keys) -> Geometry:
 
 def _inventory(archive: Hdf5Archive) -> str:
     """Datasets with their shapes, for a sentence."""
-    found = [
-        f"{name} {node.shape} {node.dtype}"
-        for name, node in itertools.islice(datasets(archive.file), _NAMED + 1)
-    ]
+    first = itertools.islice(datasets(archive.file), _NAMED + 1)
+    found = [_described(name, node) for name, node in first]
     return "; ".join(found[:_NAMED]) + ("; ..." if len(found) > _NAMED else "") or "nothing"
+
+
+def _described(name: str, node: Any) -> str:
+    try:
+        return f"{name} {node.shape} {node.dtype}"
+    except UNREADABLE:
+        return f"{name} (damaged)"

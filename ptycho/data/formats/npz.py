@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as format_
 from numpy.typing import NDArray
 
+from ptycho.data.appearing import appearing
 from ptycho.data.archive import (
     PROBES,
     Archive,
@@ -26,7 +27,7 @@ from ptycho.data.archive import (
     read_metadata,
     read_probe,
 )
-from ptycho.data.formats.writing import appearing, row_blocks
+from ptycho.data.formats.writing import row_blocks
 from ptycho.data.frames import Frames
 from ptycho.data.geometry import Geometry
 from ptycho.data.measurement import Measurement

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.data.appearing import appearing
 from ptycho.data.archive import Archive, opened, read_metadata
 from ptycho.data.formats.writing import (
-    appearing,
     as_text,
     counts_dtype,
     counts_of,

@@ -9,10 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ptycho.data.appearing import appearing
 from ptycho.data.archive import Archive, opened, read_coordinates, read_metadata
 from ptycho.data.formats.ptychodus import object_of, to_their_pixels, write_patterns
 from ptycho.data.formats.writing import (
-    appearing,
     as_text,
     counts_dtype,
     lengths_of,

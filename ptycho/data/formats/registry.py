@@ -106,6 +106,7 @@ FORMATS: dict[str, Format] = {
             ),
             cxi.write_cxi,
             ".cxi",
+            remark=lambda scan: lengths_of(scan).comment,
             takes_positions_file=True,
             has_links=True,
         ),

@@ -7,7 +7,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ptycho.data.formats.writing import appearing
+from ptycho.data.appearing import appearing
 from ptycho.data.products import Product
 
 ENDINGS = (".tif", ".tiff")

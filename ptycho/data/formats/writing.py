@@ -1,12 +1,8 @@
 """What the writers of all formats share: whole numbers, masks, lengths, files that appear whole."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,20 +45,6 @@ class Lengths:
             f"Nominal, made up where nothing was known: {', '.join(self.nominal)}. Do not read "
             "lengths off this file."
         )
-
-
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, for a file or a folder, that takes its place at the end."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
 def row_blocks(scan: Scan) -> Iterator[slice]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import RunConfig
+from ptycho.data.appearing import appearing
 from ptycho.report.diagnosis import Diagnosis
 from ptycho.report.doctor_page import save_doctor
 from ptycho.report.doctor_table import doctor_table, typed
-from ptycho.report.files import replacing, write_json
+from ptycho.report.files import write_json
 from ptycho.workflows.doctor.examine import examine
 from ptycho.workflows.doctor.reading import read_for_doctor
 from ptycho.workflows.doctor.remedy import check_remedy, preset_name, write_remedy
@@ -54,14 +55,17 @@ def consult(request: Request, terminal: Console) -> Diagnosis:
         check_remedy(request.config_dir, name)
     with terminal.status("reading") as status:
         found, refused = read_for_doctor(data, request.run.model.N or _SIMULATED)
-        diagnosis = examine(found, data, lambda what: status.update(f"looking at {what}"))
+        try:
+            diagnosis = examine(found, data, lambda what: status.update(f"looking at {what}"))
+        finally:
+            found.frames.close()
     diagnosis = replace(diagnosis, findings=(*refused, *diagnosis.findings))
     terminal.print(f"{diagnosis.label}: {diagnosis.verdict}", markup=False, style="bold")
     terminal.print(doctor_table(diagnosis), soft_wrap=False)
     folder = request.out or Path(request.run.paths.outputs) / "doctor" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "doctor.json", diagnosis.plain())
-    with replacing(folder / "doctor.png") as temporary:
+    with appearing(folder / "doctor.png") as temporary:
         save_doctor(diagnosis, temporary)
     if request.fix:
         _mend(request, diagnosis, name, terminal)

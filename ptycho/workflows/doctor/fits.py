@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from ptycho.config.config import DataConfig
 from ptycho.physics.fourier import crop_centre
 from ptycho.report.diagnosis import Finding, Trials, Weight
+from ptycho.workflows.doctor.frames_seen import noise_found
 from ptycho.workflows.doctor.pictures import Reader, Turned, probe_of
 from ptycho.workflows.doctor.places import alike, neighbours
 from ptycho.workflows.doctor.places_seen import belonging_found
@@ -118,7 +119,8 @@ class _Fits:
 
     def all(self, sure: bool) -> Fitted:
         """Everything that is fitted."""
-        pairing, apart, spread = self._pairing()
+        pairing, apart, spread, noisy = self._pairing()
+        noises = [noisy] if noisy else []
         region, tried = self._region(_FITTED, side_for(self.patterns.mean, self.probe))
         look = search_far if self.scene.guessed is not None else try_turns if apart else search
         found, kind = look(region), ""
@@ -134,7 +136,7 @@ class _Fits:
         pair = told(found, typed)
         if pair is None:
             shown["trials"] = self._trials(found, found.best, None, region)
-            return Fitted((pairing, axes), kind, typed[0], shown)
+            return Fitted((*noises, pairing, axes), kind, typed[0], shown)
         scale, wide = self._scale(found, pair, region)
         shown["trials"] = self._trials(found, pair, scale, wide)
         if self.scene.guessed is None:
@@ -144,9 +146,9 @@ class _Fits:
         if pairing.weight != Weight.fine:
             together = "what a short fit explains belongs together, however little neighbours do."
             pairing = replace(pairing, weight=Weight.fine, said=together)
-        return Fitted((pairing, axes, said), kind, pair[0], shown)
+        return Fitted((*noises, pairing, axes, said), kind, pair[0], shown)
 
-    def _pairing(self) -> tuple[Finding, bool, NDArray[np.float64]]:
+    def _pairing(self) -> tuple[Finding, bool, NDArray[np.float64], Finding | None]:
         """Whether neighbours look alike, and how their counts differ."""
         positions = self._positions()
         inside = np.flatnonzero(self.usable)
@@ -158,8 +160,8 @@ class _Fits:
         side = min(64, first.shape[-1])
         blocks = [crop_centre(one, side).numpy() for one in (first, second, after)]
         finding, apart = belonging_found(alike(*blocks), self.scene.overlap)
-        spread, _ = noise(*(one.double().square().numpy() for one in (first, second)))
-        return finding, apart, spread
+        spread, ratio = noise(*(one.double().square().numpy() for one in (first, second)))
+        return finding, apart, spread, noise_found(ratio, self.patterns.read.counting)
 
     def _positions(self) -> NDArray[np.float64]:
         positions = self.scene.positions

@@ -14,7 +14,6 @@ from ptycho.workflows.doctor.beam import Beam
 from ptycho.workflows.doctor.light import Light
 from ptycho.workflows.doctor.pixels import Defects, filled, plateau
 from ptycho.workflows.doctor.survey import Survey
-from ptycho.workflows.doctor.values import Nature
 
 _FEW = 1e3
 _FAR = 2.5
@@ -96,11 +95,6 @@ def values_found(
         return Finding("values", Weight.fine if sure else Weight.note, f"{said}.", figures=figures)
     said += f"; but a run takes them for {names[taken_for]} ({who})."
     return Finding("values", Weight.set, said, {"data.values": kind}, figures)
-
-
-def whole_numbers(nature: Nature) -> dict[str, Any]:
-    """The figures behind a nature."""
-    return {"unit": nature.unit, "whole": nature.sure}
 
 
 def negative_found(seen: Survey) -> Finding | None:
@@ -259,6 +253,31 @@ def saturation_found(highest: NDArray[np.float64]) -> Finding:
                        {"data.preprocess.saturation": _round(top)}, figures)  # fmt: skip
     said = f"none: {top:.4g} counts are the most, in {_pixels(pixels)}."
     return Finding("saturation", Weight.fine, said, figures=figures)
+
+
+def noise_found(ratio: float | None, counting: Counting) -> Finding | None:
+    """Whether the darkest pixels vary as photons do.
+
+    Args:
+        ratio: variance over mean of their counts; None: too few photons say.
+        counting: how these were made.
+    """
+    if ratio is None:
+        return None
+    figures = {"variance_over_mean": ratio}
+    said = f"the darkest pixels vary by {ratio:.2f} times their mean count"
+    if 0.7 < ratio < 1.5:
+        return Finding("noise", Weight.fine, f"{said}, as photons do.", figures=figures)
+    if ratio <= 0.7:
+        said += ", less than photons do: patterns were averaged, smoothed or scaled."
+    else:
+        said += (
+            ", more than photons do: a count is not one photon (detector units), or a background "
+            "varies."
+        )
+    if counting.kind == "amplitude":
+        said += " Or these are no roots of counts."
+    return Finding("noise", Weight.note, said, figures=figures)
 
 
 def _pixels(n: int) -> str:

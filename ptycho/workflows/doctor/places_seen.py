@@ -1,6 +1,5 @@
 """From positions and probe to sentences: steps, overlap, field of view, what belongs together."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -183,8 +182,3 @@ def belonging_found(alike: Alike, overlap: float | None) -> tuple[Finding, bool]
         return Finding("order", Weight.open, said, figures=figures), False
     said += ": patterns and positions do not seem to belong together (shuffled?)."
     return Finding("order", Weight.look, said, figures=figures), signs < 3
-
-
-def sane(value: float) -> bool:
-    """Whether a length may be one in pixels."""
-    return math.isfinite(value) and 1e-3 < value < 1e7

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.config.choices import DataSource
+from ptycho.config.choices import DataSource, ProbeKind
 from ptycho.config.config import DataConfig
 from ptycho.data.archive import PROBES, NpzArchive, opened_npz
 from ptycho.data.formats.npz import PATTERNS
 from ptycho.data.frames import Array, ArrayFrames, Frames, Indices
 from ptycho.data.measurement import Measurement
+from ptycho.data.preparation import prepare
 from ptycho.data.scan import DataError
 from ptycho.report.diagnosis import Finding, Weight
 from ptycho.workflows.build import find_measurement, make_scan
+from ptycho.workflows.simulating import beam_of
+
+_FOR_A_PROBE = 512
+"""Patterns from which one is made."""
 
 
 class _First(Frames):
@@ -29,6 +34,10 @@ class _First(Frames):
     def read(self, rows: slice | Indices) -> Array:
         """Frames of some rows."""
         return self._frames.read(np.arange(len(self))[rows])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._frames.close()
 
 
 def read_for_doctor(data: DataConfig, patch_size: int) -> tuple[Measurement, list[Finding]]:
@@ -55,7 +64,11 @@ def read_for_doctor(data: DataConfig, patch_size: int) -> tuple[Measurement, lis
         found = rescued
         said = [Finding("reading", Weight.look, f"a run refuses this file: {sentence}")]
     n = data.n_images
-    return (found if n is None or n >= len(found) else first(found, n)), said
+    found = found if n is None or n >= len(found) else first(found, n)
+    if data.probe.kind == ProbeKind.file and data.probe_file is None:
+        return found, said
+    found, about_beam = _with_beam(found, data)
+    return found, [*said, about_beam]
 
 
 def first(found: Measurement, n: int) -> Measurement:
@@ -68,6 +81,30 @@ def first(found: Measurement, n: int) -> Measurement:
         bad_pixels=bad[:n] if bad is not None and bad.ndim == 3 else bad,
         patches=None,
     )
+
+
+def _with_beam(found: Measurement, data: DataConfig) -> tuple[Measurement, Finding]:
+    """The scan with the probe that the settings ask for."""
+    name = f"data.probe.kind={data.probe.kind.value}"
+    if data.probe.kind == ProbeKind.file:
+        name = f"data.probe_file={data.probe_file}"
+    try:
+        scan = prepare(
+            first(found, min(len(found), _FOR_A_PROBE)),
+            values=data.values.value,
+            positions=data.positions,
+            preprocess=data.preprocess,
+            geometry=data.geometry,
+            beam=beam_of(data),
+        )
+    except DataError as error:
+        said = f"{name} cannot be had: {str(error).removeprefix(f'{found.path}: ')}"
+        return found, Finding("made probe", Weight.look, said)
+    if scan.patch_size != min(found.frames.shape[1:]):
+        said = f"{name} belongs to {scan.patch_size} pixels, as prepared; the file's own is taken."
+        return found, Finding("made probe", Weight.note, said)
+    said = f"as {name} says, not the file's own."
+    return replace(found, probe=scan.probe), Finding("made probe", Weight.note, said)
 
 
 def _simulated(data: DataConfig, patch_size: int) -> Measurement:

@@ -98,10 +98,6 @@ class Region:
             amplitudes[turn] = _lit(hide(amplitude.abs() ** power, bad))
         return replace(self, amplitudes=amplitudes)
 
-    def moved_to(self, positions: Positions) -> "Region":
-        """The same patterns at other places ``(n, 2)``."""
-        return replace(self, positions=positions)
-
 
 def make_region(
     amplitudes: Mapping[Turn, Tensor], positions: Positions, probe: Tensor, side: int, seed: int = 0

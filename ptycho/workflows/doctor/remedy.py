@@ -9,8 +9,9 @@ import numpy as np
 import yaml
 
 from ptycho.config.config import DataConfig, UserError
+from ptycho.data.appearing import appearing
 from ptycho.report.diagnosis import Diagnosis
-from ptycho.report.files import plain, plain_config, replacing
+from ptycho.report.files import plain, plain_config
 
 
 def preset_name(label: str) -> str:
@@ -53,7 +54,7 @@ def write_remedy(diagnosis: Diagnosis, data: DataConfig, folder: Path, name: str
     found = dict(diagnosis.settings)
     written = [preset]
     if diagnosis.bad_pixels is not None:
-        with replacing(mask) as temporary, temporary.open("wb") as file:
+        with appearing(mask) as temporary, temporary.open("wb") as file:
             np.save(file, diagnosis.bad_pixels)
         found["data.preprocess.bad_pixels_file"] = str(mask.resolve())
         written.append(mask)
@@ -69,7 +70,7 @@ def write_remedy(diagnosis: Diagnosis, data: DataConfig, folder: Path, name: str
         f"# {one.topic}: {' '.join(one.said.split())}" for one in diagnosis.findings if one.settings
     ]
     text = "\n".join(lines) + "\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    with replacing(preset) as temporary:
+    with appearing(preset) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return written
 

@@ -16,8 +16,8 @@ def typed_value(data: DataConfig, name: str) -> Any:
         data: settings.
         name: in full, ``data.positions.swap``.
 
-    Raises:
-        AttributeError: there is no such setting.
+    Returns:
+        The value; None, too, where there is no such setting.
     """
     node: Any = data
     for part in name.split(".")[1:]:

@@ -116,7 +116,11 @@ def search_far(region: Region) -> Orientation:
 
 def _better(one: Answer, other: Answer) -> bool:
     """Whether an answer is better than another, pattern by pattern."""
-    gain = one.held - other.held
+    return _gain(one.held, other.held)
+
+
+def _gain(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    gain = one - other
     error = gain.std() / math.sqrt(max(len(gain) - 1, 1))
     return bool(gain.mean() > max(_LEAST, _SIGNS * error))
 
@@ -135,11 +139,13 @@ class Scale:
     """Standard error."""
     tried: Image
     """``(k, 2)``: factors and C."""
+    gains: bool = True
+    """Whether patterns that were not fitted are explained better so than by a factor of 1."""
 
     @property
     def fits(self) -> bool:
         """Whether that is 1, as far as the data tell."""
-        return abs(math.log(self.factor)) <= max(0.02, 3 * self.error)
+        return not self.gains or abs(math.log(self.factor)) <= max(0.02, 3 * self.error)
 
     @property
     def known(self) -> bool:
@@ -185,8 +191,10 @@ def find_scale(
         for point in points:
             ask(point)
         at, error = _top(points, np.stack([held[round(point, 6)] for point in points]))
+    ask(0.0)
+    gains = _gain(held[max(held, key=ask)], held[0.0])
     tried = np.array(sorted((math.exp(log), c.mean()) for log, c in held.items()))
-    return Scale(math.exp(at), error, tried)
+    return Scale(math.exp(at), error, tried, gains)
 
 
 def _top(logs: list[float], held: Image) -> tuple[float, float]:
@@ -207,4 +215,7 @@ def _top(logs: list[float], held: Image) -> tuple[float, float]:
     n = held.shape[1]
     left_out = np.array([top(np.delete(held, one, axis=1).mean(1)) for one in range(n)])
     error = math.sqrt((n - 1) / n * float(np.square(left_out - left_out.mean()).sum()))
-    return middle + top(held.mean(1)), error
+    found = top(held.mean(1))
+    if abs(found) > 1.4 * x.max():  # beyond what was tried, and no more than a guess
+        error = max(error, abs(found))
+    return middle + found, error

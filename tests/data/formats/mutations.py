@@ -113,7 +113,7 @@ def changed(array: np.ndarray, dice: random.Random) -> np.ndarray:
 def _said(text: str, dice: random.Random) -> str:
     """Metadata in JSON with one value changed."""
     said = json.loads(text)
-    name = dice.choice([*sorted(said), "pixel_size_m", "nominal", "fresnel_number", "layout"])
+    name = dice.choice([*sorted(said), "pixel_size_m", "nominal", "origin_px", "layout"])
     said[name] = dice.choice((None, 0, -1, 1e9, True, "x", [], [1], {}, {"a": 1}, "nan", 1e-9))
     return dice.choice((json.dumps(said), json.dumps(said), json.dumps(said)[:-2], "[" * 9999, "3"))
 
@@ -302,7 +302,7 @@ def _attribute(file: Any, name: str, dice: random.Random) -> None:
     places = [one for one in (file, file[name]) if len(one.attrs)]
     place = dice.choice(places) if places else file[name]
     key = dice.choice(sorted(place.attrs)) if len(place.attrs) else "pixel_width_m"
-    if "_metadata" in file.attrs and dice.random() < 0.5:
+    if "_metadata" in file.attrs and dice.random() < 0.8:
         file.attrs["_metadata"] = _said(METADATA, dice)
         return
     place.attrs[key] = dice.choice((0, -1, np.nan, np.inf, "text", [1, 2], h5py.Empty("f8"), 1e9))

@@ -449,3 +449,13 @@ def test_re_simulated_gold_balls_with_two_modes(shared_data):
 def test_an_object_is_not_a_scan(shared_data):
     with pytest.raises(DataError, match="is missing; the file holds objectGuess, pixel_size"):
         read_npz(shared_data / "object_sky130_chip.npz")
+
+
+def test_an_array_that_is_there_twice_is_refused(save):
+    path = save()
+    with zipfile.ZipFile(path) as file:
+        content = file.read("ycoords.npy")
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr("ycoords.npy", content)
+    with pytest.raises(DataError, match=r"ycoords is there twice, and nothing says which"):
+        read_npz(path)

@@ -147,7 +147,9 @@ def test_a_near_detector_is_near(save):
     assert found.fresnel == pytest.approx(PIXEL**2 / (wavelength * 0.2))
     found.frames.close()
     unknown = {"far_field": False, "photon_energy_eV": 0.0}
-    with pytest.raises(DataError, match="near field, as it says, and not what is needed"):
+    with pytest.raises(
+        DataError, match=r"near field, and nothing says how near; type data\.geometry\.energy_ev"
+    ):
         prepare(measure_pair(*save(attributes=unknown)))
 
 
