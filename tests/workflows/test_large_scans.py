@@ -33,12 +33,12 @@ FROM_FILE = {
 }  # fmt: skip
 
 
-def save(path, number=0, scale=1.0, **more):
+def save(path, number=0, scale=1.0, side=SIDE, **more):
     """A scan of counts, or of amplitudes in some unit, as ptychodus writes training data."""
-    scan = tiny_scan(n_patterns=N, seed=number)
+    scan = tiny_scan(n_patterns=N, seed=number, patch_size=side)
     values = np.round(np.square(scan.amplitude)).astype(np.uint16)
     with h5py.File(path, "w") as file:
-        how = {"chunks": (7, SIDE, SIDE), "compression": "gzip", "shuffle": True}
+        how = {"chunks": (7, side, side), "compression": "gzip", "shuffle": True}
         file.create_dataset("patterns", data=values * type(scale)(scale), **how)
         file["probe"] = scan.probe
         for axis, name in enumerate("yx"):
@@ -57,7 +57,7 @@ def files(tmp_path_factory):
     return {
         "good": save(folder / "good.h5", 0, 1),
         "bad": save(folder / "bad.h5", 0, 1, bad_pixels=bad),
-        "second": save(folder / "second.h5", 1, 1),
+        "second": save(folder / "second.h5", 1, 1, side=48),
     }
 
 
