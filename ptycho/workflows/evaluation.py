@@ -173,7 +173,7 @@ def _read_scan(path: Path, question: Question) -> Scan:
     found = measure(path, question.format, Reading(positions_file=positions))
     try:
         every = PreprocessConfig(drop_empty=False)  # or numbers of patterns would mean others
-        return with_a_dose(prepare(found, values=question.values, preprocess=every))
+        return with_a_dose(prepare(found, values=question.values, preprocess=every, lazy="auto"))
     finally:
         found.frames.close()
 

@@ -8,7 +8,9 @@ from torch import Tensor
 from ptycho.config.choices import Labels
 from ptycho.config.config import RunConfig, UserError
 from ptycho.config.patch_rules import measures, shares_canvas
+from ptycho.data.lazy import LazyAmplitude
 from ptycho.data.patch_batches import Labelled, PatchDataset
+from ptycho.data.scan import Scan
 from ptycho.data.tiles import Lifted
 from ptycho.nn.patch_net import PatchNet
 from ptycho.report.metrics import Figures
@@ -37,7 +39,7 @@ def train(session: Session) -> dict[str, Figures]:
         Figures of every stage; empty on processes other than the first.
     """
     run = session.run
-    problem = session.pose(build.make_scan(run.data, run.model.N or 0, labelled(run)))
+    problem = session.pose(_scan(run))
     test = test_problem(session)  # an unusable one is refused before the long work
     batches = batches_of(session, problem)  # and labels or groups that cannot be made
     if session.first:
@@ -123,6 +125,19 @@ def batches_of(session: Session, problem: Problem) -> PatchDataset:
         share=model.predicted_share if measures(run) else 1.0,
         labels=_labels(session, problem, corners) if labelled(run) else None,
     )
+
+
+def _scan(run: RunConfig) -> Scan:
+    """The scan, with object patches of the file where they are learnt."""
+    wanted = labelled(run) and run.data.labels in (Labels.auto, Labels.Y)
+    scan = build.make_scan(run.data, run.model.N or 0, wanted)
+    if scan.patches is not None and isinstance(scan.amplitude, LazyAmplitude):
+        raise UserError(
+            f"{scan.label}: the object patches Y of the file are read into memory, twice the "
+            "amplitudes, which stay in the file; learn from data.labels=objectGuess or solver, or "
+            "type data.lazy=never."
+        )
+    return scan
 
 
 def labelled(run: RunConfig) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,10 +15,13 @@ from ptycho.config.validate import faults, type_faults
 from ptycho.data import in_order as in_order_
 from ptycho.data import lazy
 from ptycho.data import module as module_
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.hdf5_frames import Hdf5Frames
 from ptycho.data.lazy import LazyAmplitude
 from ptycho.physics import measured
+from ptycho.report.console import console
 from ptycho.workflows import build, lessons
+from ptycho.workflows.evaluation import Question, evaluate
 from tests.runs import launched, session_of, tiny_run, tiny_scan
 
 N, SIDE = 100, 32
@@ -232,6 +236,33 @@ def test_scans_are_not_drawn_that_memory_does_not_hold(files, tmp_path, monkeypa
             tmp_path / "run", data__train_data_file=files["good"], task="solve",
             uncertainty__method="bootstrap", **FROM_FILE,
         )  # fmt: skip
+
+
+def test_evaluation_finds_the_same(files, tmp_path, monkeypatch):
+    folder = launched(
+        tmp_path / "run", task="solve", data__train_data_file=files["bad"], **FROM_FILE
+    )
+    judged = []
+    for memory in (2**40, 1):
+        monkeypatch.setattr(lazy, "usable_memory", lambda memory=memory: memory)
+        question = Question(file=folder / "reconstruction.npz", data=Path(files["bad"]))
+        found = evaluate(question, console(quiet=True)).data
+        judged.append((found.scores, found.residual.tolist(), [one.number for one in found.worst]))
+    assert str(judged[0]) == str(judged[1])
+
+
+def test_object_patches_of_the_file_are_no_small_thing(tmp_path):
+    scan = tiny_scan()
+    patches = np.ones(scan.amplitude.shape, np.complex64)
+    write_npz(tmp_path / "scan.npz", replace(scan, patches=patches))
+    how = FROM_FILE | {
+        "data__train_data_file": str(tmp_path / "scan.npz"), "data__lazy": "always",
+        "model__architecture": "supervised", "trainer__realspace_weight": 1.0,
+        "trainer__nll_weight": 0.0, "model__overlap": "none",
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"patches Y of the file are read into memory.*objectGuess or solver"):
+        launched(tmp_path / "run", **how)
+    launched(tmp_path / "run2", **how, data__labels="solver")
 
 
 def test_further_files_are_seen_and_reported(files, tmp_path, capsys):
