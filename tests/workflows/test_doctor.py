@@ -80,6 +80,7 @@ class TestWhole:
         assert of(found, "order").weight == Weight.fine
         assert abs(of(found, "pixel size").figures["factor"] - 1) < 0.02
 
+    @pytest.mark.slow  # the same on measured patterns: tests/test_doctor.py
     def test_several_faults_at_once(self, scan: Measurement):
         spoilt = np.fft.ifftshift(patterns_of(scan).transpose(0, 2, 1), axes=(1, 2))
         middle = scan.positions.mean(0)
@@ -93,6 +94,7 @@ class TestWhole:
             "data.positions.flip_x": True,
         }
 
+    @pytest.mark.slow  # the same on measured patterns: tests/test_doctor.py
     def test_shuffled_positions_belong_to_nothing(self, scan: Measurement):
         order = np.random.default_rng(0).permutation(100)
         found = examine(replace(scan, positions=scan.positions[order]), FILE)
