@@ -46,19 +46,16 @@ def reading_faults(run: RunConfig) -> Iterator[str]:
             f"data.format={data.format} says how a file is read, "
             "and data.source=synthetic reads none. Leave it out."
         )
-    for name in ("positions_file",):
-        path = getattr(data, name)
-        if path is None:
-            continue
-        if not path:
-            yield f"data.{name} must name a file, got nothing; leave it out to use none."
-        elif simulated:
-            yield (
-                f"data.{name}={path} belongs to a file of patterns, data.train_data_file, "
-                "and data.source=synthetic reads none. Leave it out."
-            )
-        elif path == data.train_data_file:
-            yield f"data.{name} is data.train_data_file itself, {path}; leave it out."
+    path = data.positions_file
+    if path == "":
+        yield "data.positions_file must name a file, got nothing; leave it out to use none."
+    elif path and simulated:
+        yield (
+            f"data.positions_file={path} belongs to a file of patterns, data.train_data_file, "
+            "and data.source=synthetic reads none. Leave it out."
+        )
+    elif path and path == data.train_data_file:
+        yield f"data.positions_file is data.train_data_file itself, {path}; leave it out."
     yield from _key_faults(data, reads=not simulated or bool(data.test_data_file))
 
 

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from ptycho.config.choices import PositionUnit
 from ptycho.config.data_config import GeometryConfig, PositionsConfig, PreprocessConfig
+from ptycho.data.archive import are_metres
 from ptycho.data.geometry import PLANCK_TIMES_LIGHT, Geometry
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError
+from ptycho.physics.propagation import fresnel_number, magnification
 
 Positions = NDArray[np.float64]
 
-_METRES = 1e-2  # no scan in pixels lies so close to the corner
 _FAR = 1e7  # pixels; an object of ten million would be a metre of nanometres
 _SAME = 0.01  # of each other: lengths that agree
 _LENGTHS = ("energy_ev", "distance_m", "detector_pixel_m")
@@ -89,7 +90,8 @@ def fresnel_of(found: Measurement, geometry: GeometryConfig, pixel: "Pixel") -> 
             f"{' and '.join(lacking)}. If they are of the far field, type "
             "data.geometry.near_field=false."
         )
-    number = size**2 * energy / PLANCK_TIMES_LIGHT / distance * _magnification(geometry, distance)
+    effective = distance / magnification(geometry.focus_distance_m, distance)
+    number = fresnel_number(size, PLANCK_TIMES_LIGHT / energy, effective)
     if not 0 < number < np.inf:
         raise DataError(
             f"{found.path}: the lengths of data.geometry and of the file go far beyond any "
@@ -109,12 +111,6 @@ def refuse_far_only(found: Measurement, geometry: GeometryConfig, how: Preproces
                 f"{found.path}: data.preprocess.{name}={value} changes spatial frequencies into "
                 "others, and a pattern of the near field is no spectrum; leave it out."
             )
-
-
-def _magnification(geometry: GeometryConfig, distance: float) -> float:
-    """By how much a beam that diverges from a focus enlarges what the detector sees."""
-    focus = geometry.focus_distance_m
-    return 1.0 if focus is None else (focus + distance) / focus
 
 
 def _known_lengths(found: Measurement, geometry: GeometryConfig) -> dict[str, float | None]:
@@ -166,7 +162,7 @@ def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pix
     from_lengths = None
     energy, distance, detector = (known[name] for name in _LENGTHS)
     if near and detector and (distance or geometry.focus_distance_m is None):
-        from_lengths = detector / _magnification(geometry, distance or 0.0)
+        from_lengths = detector / magnification(geometry.focus_distance_m, distance or 0.0)
     elif energy and distance and detector and not near:
         from_lengths = pixel_from(energy, distance, side * detector)
     whose = "data.geometry" if typed else "the file's geometry"
@@ -245,7 +241,7 @@ def _known(found: Measurement, typed: PositionUnit, unit: PositionUnit, pixel: P
 def _refuse_lengths(found: Measurement, positions: Positions, pixel: Pixel) -> None:
     """Positions that are said to be pixels and cannot be."""
     largest = np.abs(positions).max(initial=0)
-    if 0 < largest < _METRES:
+    if are_metres(positions):
         way_out = "data.positions.unit=m"
         if pixel.size_m is None:
             way_out += " and data.geometry.pixel_size_m=METRES"

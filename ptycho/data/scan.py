@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ptycho.config.config import UserError
 from ptycho.data.sums import digest_of, energies_of, header_of
+from ptycho.physics.propagation import farthest
 
 if TYPE_CHECKING:
     from ptycho.data.lazy import LazyAmplitude
@@ -74,7 +75,7 @@ class Scan:
             faults += _value_faults(self.amplitude)
         if self.patches is not None and self.patches.shape != shape:
             faults.append(f"object patches must be {shape}, got {self.patches.shape}.")
-        if self.fresnel is not None and not self.fresnel >= 1 / size:
+        if self.fresnel is not None and not self.fresnel >= farthest(size):
             faults.append(
                 f"the Fresnel number of a pixel, {self.fresnel:.3g}, is too small for patterns of "
                 f"{size} pixels: so far away, treat it as far field, or use more pixels "

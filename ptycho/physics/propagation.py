@@ -19,24 +19,22 @@ def fresnel_number(pixel_m: float, wavelength_m: float, distance_m: float) -> fl
     Args:
         pixel_m: side of a pixel of the object in metres.
         wavelength_m: of the light.
-        distance_m: effective distance, see :func:`effective`.
+        distance_m: effective distance, that of the detector over :func:`magnification`.
     """
     return pixel_m**2 / (wavelength_m * distance_m)
 
 
-def effective(pixel_m: float, focus_m: float, detector_m: float) -> tuple[float, float]:
-    """Pixel of the object and distance of the parallel beam that shows the same.
+def magnification(focus_m: float | None, detector_m: float) -> float:
+    """By how much a beam that diverges from a focus enlarges what the detector sees.
+
+    Pixel and distance of the parallel beam that shows the same are those of the detector, both
+    divided by it.
 
     Args:
-        pixel_m: side of a detector pixel in metres.
-        focus_m: from the focus, where the beam diverges from, to the sample.
+        focus_m: from the focus to the sample in metres; None: the beam is parallel.
         detector_m: from the sample to the detector.
-
-    Returns:
-        Both divided by the magnification ``(focus + detector) / focus``.
     """
-    magnification = (focus_m + detector_m) / focus_m
-    return pixel_m / magnification, detector_m / magnification
+    return 1.0 if focus_m is None else (focus_m + detector_m) / focus_m
 
 
 def fresnel_transfer(size: int, number: float, dtype: torch.dtype = torch.complex64) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.data.archive import Hdf5Archive, opened_hdf5
+from ptycho.data.archive import Hdf5Archive, are_metres, opened_hdf5
 from ptycho.data.formats.cxi import JOULE
 from ptycho.data.formats.parts import (
     energy_of,
@@ -24,7 +24,6 @@ from ptycho.data.scan import DataError
 
 Keys = dict[str, str]
 
-_METRES = 1e-2  # no scan in pixels lies so close to the corner
 _LENGTHS = {
     "m": 1.0, "meter": 1.0, "metre": 1.0, "meters": 1.0, "metres": 1.0, "mm": 1e-3, "um": 1e-6,
     "µm": 1e-6, "μm": 1e-6, "micron": 1e-6, "microns": 1e-6, "nm": 1e-9, "a": 1e-10,
@@ -114,7 +113,7 @@ def read_places(archive: Hdf5Archive, keys: Keys) -> Places:
     said = "as the file says"
     if factor is None and not _is_pixels(archive, keys):
         said = "by their size"
-        unit = "m" if 0 < np.abs(positions).max(initial=0) < _METRES else "px"
+        unit = "m" if are_metres(positions) else "px"
     return Places(
         path=archive.path,
         name=name,

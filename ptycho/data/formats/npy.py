@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as format_
 
-from ptycho.data.archive import NOT_AN_ARRAY, Archive, Array, Shape
+from ptycho.data.archive import NOT_AN_ARRAY, Archive, Array, Shape, are_metres
 from ptycho.data.formats.places import Places, paired
 from ptycho.data.frames import Frames, Indices
 from ptycho.data.hdf5_safety import LARGEST_ARRAY
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError
-
-_METRES = 1e-2  # no scan in pixels lies so close to the corner
 
 
 def is_npy(path: Path) -> bool:
@@ -126,7 +124,7 @@ def read_positions(path: Path) -> Places:
     """Positions ``(n, 2)`` as (y, x), in metres where they are so small, else in pixels."""
     archive = NpyArchive(path)
     positions = archive.read("the array", "iuf", "positions").astype(np.float64)
-    near = bool(0 < np.abs(positions).max(initial=0) < _METRES)
+    near = are_metres(positions)
     return Places(
         path=path,
         name="the array",

@@ -30,6 +30,7 @@ from ptycho.data.geometry import PLANCK_TIMES_LIGHT, Geometry
 from ptycho.data.measurement import Measurement
 from ptycho.data.products import Product, product_in
 from ptycho.data.scan import DataError, Scan
+from ptycho.physics.propagation import fresnel_number, magnification
 
 PRODUCT, DIFFRACTION = "product.h5", "diffraction.h5"
 """What ptychodus calls the two files in a folder of its own."""
@@ -299,9 +300,11 @@ def _fresnel(archive: Archive, product: Product, geometry: Geometry) -> float | 
     pixel, energy, distance = product.pixel_size_m, geometry.energy_ev, geometry.distance_m
     if geometry.far_field or not (pixel and energy and distance):
         return None
-    focus = archive.number("", "focus_object_distance_m")
-    effective = focus * distance / (focus + distance) if focus and focus != -distance else distance
-    number = pixel**2 * energy / (PLANCK_TIMES_LIGHT * effective)
+    focus = archive.number("", "focus_object_distance_m") or None
+    if focus == -distance:
+        focus = None
+    effective = distance / magnification(focus, distance)
+    number = fresnel_number(pixel, PLANCK_TIMES_LIGHT / energy, effective)
     return number if 0 < number < np.inf else None
 
 
