@@ -78,7 +78,8 @@ class TestWhole:
         assert of(found, "axes").weight == Weight.set
         assert of(found, "axes").figures["alike"] == ["as they are"]
         assert of(found, "order").weight == Weight.fine
-        assert abs(of(found, "pixel size").figures["factor"] - 1) < 0.02
+        assert of(found, "pixel size").weight == Weight.fine
+        assert abs(of(found, "pixel size").figures["factor"] - 1) < 0.07  # of so few patterns
 
     @pytest.mark.slow  # the same on measured patterns: tests/test_doctor.py
     def test_several_faults_at_once(self, scan: Measurement):
