@@ -1,6 +1,10 @@
 """Scans in any HDF5 file, with the datasets named by whoever knows them: ``data.keys``."""
 
+import contextlib
 import itertools
+import math
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ _LENGTHS = {
 _ENERGIES = {"ev": 1.0, "kev": 1e3, "mev": 1e6, "j": 1 / JOULE, "joule": 1 / JOULE}
 _PIXELS = {"px", "pixel", "pixels", "pix"}
 _NAMED = 12  # datasets in a sentence
+_LOOKED_AT = 1000  # datasets of which a proposal is made
 
 
 def measure_hdf5(
@@ -53,7 +58,7 @@ def measure_hdf5(
         if "patterns" not in keys:
             raise DataError(
                 f"{path}: an HDF5 file of no known layout; name its patterns, data.keys.patterns="
-                f"GROUP/NAME, and its positions. It holds {_inventory(archive)}."
+                f"GROUP/NAME, and its positions. It holds {_inventory(archive)}.{_likely(archive)}"
             )
         for name, key in keys.items():
             apart = places is not None and name.startswith("positions")
@@ -202,6 +207,46 @@ def _inventory(archive: Hdf5Archive) -> str:
     first = itertools.islice(datasets(archive.file), _NAMED + 1)
     found = [_described(name, node) for name, node in first]
     return "; ".join(found[:_NAMED]) + ("; ..." if len(found) > _NAMED else "") or "nothing"
+
+
+def _likely(archive: Hdf5Archive) -> str:
+    """What to type, as far as shapes and names suggest it; empty where they suggest nothing."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    kinds: dict[str, str] = {}
+    for name, node in itertools.islice(datasets(archive.file), _LOOKED_AT):
+        with contextlib.suppress(*UNREADABLE):
+            shapes[name], kinds[name] = node.shape, node.dtype.kind
+    stacks = {
+        name: shape
+        for name, shape in shapes.items()
+        if len(shape) == 3 and kinds[name] in "iuf" and min(shape) > 1
+    }
+    if not stacks:
+        return ""
+    patterns = max(stacks, key=lambda name: math.prod(stacks[name]))
+    n, *_, side = stacks[patterns]
+    typed = {"patterns": patterns}
+    real = {name: shape for name, shape in shapes.items() if kinds[name] in "iuf"}
+    pairs = [name for name, shape in real.items() if shape in ((n, 2), (2, n))]
+    axes = {
+        axis: [name for name, shape in real.items() if shape == (n,) and _names(name, axis)]
+        for axis in "yx"
+    }
+    if pairs:
+        typed["positions"] = pairs[0]
+    elif axes["y"] and axes["x"]:
+        typed |= {f"positions_{axis}": found[0] for axis, found in axes.items()}
+    waves = [name for name, shape in shapes.items() if kinds[name] == "c" and shape[-1:] == (side,)]
+    if waves:
+        typed["probe"] = waves[0]
+    words = (f"data.keys.{wanted}={shlex.quote(name)}" for wanted, name in typed.items())
+    return f" Perhaps: {' '.join(words)}"
+
+
+def _names(name: str, axis: str) -> bool:
+    """Whether a dataset is called after an axis: ``y``, ``pos_y``, ``ypos``, ``Y_um``."""
+    last = name.rsplit("/", 1)[-1].lower()
+    return bool(re.search(rf"(?<![a-z]){axis}(?![a-z])|{axis}pos|pos(ition)?s?_?{axis}", last))
 
 
 def _described(name: str, node: Any) -> str:

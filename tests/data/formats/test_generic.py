@@ -1,3 +1,5 @@
+import shlex
+
 import h5py
 import numpy as np
 import pytest
@@ -130,6 +132,32 @@ def test_what_cannot_be_used(save, arrays, keys, words):
 def test_units_that_are_none(save):
     with pytest.raises(DataError, match="points is in units of 'counts', which is no length"):
         read(save(units={"points": "counts"}))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "proposed"),
+    [
+        ({"beam": PROBE}, "data.keys.positions=points data.keys.probe=beam"),
+        (
+            {"points": 1, "stage/ypos": POSITIONS[:, 0], "stage/pos_x": POSITIONS[:, 1]},
+            "data.keys.positions_y=stage/ypos data.keys.positions_x=stage/pos_x",
+        ),
+        ({"points": 1, "entry/my motors": POSITIONS}, "data.keys.positions='entry/my motors'"),
+        ({"entry/data/data": COUNTS.sum(0)}, None),
+    ],
+)
+def test_an_unknown_layout_gets_a_proposal_that_may_be_typed(save, arrays, proposed):
+    path = save(**arrays)
+    with pytest.raises(DataError) as told:
+        measure(path)
+    _, _, words = str(told.value).partition(" Perhaps: ")
+    if proposed is None:
+        assert not words
+        return
+    assert words == f"data.keys.patterns=entry/data/data {proposed}"
+    typed = dict(word.removeprefix("data.keys.").split("=", 1) for word in shlex.split(words))
+    found = measure(path, how=Reading(keys=typed))
+    np.testing.assert_array_equal(found.positions, POSITIONS)
 
 
 def test_what_must_be_named(save):
