@@ -1,13 +1,16 @@
 """One page of pictures of what was found about a scan."""
 
-import textwrap
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Circle, Rectangle
+from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
 from ptycho.report import panels
@@ -31,6 +34,8 @@ _WORDS = {
 _WIDTH, _HEIGHT = 18.0, 11.0
 _LINES = (10.5, 9.5, 8.5, 7.5, 6.5, 5.5)
 """Sizes of the letters of the findings, the largest that fits being taken."""
+_COLUMN = 5.5
+"""Width of the findings in units of 100 pixels, short of the labels of the plots."""
 
 
 def save_doctor(diagnosis: Diagnosis, path: str | Path) -> None:
@@ -40,6 +45,11 @@ def save_doctor(diagnosis: Diagnosis, path: str | Path) -> None:
         diagnosis: what was found.
         path: file to write.
     """
+    save_page(doctor_page(diagnosis), path)
+
+
+def doctor_page(diagnosis: Diagnosis) -> Figure:
+    """The page: findings at the left, up to nine pictures beside them."""
     figure = new_page(_WIDTH, _HEIGHT, top=None)
     head(figure, f"{diagnosis.label}: {diagnosis.verdict}", diagnosis.source)
     _write(figure, diagnosis)
@@ -59,39 +69,72 @@ def save_doctor(diagnosis: Diagnosis, path: str | Path) -> None:
         y = _HEIGHT - 1.0 - (row + 1) * tall + 0.55
         box = (x / _WIDTH, y / _HEIGHT, side / _WIDTH, (tall - 0.95) / _HEIGHT)
         draw(figure.add_axes(box))
-    save_page(figure, path)
+    return figure
 
 
 def _write(figure: Figure, diagnosis: Diagnosis) -> None:
     """The findings, at the left, as large as they fit."""
+    said = sorted(diagnosis.findings, key=lambda one: one.weight not in _WORDS)
     for size in _LINES:
-        across = int(5.8 * 72 / (0.52 * size))
+        plain, bold = (
+            _widths(size),
+            _widths(size, family="monospace", weight="bold"),
+        )
         rows = [
             (
                 one,
-                textwrap.wrap(one.said, across) or [""],
-                [typed(*s) for s in one.settings.items()],
+                _wrapped(one.said, plain),
+                [line for item in one.settings.items() for line in _wrapped(typed(*item), bold)],
             )
-            for one in sorted(diagnosis.findings, key=lambda one: one.weight not in _WORDS)
+            for one in said
         ]
         step = size * 1.28 / 72
         need = sum(1.12 + len(said) + len(settings) + 0.35 for _, said, settings in rows) * step
         if need <= _HEIGHT - 1.25 or size == _LINES[-1]:
             break
     y = _HEIGHT - 1.15
-    for one, said, settings in rows:
+    for one, lines, settings in rows:
         colour = _COLOURS[one.weight]
         x = 0.25 / _WIDTH
         words = f"  ({_WORDS[one.weight]})" if one.weight in _WORDS else ""
         _line(figure, x, y, f"{MARKS[one.weight][0]} {one.topic}{words}", size, colour, "bold")
         y -= 1.12 * step
-        for line in said:
+        for line in lines:
             _line(figure, x + 0.2 / _WIDTH, y, line, size, panels.INK)
             y -= step
         for line in settings:
             _line(figure, x + 0.2 / _WIDTH, y, line, size, colour, "bold", "monospace")
             y -= step
         y -= 0.35 * step
+
+
+def _widths(size: float, **style: Any) -> Callable[[str], float]:
+    """How wide text of a font comes out, in inches."""
+    font = FontProperties(size=size, **style)
+
+    @cache
+    def width(text: str) -> float:
+        return text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
+
+    return width
+
+
+def _wrapped(text: str, width: Callable[[str], float]) -> list[str]:
+    """Lines of a text, none wider than its column; a longer word is broken."""
+    lines, used = [""], 0.0
+    for word in text.split():
+        if used and used + width(f" {word}") <= _COLUMN:
+            lines[-1] += f" {word}"
+            used += width(f" {word}")
+            continue
+        pieces = [""]
+        for letter in word:
+            if width(pieces[-1] + letter) > _COLUMN:
+                pieces.append("")
+            pieces[-1] += letter
+        lines += pieces
+        used = width(pieces[-1])
+    return lines[1:] or [""]
 
 
 def _line(
@@ -211,10 +254,8 @@ def _fits(trials: Trials) -> list[Draw]:
         axes.imshow(trials.grid, cmap=panels.RESIDUAL, vmin=0, vmax=top, aspect="auto")
         axes.set_xticks(range(8), trials.names, rotation=40, ha="right", fontsize=8)
         axes.set_yticks(range(8), trials.names, fontsize=8)
-        axes.set_xlabel("positions", fontsize=9, color=panels.INK, labelpad=0)
-        axes.set_ylabel("patterns", fontsize=9, color=panels.INK)
         axes.set_title(
-            "C of patterns not fitted, turned", loc="left", fontsize=11, color=panels.INK
+            "C, patterns ↓ and positions → turned", loc="left", fontsize=11, color=panels.INK
         )
         for (row, column), value in np.ndenumerate(trials.grid):
             if value > 0.35 * top:
@@ -231,8 +272,8 @@ def _fits(trials: Trials) -> list[Draw]:
         factor, c = trials.scales.T
         axes.plot(factor, c, "o-", ms=4, lw=1.4, color=panels.COLOURS[0])
         axes.axvline(1, color="#999999", lw=1, ls="--")
-        axes.set_title("C against a scale of positions", loc="left", fontsize=11,
-                       color=panels.INK)  # fmt: skip
+        axes.set_title("C of patterns not fitted", loc="left", fontsize=11, color=panels.INK)
+        axes.set_xlabel("positions multiplied by", fontsize=9, color=panels.INK)
         panels.plain_axes(axes)
 
     def draw_object(axes: Axes) -> None:

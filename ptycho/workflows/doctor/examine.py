@@ -98,7 +98,7 @@ class _Look:
             ),
             frames_seen.light_found(self.light, self.brightest, self.counting.unit == 1.0),
             *frames_seen.odd_patterns_found(self.light, seen),
-            frames_seen.defects_found(self.defects),
+            frames_seen.defects_found(self.defects, self.beam),
             self.saturation,
         ]
 

@@ -16,6 +16,8 @@ from ptycho.workflows.doctor.pixels import Defects, filled, plateau
 from ptycho.workflows.doctor.survey import Survey
 
 _FEW = 1e3
+_DIRECT = 2.0
+"""Pixels around the centre where a hot one may be the direct beam."""
 _FAR = 2.5
 """Pixels that zero frequency may be off: a slope of the object's phase, and no more."""
 
@@ -216,8 +218,13 @@ def odd_patterns_found(light: Light, seen: Survey) -> list[Finding]:
     ]
 
 
-def defects_found(defects: Defects) -> Finding:
-    """Pixels that do not say what they see."""
+def defects_found(defects: Defects, beam: Beam) -> Finding:
+    """Pixels that do not say what they see.
+
+    Args:
+        defects: where.
+        beam: where the light is; one pixel of it beside a stop looks like a hot one.
+    """
     kinds = {"hot": defects.hot, "dead": defects.dead, "stuck": defects.stuck}
     figures = {name: int(mask.sum()) for name, mask in kinds.items()}
     said = ", ".join(f"{n:,} {name}" for name, n in figures.items() if n)
@@ -231,6 +238,9 @@ def defects_found(defects: Defects) -> Finding:
     settings = {"data.preprocess.mask_hot": True} if only_hot else {}
     mask = "" if only_hot else " --fix writes a mask of them (data.preprocess.bad_pixels_file)."
     said = f"{said}, at {places}{more}.{mask}"
+    hot = np.argwhere(defects.hot)
+    if len(hot) and np.abs(hot - (beam.y, beam.x)).max(1).min() <= _DIRECT:
+        said += " So near to the centre it may be light that passes a beam stop."
     return Finding("pixels", Weight.set, said, settings, figures)
 
 

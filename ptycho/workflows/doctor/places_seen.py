@@ -88,8 +88,8 @@ def steps_found(steps: Steps, width: float | None, pixel_size_m: float | None) -
     low, high = steps.quartiles
     said = (
         f"{steps.extent[0]:.0f} x {steps.extent[1]:.0f} px{_metres(steps, pixel_size_m)}; "
-        f"nearest neighbour {steps.nearest:.2f} px (quartiles {low:.2f} to {high:.2f}), step "
-        f"{steps.step:.2f} px."
+        f"nearest neighbour {steps.nearest:.2f} px (quartiles {low:.2f} to {high:.2f}); an even "
+        f"grid of as many would have steps of {steps.step:.2f} px."
     )
     weight = Weight.fine
     if steps.regular:
@@ -112,7 +112,7 @@ def _overlap(steps: Steps, width: float) -> Finding:
     linear = 1 - steps.step / width
     areal = areal_overlap(steps.step, width)
     figures = {"linear": linear, "areal": areal}
-    said = f"{max(linear, 0):.0%} linear, {areal:.0%} areal (step against the beam's width)"
+    said = f"{max(linear, 0):.0%} linear, {areal:.0%} areal (that step against the beam's width)"
     if linear < 0:
         said += ": neighbours do not touch. Are the positions in object pixels?"
         return Finding("overlap", Weight.look, said, figures=figures)

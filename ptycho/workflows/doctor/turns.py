@@ -25,7 +25,7 @@ class Turn:
     @property
     def name(self) -> str:
         """In a few letters, for a table."""
-        words = ("swap" * self.swap, "-y" * self.flip_y, "-x" * self.flip_x)
+        words = ("y↔x" * self.swap, "-y" * self.flip_y, "-x" * self.flip_x)
         return " ".join(word for word in words if word) or "as is"
 
     def positions(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
