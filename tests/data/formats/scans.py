@@ -16,11 +16,12 @@ def made(draw, one_mask=False):
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     if draw(st.booleans()):
         largest = draw(st.sampled_from([1, 255, 256, 65535, 70000, 2**24]))
-        amplitude = np.sqrt(rng.integers(0, largest, (n, size, size), endpoint=True), dtype="f4")
+        counts = rng.integers(0, largest, (n, size, size), endpoint=True)
+        counts[:, 0, 0] = np.maximum(counts[:, 0, 0], 1)  # an empty frame would be left out
+        amplitude = np.sqrt(counts, dtype="f4")
     else:
         amplitude = rng.gamma(1.0, draw(st.sampled_from([1e-6, 1.0, 1e6])), (n, size, size))
     amplitude = np.array(amplitude, np.float32)
-    amplitude[0, 0, 0] += 1
     if draw(st.booleans()):
         bad = rng.random((size, size) if one_mask else (n, size, size)) < 0.3
         bad[..., 0, 0] = False
