@@ -4,9 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ptycho.config.choices import DataSource
-from ptycho.config.config import DataConfig
 from ptycho.config.process import exit_codes, gentle_threads
+from ptycho.config.typed_data import reading, refusal
 from ptycho.config.words import Parser, sort_words
 
 _DESCRIPTION = """\
@@ -27,14 +26,6 @@ there is kept unless overwrite=true. data.NAME=VALUE says how IN is read, as for
 format keeps: docs/formats.md.
 """
 
-_OTHERS = frozenset(
-    f"data.{name}"
-    for name in (
-        "source", "train_data_file", "test_data_file", "holdout_fraction", "nphotons", "labels",
-        "n_groups", "neighbor_count", "enable_oversampling",
-    )
-)  # fmt: skip
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Convert what the command line names; exit codes as for a run.
@@ -48,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_codes(*MENDABLE, sentence=sentence):
         given = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
         own, typed = sort_words(given.settings, _refusal)
-        data = _data(given.source, typed)
+        data = reading(given.source, typed)
         from ptycho.report.console import console
         from ptycho.workflows.convert import Wish, convert  # heavy from here on: torch
 
@@ -85,30 +76,9 @@ def _table() -> str:
 
 
 def _refusal(name: str, text: str) -> str | None:
-    if name in _OTHERS or name.startswith("data.synthetic"):
-        return f"{name} has no effect on a conversion; leave it out."
     if name.startswith("data."):
-        return None
+        return refusal(name, "a conversion")
     return f"{text}: a conversion takes to=NAME, overwrite=true and data.NAME=VALUE alone."
-
-
-def _data(source: Path, typed: list[str]) -> DataConfig:
-    """How the scan is read.
-
-    Raises:
-        ConfigError: a setting does not exist, or is impossible.
-    """
-    if not typed:
-        return DataConfig(label="", source=DataSource.file, train_data_file=str(source))
-    from ptycho.config.describe import quoted
-    from ptycho.config.store import check_command_line, register
-
-    register()
-    named = f"data.train_data_file={quoted(str(source))}"
-    (run,) = check_command_line(["data=file", named, *typed])
-    if not any(text.startswith("data.label=") for text in typed):
-        run.data.label = ""  # the file's own
-    return run.data
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from ptycho.config.choices import DataFormat, Values
 from ptycho.config.config import InstrumentConfig, UserError
+from ptycho.config.describe import quoted
 from ptycho.config.process import exit_codes, gentle_threads
-from ptycho.config.store import preset, presets
-from ptycho.config.words import Parser
+from ptycho.config.store import MENDABLE, preset, presets, sentence
+from ptycho.config.typed_data import reading, refusal
+from ptycho.config.words import Parser, sort_words
+from ptycho.report.folder import run_of
 
 _DESCRIPTION = """\
 Judge a reconstruction of any package: against the true object, against the measured patterns,
@@ -19,7 +22,8 @@ or both. Every figure stands beside that of a flat object, which is worth nothin
 
 _EXAMPLES = """\
 examples:
-  ptycho evaluate outputs/runs/RUN --data scan.npz         the reconstruction.npz of a run
+  ptycho evaluate outputs/runs/RUN                         a run, by the scan that it read
+  ptycho evaluate outputs/runs/RUN --data scan.npz         by a scan, read as the run did
   ptycho evaluate product.h5 --data scan.npz               a product of ptychodus or pty-chi
   ptycho evaluate product.h5 --data diffraction.h5         with the patterns of ptychodus
   ptycho evaluate theirs.npz --truth ours.npz              two reconstructions of one scan
@@ -27,7 +31,8 @@ examples:
 
 FILE and --truth may be a reconstruction.npz, a scan NPZ with objectGuess, a ptychodus product
 (HDF5 or NPZ) or a complex array `object` (NPZ, HDF5, NPY). --data is a scan in any format of
-docs/formats.md. What each figure means: docs/evaluate.md.
+docs/formats.md, read as its data.NAME=VALUE say: those of the run where FILE is one's result, and
+those that are typed. What each figure means: docs/evaluate.md.
 """
 
 
@@ -38,9 +43,11 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: the command line after ``evaluate``; taken from ``sys.argv`` when None.
     """
     gentle_threads()
-    with exit_codes():
-        given = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    with exit_codes(*MENDABLE, sentence=sentence):
+        given = _parser().parse_intermixed_args(sys.argv[1:] if arguments is None else arguments)
         _check(given)
+        typed = _typed(given)
+        how = reading(given.data or given.file, typed)
         from ptycho.report.console import console  # heavy from here on: torch, matplotlib
         from ptycho.workflows.evaluation import Question, evaluate, report
 
@@ -54,9 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
             twin=given.twin,
             max_shift=given.max_shift,
             pixel_size_m=None if given.pixel_size_nm is None else given.pixel_size_nm * 1e-9,
-            format=given.format,
-            positions=given.positions,
-            values=given.values,
+            reading=how,
+            typed=tuple(text.partition("=")[0].lstrip("+") for text in typed),
         )
         report(evaluate(question, terminal), _folder(given), given.json, terminal)
 
@@ -69,7 +75,11 @@ def _parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the reconstruction to judge")
-    against = parser.add_argument_group("against what (at least one)")
+    parser.add_argument(
+        "settings", metavar="data.NAME=VALUE", nargs="*", default=[],
+        help="how --data is read, as for a run (default: as in FILE's own run)",
+    )  # fmt: skip
+    against = parser.add_argument_group("against what (default: the scan of FILE's own run)")
     against.add_argument("--truth", metavar="FILE", type=Path, help="the object it should be")
     against.add_argument("--data", metavar="FILE", type=Path, help="the scan it was made from")
     against.add_argument(
@@ -129,15 +139,21 @@ def _check(given: argparse.Namespace) -> None:
         for name in ("file", "truth", "data", "positions")
         if (path := getattr(given, name)) and (fault := _file_fault(name, path))
     ]
-    if not (given.truth or given.data):
+    recorded = run_of(given.file) is not None
+    if not (given.truth or given.data or recorded):
         faults.append(
             "give something to judge FILE by: --truth FILE (the true object, or another "
             "reconstruction), --data FILE (the scan with its patterns), or both."
         )
-    for name in ("positions", "format"):
-        if getattr(given, name) not in (None, "auto") and not given.data:
+    read = given.data or (recorded and not given.truth)
+    for name in ("positions", "format", "values"):
+        if getattr(given, name) not in (None, "auto") and not read:
             faults.append(f"--{name} says how --data is read, and there is none; leave it out.")
-    if given.split_halves and not given.data:
+    if given.settings and not read:
+        faults.append(
+            f"{given.settings[0]} says how --data is read, and there is none; leave it out."
+        )
+    if given.split_halves and not read:
         faults.append("--split-halves needs the patterns: give the scan with --data FILE.")
     if given.instrument != "known" and not given.split_halves:
         faults.append(
@@ -157,6 +173,32 @@ def _check(given: argparse.Namespace) -> None:
     faults += _overwritten(given)
     if faults:
         raise UserError(*faults)
+
+
+def _typed(given: argparse.Namespace) -> list[str]:
+    """All that says how the scan is read, as settings.
+
+    Raises:
+        UserError: something else was typed, or a setting that says nothing about it.
+    """
+    own, typed = sort_words(given.settings, _refusal)
+    for name, value in own.items():
+        raise UserError(_foreign(f"{name}={value}"))
+    named = {"data.values": given.values, "data.format": given.format}
+    typed += [f"{name}={value}" for name, value in named.items() if value != "auto"]
+    if given.positions:
+        typed.append(f"data.positions_file={quoted(str(given.positions))}")
+    return typed
+
+
+def _refusal(name: str, text: str) -> str | None:
+    if name.startswith("data."):
+        return refusal(name, "an evaluation")
+    return _foreign(text)
+
+
+def _foreign(text: str) -> str:
+    return f"{text}: an evaluation takes data.NAME=VALUE alone; see ptycho evaluate --help."
 
 
 def _overwritten(given: argparse.Namespace) -> Iterator[str]:

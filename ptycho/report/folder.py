@@ -16,6 +16,9 @@ from ptycho.config.config import UserError
 
 SWEEP = "sweep.json"
 STATUS = "status.json"
+SETTINGS = "config.resolved.yaml"
+RESULTS = ("reconstruction.npz", "test_reconstruction.npz")
+"""What a run writes of its own scan, and of ``data.test_data_file``."""
 LOCK = ".running.lock"
 BUNDLE = "wts.h5.zip"
 
@@ -99,13 +102,20 @@ def read_status(path: Path) -> RunFolder:
     return RunFolder(path, status=_json(path / STATUS))
 
 
+def run_of(result: Path) -> Path | None:
+    """The folder of the run that wrote a result; None: it is not known to be of a run."""
+    folder = result.absolute().parent
+    mine = result.name in RESULTS and (folder / SETTINGS).is_file()
+    return folder if mine else None
+
+
 def read_run(path: Path) -> RunFolder:
     """What a folder holds of a run."""
     typed = path / "overrides.txt"
     return RunFolder(
         path,
         status=_json(path / STATUS),
-        settings=_yaml(path / "config.resolved.yaml"),
+        settings=_yaml(path / SETTINGS),
         metrics=_json(path / "metrics.json"),
         environment=_json(path / "env.json"),
         overrides=tuple(typed.read_text("utf-8").splitlines()) if typed.is_file() else (),

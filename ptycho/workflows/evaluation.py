@@ -2,21 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from ptycho.config.config import InstrumentConfig, UserError
-from ptycho.config.data_config import PreprocessConfig
+from ptycho.config.config import DataConfig, InstrumentConfig, UserError
 from ptycho.data.appearing import appearing
-from ptycho.data.formats.ptychodus import is_patterns_alone
-from ptycho.data.formats.registry import Reading, measure
 from ptycho.data.placing import place
-from ptycho.data.preparation import prepare
 from ptycho.data.products import Product, read_product
 from ptycho.data.reconstruction import Complex, scanned_area
-from ptycho.data.scan import DataError, Scan
+from ptycho.data.scan import Scan
 from ptycho.report.console import progress, put_away
 from ptycho.report.files import write_json
 from ptycho.report.verdict import TwoHalves, Verdict
@@ -24,8 +20,8 @@ from ptycho.report.verdict_figure import save_verdict
 from ptycho.report.verdict_table import verdict_table
 from ptycho.workflows.evidence import Evidence, against_data, beneath, gather, other_convention
 from ptycho.workflows.halves import check_halves, correlate_halves
+from ptycho.workflows.judged_scan import read_judge
 from ptycho.workflows.likeness import against_truth, light_on, of_rms_one
-from ptycho.workflows.problem import with_a_dose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +33,7 @@ class Question:
     truth: Path | None = None
     """What it should be."""
     data: Path | None = None
-    """The scan it was made from."""
+    """The scan it was made from; None: without a truth, that of the run that made it."""
     split_halves: bool = False
     """Whether to solve two halves of the scan, too."""
     instrument: InstrumentConfig | None = None
@@ -48,13 +44,11 @@ class Question:
     """Largest shift that is undone, in pixels."""
     pixel_size_m: float | None = None
     """Side of an object pixel; None: what the files say."""
-    format: str = "auto"
-    """Of the scan: a name in :mod:`ptycho.data.formats.registry`."""
-    positions: Path | None = None
-    """Positions of the scan, where they are in a file of their own; None: the reconstruction,
-    where the scan is a file of ptychodus with patterns alone."""
-    values: str = "auto"
-    """``counts``, ``amplitude`` or ``auto``: what the scan holds."""
+    reading: DataConfig = field(default_factory=DataConfig)
+    """How the scan is read."""
+    typed: tuple[str, ...] = ()
+    """Full names of the settings of ``reading`` that were typed; the others are those of the run
+    that made the reconstruction, if one did."""
 
 
 def evaluate(question: Question, terminal: Console) -> Verdict:
@@ -68,11 +62,12 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
         FileNotFoundError: a file is missing.
         DataError: a file cannot be used, or two of them do not belong together.
     """
-    if question.truth is None and question.data is None:
-        raise DataError("a reconstruction is judged by a truth, by the scan it came from, or both.")
     product = read_product(question.file)
     truth = None if question.truth is None else read_product(question.truth)
-    scan = None if question.data is None else _read_scan(question.data, question)
+    judge = None
+    if question.data is not None or truth is None:
+        judge = read_judge(question.file, question.data, question.reading, question.typed)
+    scan = None if judge is None else judge.scan
     placed = None if truth is None else place(product, truth)
     evidence = None if scan is None else gather(product, scan)
     if evidence is not None and question.split_halves:
@@ -94,7 +89,7 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
         )
         notes += [*(f"--truth: {note}" for note in truth.notes), *placed.notes, who]
     if evidence is not None:
-        notes += [*evidence.notes, other_convention(evidence)]
+        notes += [*(judge.notes if judge else ()), *evidence.notes, other_convention(evidence)]
     return Verdict(
         source=str(question.file),
         label=product.label,
@@ -102,7 +97,7 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
         probe=evidence.scan.probe if evidence else product.probe,
         pixel_size_m=question.pixel_size_m,
         truth=likeness,
-        data=against_data(evidence, str(question.data), best) if evidence else None,
+        data=against_data(evidence, judge.source, best) if evidence and judge else None,
         halves=_halves(question, evidence, terminal) if evidence else None,
         notes=tuple(note for note in dict.fromkeys(notes) if note),
     )
@@ -164,18 +159,6 @@ def _with_pixel_size(
     """What was typed, else what the first file says that says anything."""
     sizes = [one.pixel_size_m for one in (question, product, truth, scan) if one is not None]
     return replace(question, pixel_size_m=next((size for size in sizes if size), None))
-
-
-def _read_scan(path: Path, question: Question) -> Scan:
-    positions = question.positions
-    if positions is None and is_patterns_alone(path):
-        positions = question.file
-    found = measure(path, question.format, Reading(positions_file=positions))
-    try:
-        every = PreprocessConfig(drop_empty=False)  # or numbers of patterns would mean others
-        return with_a_dose(prepare(found, values=question.values, preprocess=every, lazy="auto"))
-    finally:
-        found.frames.close()
 
 
 def _scanned(product: Product, evidence: Evidence | None) -> Complex:

@@ -23,15 +23,15 @@ from ptycho.report.agreement import (
 )
 from ptycho.report.agreement_table import say_agreement
 from ptycho.report.files import write_json
-from ptycho.report.folder import SWEEP, RunFolder, State, read_run
+from ptycho.report.folder import RESULTS, SETTINGS, SWEEP, RunFolder, State, read_run
 from ptycho.report.mlflow import store_uri
 from ptycho.report.mlflow_read import download_run
 from ptycho.workflows.factory import run_from
 from ptycho.workflows.launch import launch
+from ptycho.workflows.recorded import find_files
 
 NAME = "reproduce.json"
-_ARRAYS = ("reconstruction.npz", "test_reconstruction.npz")
-_FETCHED = ("config.resolved.yaml", "env.json", "metrics.json", "overrides.txt", *_ARRAYS)
+_FETCHED = (SETTINGS, "env.json", "metrics.json", "overrides.txt", *RESULTS)
 _RUN_ID = re.compile("[0-9a-f]{32}")
 
 
@@ -86,7 +86,7 @@ def judge(recorded: RunFolder, again: RunFolder, tolerance: float) -> Agreement:
 
 def _arrays(before: Path, now: Path) -> dict[str, bool] | None:
     """Whether all arrays of both folders are equal, by file and name; None without any."""
-    found = {name: compare_arrays(before / name, now / name) for name in _ARRAYS}
+    found = {name: compare_arrays(before / name, now / name) for name in RESULTS}
     told = {
         f"{name}/{key}": same for name, one in found.items() for key, same in (one or {}).items()
     }
@@ -173,7 +173,7 @@ def settings_of(name: str, recorded: RunFolder, wish: Wish) -> RunConfig:
             f"{name} was recorded by ptycho {was or 'of an unknown version'}, and its settings "
             "do not fit this one; install that version to reproduce it.",
         ) from None
-    _find_files(run, recorded.environment.get("cwd"))
+    find_files(run, recorded.environment.get("cwd"))
     run.execution.resume = Resume.never
     run.execution.threads = wish.threads or recorded.environment.get("threads")
     if run.logger.backend.uses_mlflow:
@@ -181,24 +181,6 @@ def settings_of(name: str, recorded: RunFolder, wish: Wish) -> RunConfig:
         run.logger.register_model = None  # it is no new version
         run.logger.tracking_uri = wish.tracking_uri or run.logger.tracking_uri
     return run
-
-
-def _find_files(run: RunConfig, place: str | None) -> None:
-    """Relative paths that lead nowhere from here are meant from where the run was begun."""
-    for group, name in (
-        (run.data, "train_data_file"),
-        (run.data, "test_data_file"),
-        (run.data, "positions_file"),
-        (run.data, "probe_file"),
-        (run, "bundle"),
-    ):
-        path = getattr(group, name)
-        if path and place and not Path(path).exists() and (there := Path(place, path)).exists():
-            setattr(group, name, str(there))
-    further = run.data.further_data_files
-    run.data.further_data_files = [
-        str(Path(place, path)) if place and not Path(path).exists() else path for path in further
-    ]
 
 
 def _new_folder(outputs: Path) -> Path:
