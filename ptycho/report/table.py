@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ptycho.report.metrics import FLAT, FLOORS, Figures
+from ptycho.report.metrics import FLAT, FLOORS, NOISE, Figures
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class _Judge:
 
 _JUDGES = (_Judge("phase_psnr", "phase PSNR", 1, 0.1), _Judge("C", "C", 3, 0.002))
 """The truth first."""
+_LITTLE = 0.5
+"""Of the C that photon noise allows: below, more than noise is in the way."""
 
 
 def stage_table(figures: Mapping[str, Figures]) -> Table:
@@ -78,7 +80,9 @@ def stage_table(figures: Mapping[str, Figures]) -> Table:
 
 def doubts(figures: Mapping[str, Figures]) -> list[str]:
     """Sentences on what the rows of :func:`ptycho.report.metrics.score` say against them."""
-    return [said for said in (worse_than_its_lift(figures), no_better_than_flat(figures)) if said]
+    flat = no_better_than_flat(figures)
+    found = (worse_than_its_lift(figures), flat or far_below_the_noise(figures))
+    return [said for said in found if said]
 
 
 def worse_than_its_lift(figures: Mapping[str, Figures]) -> str | None:
@@ -120,6 +124,22 @@ def no_better_than_flat(figures: Mapping[str, Figures]) -> str | None:
     return (
         f"no better than a flat object ({'; '.join(told)}): look at the probe and the positions "
         "(y, x, in object pixels; ptycho doctor tries what may be wrong), or let it work longer"
+    )
+
+
+def far_below_the_noise(figures: Mapping[str, Figures]) -> str | None:
+    """A sentence when the last stage explains less than half of what photon noise allows.
+
+    Only of measured patterns: where the truth is known, it says more.
+    """
+    row = [row for name, row in figures.items() if name not in FLOORS][-1]
+    found, allowed = (one.get("C", math.nan) for one in (row, figures.get(NOISE, {})))
+    if "phase_psnr" in row or not found < _LITTLE * allowed:
+        return None
+    return (
+        f"C is {found:.3f} where photon noise allows {allowed:.3f}: something about the scan may "
+        "not be as it is taken to be. ptycho doctor, with the same data=... settings, tries the "
+        "axes, the pixel size and what else may be wrong"
     )
 
 

@@ -117,3 +117,16 @@ def test_what_is_no_better_than_nothing_is_named():
     assert "(network: C -0.010, flat 0.000; refined: C 0.001, flat 0.000)" in said
     assert doubts(ROWS) == []
     assert no_better_than_flat({"solver": {"C": 0.003}, "flat": flat}) is None
+
+
+def test_what_explains_little_of_measured_patterns_sends_to_the_doctor():
+    rows = {"solver": {"C": 0.31}, "flat": {"C": 0.0}, "noise": {"C": 0.93}}
+    (said,) = doubts(rows)
+    assert said.startswith("C is 0.310 where photon noise allows 0.930: ")
+    assert "ptycho doctor" in said
+    assert doubts(rows | {"solver": {"C": 0.47}}) == []
+    assert doubts(rows | {"noise": {"C": 0.6}}) == []
+    # it is the last stage that counts; and where the truth is known, it is asked instead
+    assert doubts({"lift": {"C": 0.2}} | rows | {"refined": {"C": 0.9}}) == []
+    assert doubts(rows | {"solver": {"C": 0.31, "phase_psnr": 20.0}}) == []
+    assert doubts({"solver": {"R": 0.1}, "flat": {"R": 0.2}}) == []
