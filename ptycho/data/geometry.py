@@ -19,6 +19,8 @@ class Geometry:
     """Side of a detector pixel in metres, before any binning of ours."""
     far_field: bool = True
     """Whether the detector is so far away that a pattern is a Fourier transform."""
+    focus_distance_m: float | None = None
+    """Focus to sample in metres, of a detector that is near; None: the beam is parallel."""
 
     def object_pixel_m(self, size: int) -> float | None:
         """Side of an object pixel in the far field: ``wavelength * distance / (N * pixel)``.

@@ -82,6 +82,7 @@ def fresnel_of(found: Measurement, geometry: GeometryConfig, pixel: "Pixel") -> 
         return found.fresnel
     known = _known_lengths(found, geometry)
     energy, distance, size = known["energy_ev"], known["distance_m"], pixel.size_m
+    focus = _focus(found, geometry)
     if not (energy and distance and size):
         lacking = [f"data.geometry.{name}" for name in _LENGTHS[:2] if not known[name]]
         lacking += [] if size else ["data.geometry.detector_pixel_m"]
@@ -90,7 +91,7 @@ def fresnel_of(found: Measurement, geometry: GeometryConfig, pixel: "Pixel") -> 
             f"{' and '.join(lacking)}. If they are of the far field, type "
             "data.geometry.near_field=false."
         )
-    effective = distance / magnification(geometry.focus_distance_m, distance)
+    effective = distance / magnification(focus, distance)
     number = fresnel_number(size, PLANCK_TIMES_LIGHT / energy, effective)
     if not 0 < number < np.inf:
         raise DataError(
@@ -117,6 +118,10 @@ def _known_lengths(found: Measurement, geometry: GeometryConfig) -> dict[str, fl
     return {name: getattr(geometry, name) or getattr(found.geometry, name) for name in _LENGTHS}
 
 
+def _focus(found: Measurement, geometry: GeometryConfig) -> float | None:
+    return geometry.focus_distance_m or found.geometry.focus_distance_m
+
+
 def instrument(found: Measurement, geometry: GeometryConfig, pixels: float = 1.0) -> Geometry:
     """The instrument as the file tells it, less what was typed otherwise.
 
@@ -128,7 +133,9 @@ def instrument(found: Measurement, geometry: GeometryConfig, pixels: float = 1.0
     known = _known_lengths(found, geometry)
     if known["detector_pixel_m"] is not None:
         known["detector_pixel_m"] *= pixels
-    return Geometry(**known, far_field=not is_near(found, geometry))
+    near = is_near(found, geometry)
+    focus = _focus(found, geometry) if near else None
+    return Geometry(**known, far_field=not near, focus_distance_m=focus)
 
 
 def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pixel:
@@ -161,8 +168,9 @@ def object_pixel(found: Measurement, geometry: GeometryConfig, side: int) -> Pix
         )
     from_lengths = None
     energy, distance, detector = (known[name] for name in _LENGTHS)
-    if near and detector and (distance or geometry.focus_distance_m is None):
-        from_lengths = detector / magnification(geometry.focus_distance_m, distance or 0.0)
+    focus = _focus(found, geometry)
+    if near and detector and (distance or focus is None):
+        from_lengths = detector / magnification(focus, distance or 0.0)
     elif energy and distance and detector and not near:
         from_lengths = pixel_from(energy, distance, side * detector)
     whose = "data.geometry" if typed else "the file's geometry"

@@ -147,4 +147,5 @@ def _joined(mine: Geometry, theirs: Geometry | None) -> Geometry:
         mine.distance_m or theirs.distance_m,
         mine.detector_pixel_m or theirs.detector_pixel_m,
         mine.far_field and theirs.far_field,
+        mine.focus_distance_m or theirs.focus_distance_m,
     )

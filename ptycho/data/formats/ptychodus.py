@@ -146,7 +146,7 @@ def write_pair(folder: Path, scan: Scan) -> None:
                     "exposure_time_s": 0.0,
                     "mass_attenuation_m2_per_kg": 0.0,
                     "tomography_angle_deg": 0.0,
-                    "focus_object_distance_m": 0.0,
+                    "focus_object_distance_m": lengths.focus_m,
                     "tilt_angle_deg": 0.0,
                     "far_field": scan.fresnel is None,
                     "_metadata": as_text(metadata),
@@ -281,17 +281,20 @@ def _read_place(archive: Archive) -> _Place:
         positions = positions + np.asarray(origin, float)
     energy = archive.number("", "photon_energy_eV") or archive.number("", "probe_energy_eV")
     distance = archive.number("", "detector_object_distance_m")
+    far = archive.number("", "far_field") != 0
+    focus = None if far else archive.number("", "focus_object_distance_m") or None
     geometry = Geometry(
         energy_ev=None if "energy_ev" in nominal else energy or None,
         distance_m=None if "distance_m" in nominal else distance or None,
-        far_field=archive.number("", "far_field") != 0,
+        far_field=far,
+        focus_distance_m=None if focus == -(distance or 0) else focus,  # which magnifies by 0
     )
     product = replace(product, positions=positions, label=str(label))
-    fresnel = metadata.get("fresnel_number") or _fresnel(archive, product, geometry)
+    fresnel = metadata.get("fresnel_number") or _fresnel(product, geometry)
     return _Place(product, geometry, fresnel, metadata)
 
 
-def _fresnel(archive: Archive, product: Product, geometry: Geometry) -> float | None:
+def _fresnel(product: Product, geometry: Geometry) -> float | None:
     """Fresnel number of an object pixel, where the detector is near and all lengths are known.
 
     A beam from a focus at a distance ``f`` before the sample is as good as a parallel one over
@@ -300,10 +303,7 @@ def _fresnel(archive: Archive, product: Product, geometry: Geometry) -> float | 
     pixel, energy, distance = product.pixel_size_m, geometry.energy_ev, geometry.distance_m
     if geometry.far_field or not (pixel and energy and distance):
         return None
-    focus = archive.number("", "focus_object_distance_m") or None
-    if focus == -distance:
-        focus = None
-    effective = distance / magnification(focus, distance)
+    effective = distance / magnification(geometry.focus_distance_m, distance)
     number = fresnel_number(pixel, PLANCK_TIMES_LIGHT / energy, effective)
     return number if 0 < number < np.inf else None
 

@@ -1,6 +1,7 @@
 """What the writers of all formats share: whole numbers, masks, lengths, files that appear whole."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ptycho.data.geometry import PLANCK_TIMES_LIGHT
 from ptycho.data.scan import DataError, Scan
+from ptycho.physics.propagation import fresnel_number, magnification
 
 NOMINAL_PIXEL = 1e-8
 """Metres: side of an object pixel where nobody knows it and a format must have one."""
@@ -35,6 +37,8 @@ class Lengths:
     """Of a photon."""
     nominal: tuple[str, ...]
     """Which of them were made up: names of the fields above."""
+    focus_m: float = 0.0
+    """Focus to sample where the detector is near; 0: the beam is parallel."""
 
     @property
     def comment(self) -> str:
@@ -134,14 +138,23 @@ def lengths_of(scan: Scan) -> Lengths:
 
 
 def _lengths_near(scan: Scan, fresnel: float) -> Lengths:
-    """Lengths of which the Fresnel number of a pixel, ``pixel**2 / (wavelength * z)``, is that."""
-    known = scan.geometry
-    nominal = [] if scan.pixel_size_m else ["pixel_m"]
-    pixel = scan.pixel_size_m or NOMINAL_PIXEL
-    nominal += [] if known.energy_ev else ["energy_ev"]
+    """Lengths of which the Fresnel number of a pixel, ``pixel**2 / (wavelength * z)``, is that.
+
+    The instrument's own where all are known and say so, else those of a parallel beam that shows
+    the same.
+    """
+    known, pixel = scan.geometry, scan.pixel_size_m or NOMINAL_PIXEL
     energy = known.energy_ev or NOMINAL_ENERGY
+    distance, detector, focus = known.distance_m, known.detector_pixel_m, known.focus_distance_m
+    if scan.pixel_size_m and known.energy_ev and distance and detector:
+        effective = distance / magnification(focus, distance)
+        number = fresnel_number(pixel, PLANCK_TIMES_LIGHT / energy, effective)
+        if math.isclose(number, fresnel, rel_tol=1e-6):
+            return Lengths(pixel, detector, distance, energy, (), focus or 0.0)
+    nominal = [] if scan.pixel_size_m else ["pixel_m"]
+    nominal += [] if known.energy_ev else ["energy_ev"]
     distance = pixel**2 * energy / (PLANCK_TIMES_LIGHT * fresnel)
-    return Lengths(pixel, known.detector_pixel_m or pixel, distance, energy, tuple(nominal))
+    return Lengths(pixel, pixel, distance, energy, (*nominal, "distance_m", "detector_pixel_m"))
 
 
 def metadata_of(scan: Scan, **more: Any) -> dict[str, Any]:

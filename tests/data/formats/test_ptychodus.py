@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from ptycho.config.data_config import GeometryConfig
+from ptycho.data.formats.npz import write_npz
 from ptycho.data.formats.ptychodus import (
     DIFFRACTION,
     PRODUCT,
@@ -13,7 +15,10 @@ from ptycho.data.formats.ptychodus import (
     write_pair,
 )
 from ptycho.data.formats.ptychodus_training import measure_training, write_training
+from ptycho.data.formats.registry import measure
+from ptycho.data.frames import ArrayFrames
 from ptycho.data.geometry import Geometry
+from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import DataError, Scan
 from tests.data.formats.scans import assert_same, made
@@ -270,6 +275,36 @@ def test_a_near_scan_is_written_as_one(tmp_path):
         assert not file.attrs["far_field"]
     with pytest.raises(DataError, match="its detector is near the sample"):
         write_training(tmp_path / "scan.h5", scan)
+
+
+@pytest.mark.parametrize("known", [{}, {"energy_ev": 9e3}, {"detector_pixel_m": 1e-6}])
+def test_made_up_lengths_of_a_near_field_are_unknown_again(tmp_path, known):
+    geometry = Geometry(**known, far_field=False)
+    scan = replace(small_scan(), fresnel=0.3, geometry=geometry)
+    write_pair(tmp_path / "scan", scan)
+    again = prepare(measure_pair(tmp_path / "scan", None))
+    assert again.fresnel == 0.3
+    assert again.pixel_size_m is None
+    assert again.geometry == replace(geometry, detector_pixel_m=None)
+
+
+def test_a_near_instrument_comes_back_with_its_focus(tmp_path):
+    # a beam from a focus 10 um before the sample: 50 times enlarged, 20 nm a pixel
+    lengths = {"energy_ev": 9e3, "distance_m": 4.9e-4, "detector_pixel_m": 1e-6}
+    told = GeometryConfig(near_field=True, focus_distance_m=1e-5, **lengths)
+    found = Measurement(ArrayFrames(COUNTS, tmp_path / "made", "patterns"), POSITIONS, probe=PROBE)
+    scan = prepare(found, geometry=told)
+    assert scan.pixel_size_m == pytest.approx(2e-8)
+    write_pair(tmp_path / "scan", scan)
+    write_npz(tmp_path / "scan.npz", scan)
+    for path in (tmp_path / "scan", tmp_path / "scan.npz"):
+        found = measure(path)
+        for typed in ({}, {"energy_ev": 9e3}, {"pixel_size_m": 2e-8}):
+            again = prepare(found, geometry=GeometryConfig(**typed))
+            assert again.fresnel == pytest.approx(scan.fresnel, rel=1e-9)
+            assert again.pixel_size_m == pytest.approx(2e-8)
+            assert again.geometry == scan.geometry
+            assert "pixel_size" not in again.notes
 
 
 def small_scan():
