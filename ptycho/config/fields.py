@@ -1,7 +1,10 @@
 """How a setting is written down, and what is raised when one cannot be."""
 
+import re
 from dataclasses import field
 from typing import Any
+
+_WORKER = re.compile(r"^Caught \w+ in [^\n]*\nOriginal Traceback .*\n[\w.]+: ", re.DOTALL)
 
 
 def setting(default: Any, **limits: Any) -> Any:
@@ -16,8 +19,9 @@ class UserError(ValueError):
     """Something the user can mend; ``faults`` holds a sentence for each."""
 
     def __init__(self, *faults: str) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+        # PyTorch raises what a loader's worker raised anew, with the traceback in its message
+        self.faults = tuple(_WORKER.sub("", fault).strip() for fault in faults)
+        super().__init__("\n".join(self.faults))
 
 
 class ConfigError(UserError):

@@ -248,7 +248,7 @@ def as_measured(amplitude: Patterns | LazyAmplitude, device: torch.device) -> Te
 
 
 def left_in_file(
-    frames: Frames, step: Step, lazy: str, notes: dict[str, str]
+    frames: Frames, step: Step, lazy: str, notes: dict[str, str], first: int | None = None
 ) -> LazyAmplitude | None:
     """Something that reads the amplitudes of a file when they are needed; None: read them now.
 
@@ -258,6 +258,7 @@ def left_in_file(
         lazy: ``auto`` leaves them in the file where they would take more than a quarter of the
             memory that this process may use; ``always`` and ``never``.
         notes: receive ``reading`` where they stay in the file.
+        first: how many are wanted; all when None.
 
     Raises:
         DataError: the file cannot be read, or not some frames at a time.
@@ -273,12 +274,12 @@ def left_in_file(
             )
         notes["reading"] = "amplitudes stay in the file and are read as they are needed, as told"
         return LazyAmplitude(frames, step)
-    usable, needed = usable_memory(), 4 * int(np.prod(frames.shape, dtype=np.int64))
-    if lazy == "never" or SHARE * needed <= usable:
+    if lazy == "never":
         return None
     found = None if frames.whole else LazyAmplitude(frames, step)
-    needed = needed if found is None else found.nbytes  # binned and cropped ones take less
-    if SHARE * needed <= usable:
+    needed = 4 * int(np.prod(frames.shape, dtype=np.int64)) if found is None else found.nbytes
+    usable, wanted = usable_memory(), min(first or len(frames), len(frames))
+    if SHARE * needed * wanted <= usable * len(frames):
         return None
     said = f"{needed / _GIB:.3g} GiB of the {usable / _GIB:.3g} GiB this process may use"
     if found is None:

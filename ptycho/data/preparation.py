@@ -50,6 +50,7 @@ def prepare(
     geometry: GeometryConfig | None = None,
     beam: Beam | None = None,
     lazy: str = "never",
+    first: int | None = None,
 ) -> Scan:
     """A scan from what a reader found.
 
@@ -64,6 +65,8 @@ def prepare(
         geometry: what was told of the instrument; nothing when None.
         beam: the probe wanted; the file's own when None.
         lazy: when to leave the patterns in the file, see :func:`ptycho.data.lazy.left_in_file`.
+        first: how many of the patterns that are used are wanted, at least; all when None. Of
+            what is read at once, more are not read.
 
     Raises:
         DataError: the file cannot be used, with the reason in one sentence.
@@ -77,7 +80,7 @@ def prepare(
     )
     wanted = beam or Beam()
     own = _probe(found, arrangement, done) if wanted.is_the_scans else None
-    amplitude, rows, ledger = _amplitudes(found, made.step, how, lazy, notes)
+    amplitude, rows, ledger = _amplitudes(found, made.step, how, lazy, notes, first)
     done += [*moved, *ledger.done()]
     if ledger.hidden:
         notes["bad_pixels"] = f"{ledger.hidden / ledger.pixels:.2%} of the detector"
@@ -118,23 +121,30 @@ def prepare(
 
 
 def _amplitudes(
-    found: Measurement, step: Preparation, how: PreprocessConfig, lazy: str, notes: dict[str, str]
-) -> tuple[NDArray[np.float32] | LazyAmplitude, Indices | None, Ledger]:
+    found: Measurement, step: Preparation, how: PreprocessConfig, lazy: str, notes: dict[str, str],
+    first: int | None,
+) -> tuple[NDArray[np.float32] | LazyAmplitude, Indices | None, Ledger]:  # fmt: skip
     """Patterns ``(k, N, N)`` that are used, their numbers in the file, and what all hold."""
     frames, ledger, filled = found.frames, Ledger(how), 0
-    staying = left_in_file(frames, step, lazy, notes)
+    staying = left_in_file(frames, step, lazy, notes, first)
     if staying is not None:
         staying.survey(look=lambda block: ledger.enter(block, step.hides))
         kept = ledger.kept(str(found.path))
         return staying if kept is None else staying.take(kept), kept, ledger
-    amplitude = np.empty((len(frames), step.size, step.size), np.float32)
+    wanted = min(first or len(frames), len(frames))
+    amplitude = np.empty((wanted, step.size, step.size), np.float32)
     for rows in frames.blocks():
         block = step(frames, rows)
         used = ledger.enter(block, step.hides)
-        more = filled + int(used.sum())
-        amplitude[filled:more] = block if used.all() else block[used]
+        more = min(filled + int(used.sum()), wanted)
+        amplitude[filled:more] = (block if used.all() else block[used])[: more - filled]
         filled = more
-    return amplitude[:filled], ledger.kept(str(found.path)), ledger
+        if filled == wanted:
+            break
+    kept = ledger.kept(str(found.path))
+    if wanted < len(frames):
+        kept = np.arange(filled) if kept is None else kept[:filled]
+    return amplitude[:filled], kept, ledger
 
 
 def _probe(found: Measurement, arrangement: Arrangement, done: list[str]) -> Complex:

@@ -94,6 +94,7 @@ def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:
             label=label,
             patches=labelled,
             lazy=data.lazy.value,
+            first=data.n_images,
             positions=data.positions,
             preprocess=data.preprocess,
             geometry=data.geometry,

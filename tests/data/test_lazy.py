@@ -182,8 +182,8 @@ def test_empty_scans_are_refused_as_they_are_looked_at(path):
         LazyAmplitude(dark, Root()).survey()
 
 
-def left(frames, how, notes=None, step=None):
-    return lazy.left_in_file(frames, step or Root(), how, {} if notes is None else notes)
+def left(frames, how, notes=None, step=None, first=None):
+    return lazy.left_in_file(frames, step or Root(), how, {} if notes is None else notes, first)
 
 
 def test_it_depends_on_memory_what_stays_in_the_file(path, monkeypatch, caplog):
@@ -198,6 +198,15 @@ def test_it_depends_on_memory_what_stays_in_the_file(path, monkeypatch, caplog):
     assert notes["reading"].startswith("amplitudes would take 0.000141 GiB of the 0.000565 GiB")
     assert isinstance(in_memory_if_small(LazyAmplitude(frames, Root())), LazyAmplitude)
     assert left(frames, "never") is None
+    # a few of many may be, too
+    assert left(frames, "auto", first=len(COUNTS) - 1) is None
+    # and padded ones too large
+    monkeypatch.setattr(lazy, "usable_memory", lambda: 8 * bytes_)
+    padded = Root()
+    assert left(frames, "auto") is None
+    big = left(frames, "auto", step=lambda *some: np.tile(padded(*some), (1, 2, 2)))
+    assert isinstance(big, LazyAmplitude)
+    monkeypatch.setattr(lazy, "usable_memory", lambda: 4 * bytes_ - 1)
     # what is cut out may be small enough
     assert left(frames, "auto", step=lambda *some: Root()(*some)[:, 8:24, 8:24]) is None
     with caplog.at_level(logging.WARNING):
