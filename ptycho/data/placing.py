@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.data.products import Product
-from ptycho.data.reconstruction import scanned_area
+from ptycho.data.reconstruction import judged_area
 from ptycho.data.scan import DataError
 
 Complex = NDArray[np.complex64]
@@ -16,6 +16,7 @@ Box = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _SAME = 1.0  # pixels by which most positions may differ after a common shift
 _MOST = 90  # per cent of them
+_FOUND = 8.0  # pixels by which positions of one scan may be wrong, or have been corrected
 _PIXEL = 0.01  # relative difference of two pixel sizes up to which they are the same
 _SMALLEST = 8  # pixels a side that two objects must share
 
@@ -100,6 +101,13 @@ def _displacement(product: Product, truth: Product) -> tuple[NDArray[np.int64], 
             moved = np.rint(median).astype(np.int64)
             by = "" if not moved.any() else f", {moved[0]} and {moved[1]} pixels (y, x) apart"
             return moved, (f"the two objects were placed by their positions{by}",)
+        if rest <= _FOUND and not same:
+            moved = np.rint(median).astype(np.int64)
+            note = (
+                f"the positions of both differ by {rest:.1f} pixels beyond a common shift (wrong "
+                "in one, or found anew): the two objects were placed by that shift"
+            )
+            return moved, (note,)
         if not same:
             raise DataError(
                 f"the positions of {product.label} and {truth.label} differ by more than a common "
@@ -148,7 +156,7 @@ def _within_the_scan(
             continue
         known = True
         size = one.probe.shape[-1] if one.probe is not None else 2 * _SMALLEST
-        area = scanned_area(one.positions, size)
+        area = judged_area(one.positions, size)
         low = np.maximum(low, np.array([side.start for side in area]) + offset)
         high = np.minimum(high, np.array([side.stop for side in area]) + offset)
     if known:

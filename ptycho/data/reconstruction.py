@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull, QhullError
 
 Complex = NDArray[np.complex64]
+
+_TRIED = 65  # places along either side for the edges of a rectangle
 
 NETWORK = "network"
 """Name of the stage that a network left."""
@@ -76,8 +79,42 @@ class Reconstruction:
 
     @property
     def scanned(self) -> tuple[slice, slice]:
-        """Rows and columns between the outermost patch centres: the area that is judged."""
+        """Rows and columns between the outermost patch centres: the area that is shown."""
         return scanned_area(self.positions, self.probe.shape[-1])
+
+    @property
+    def judged(self) -> tuple[slice, slice]:
+        """Rows and columns that are held against the truth, see :func:`judged_area`."""
+        return judged_area(self.positions, self.probe.shape[-1])
+
+
+def judged_area(positions: NDArray[np.float64], patch_size: int) -> tuple[slice, slice]:
+    """The largest rectangle within a scan of patch centres ``(n, 2)``.
+
+    All of :func:`scanned_area` where that is rectangular, but for two steps; of a round scan the
+    corners are left out, where no light came.
+    """
+    area = scanned_area(positions, patch_size)
+    try:
+        hull = ConvexHull(positions)
+    except (QhullError, ValueError):  # too few, or on a line
+        return area
+    away = 2 * np.sqrt(hull.volume / len(positions))  # of a plane, that is its area
+
+    rows, columns = (np.linspace(side.start, side.stop - 1, _TRIED) for side in area)
+    corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1)
+    inside = (corners @ hull.equations[:, :2].T + hull.equations[:, 2]).max(-1) <= away
+    # convex: what holds both ends of a row holds the row, what holds four corners the rectangle
+    first = np.where(inside.any(1), inside.argmax(1), _TRIED)
+    last = np.where(inside.any(1), _TRIED - 1 - inside[:, ::-1].argmax(1), -1)
+    top, bottom = np.triu_indices(_TRIED, 1)
+    left, right = np.maximum(first[top], first[bottom]), np.minimum(last[top], last[bottom])
+    best = int(((bottom - top) * np.maximum(right - left, 0)).argmax())
+    low = np.ceil([rows[top[best]], columns[left[best]]]).astype(int)
+    high = np.floor([rows[bottom[best]], columns[right[best]]]).astype(int) + 1
+    if (high - low < patch_size // 2).any():
+        return area
+    return slice(low[0], high[0]), slice(low[1], high[1])
 
 
 def scanned_area(positions: NDArray[np.float64], patch_size: int) -> tuple[slice, slice]:

@@ -330,5 +330,5 @@ def _likeness_to_truth(reconstruction: Reconstruction, obj: ComplexImage) -> Fig
     # somebody's estimate is shown, but it is no truth to be scored against
     if reconstruction.truth is None or not reconstruction.truth_is_known:
         return {}
-    inside = reconstruction.scanned
+    inside = reconstruction.judged
     return compare(obj[inside], reconstruction.truth[inside], reconstruction.pixel_size_m)

@@ -7,7 +7,7 @@ from rich.progress import Progress
 
 from ptycho.config.config import InstrumentConfig, SolverConfig
 from ptycho.data.halves import split_halves
-from ptycho.data.reconstruction import Complex, scanned_area
+from ptycho.data.reconstruction import Complex, judged_area
 from ptycho.data.scan import DataError, Scan
 from ptycho.report.align import align, remove_ramp
 from ptycho.report.correlation import frc
@@ -51,7 +51,7 @@ def correlate_halves(
         _solved(scan.take(which), free, device, bars, f"half {number}")
         for number, which in enumerate(halves, 1)
     ]
-    boxes = [scanned_area(scan.positions[which], scan.patch_size) for which in halves]
+    boxes = [judged_area(scan.positions[which], scan.patch_size) for which in halves]
     inside = [
         (max(box[i].start for box in boxes), min(box[i].stop for box in boxes)) for i in (0, 1)
     ]

@@ -77,6 +77,14 @@ def test_positions_that_disagree_are_told_when_the_shape_decides():
     )
 
 
+def test_wrong_positions_still_say_where_one_lies_on_the_other():
+    wrong = POSITIONS - [10, 20] + np.random.default_rng(1).normal(0, 2, POSITIONS.shape)
+    placed = place(cut(10, 20, 100, 105, positions=wrong), cut(3, 0, 115, 128))
+    assert np.abs(np.subtract(placed.moved, (7, 20))).max() <= 1
+    (note,) = placed.notes
+    assert re.match(r"the positions of both differ by \d\.\d pixels beyond a common shift", note)
+
+
 def test_positions_of_one_are_enough_to_know_the_area():
     placed = place(Product(obj=SAMPLE), cut(0, 0, 120, 130))
     np.testing.assert_array_equal(
