@@ -560,7 +560,7 @@ class TestTheProgram:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (("--help",), "ptycho evaluate FILE"),
+            (("--help",), "ptycho evaluate RUN | FILE"),
             (("evaluate", "--help"), "--split-halves"),
             (("--cfg", "job", "trainer.nepochs=3"), "nepochs: 3"),
         ],

@@ -53,6 +53,8 @@ _JUDGES = (_Judge("phase_psnr", "phase PSNR", 1, 0.1), _Judge("C", "C", 3, 0.002
 """The truth first."""
 _LITTLE = 0.5
 """Of the C that photon noise allows: below, more than noise is in the way."""
+_MUCH = 100.0
+"""Times the deviance that photon noise leaves, likewise."""
 
 
 def stage_table(figures: Mapping[str, Figures]) -> Table:
@@ -128,18 +130,29 @@ def no_better_than_flat(figures: Mapping[str, Figures]) -> str | None:
 
 
 def far_below_the_noise(figures: Mapping[str, Figures]) -> str | None:
-    """A sentence when the last stage explains less than half of what photon noise allows.
+    """A sentence when the last stage explains far less of the patterns than photon noise allows.
 
     Only of measured patterns: where the truth is known, it says more.
     """
     row = [row for name, row in figures.items() if name not in FLOORS][-1]
-    found, allowed = (one.get("C", math.nan) for one in (row, figures.get(NOISE, {})))
-    if "phase_psnr" in row or not found < _LITTLE * allowed:
+    if "phase_psnr" in row:
+        return None
+    (c, allowed), (deviance, least), (_, flat) = (
+        (row.get(key, math.nan), figures.get(floor, {}).get(key, math.nan))
+        for key, floor in (("C", NOISE), ("deviance", NOISE), ("deviance", FLAT))
+    )
+    if c < _LITTLE * allowed:
+        said = f"C is {c:.3f} where photon noise allows {allowed:.3f}"
+    elif deviance >= flat:
+        said = f"patterns held out deviate by {deviance:.3f}, from a flat object by {flat:.3f}"
+    elif deviance > _MUCH * least:
+        said = f"patterns held out deviate by {deviance:.0f} where photon noise does by {least:.3f}"
+    else:
         return None
     return (
-        f"C is {found:.3f} where photon noise allows {allowed:.3f}: something about the scan may "
-        "not be as it is taken to be. ptycho doctor, with the same data=... settings, tries the "
-        "axes, the pixel size and what else may be wrong"
+        f"{said}: something about the scan may not be as it is taken to be. ptycho doctor, with "
+        "the same data=... settings, tries the axes, the pixel size, counts against amplitudes "
+        "and what else may be wrong"
     )
 
 

@@ -130,3 +130,16 @@ def test_what_explains_little_of_measured_patterns_sends_to_the_doctor():
     assert doubts({"lift": {"C": 0.2}} | rows | {"refined": {"C": 0.9}}) == []
     assert doubts(rows | {"solver": {"C": 0.31, "phase_psnr": 20.0}}) == []
     assert doubts({"solver": {"R": 0.1}, "flat": {"R": 0.2}}) == []
+
+
+def test_patterns_held_out_send_to_the_doctor_too():
+    rows = {"solver": {"C": 0.8}, "flat": {"C": 0.0, "deviance": 7.1}, "noise": {"deviance": 0.9}}
+    for deviance, words in (
+        (7.3, "patterns held out deviate by 7.300, from a flat object by 7.100: "),
+        (6.9, None),
+    ):
+        said = doubts(rows | {"solver": {"C": 0.8, "deviance": deviance}})
+        assert [one[: len(words or "")] for one in said] == ([words] if words else [])
+    wild = rows | {"flat": {"C": 0.0, "deviance": 1e5}, "solver": {"C": 0.8, "deviance": 2489.2}}
+    (said,) = doubts(wild)
+    assert said.startswith("patterns held out deviate by 2489 where photon noise does by 0.900: ")

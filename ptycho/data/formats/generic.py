@@ -3,8 +3,8 @@
 import contextlib
 import itertools
 import math
-import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -228,25 +228,29 @@ def _likely(archive: Hdf5Archive) -> str:
     typed = {"patterns": patterns}
     real = {name: shape for name, shape in shapes.items() if kinds[name] in "iuf"}
     pairs = [name for name, shape in real.items() if shape in ((n, 2), (2, n))]
-    axes = {
-        axis: [name for name, shape in real.items() if shape == (n,) and _names(name, axis)]
-        for axis in "yx"
-    }
+    columns = {name for name, shape in real.items() if shape == (n,)}
+    axes = [(y, x) for y in sorted(columns) for x in _other_axis(y) if x in columns]
     if pairs:
         typed["positions"] = pairs[0]
-    elif axes["y"] and axes["x"]:
-        typed |= {f"positions_{axis}": found[0] for axis, found in axes.items()}
+    elif axes:
+        typed["positions_y"], typed["positions_x"] = axes[0]
     waves = [name for name, shape in shapes.items() if kinds[name] == "c" and shape[-1:] == (side,)]
     if waves:
         typed["probe"] = waves[0]
+    single = [name for name, shape in real.items() if math.prod(shape) == 1]
+    for wanted in ("energy", "distance"):
+        if named := [name for name in single if wanted in name.rsplit("/", 1)[-1].lower()]:
+            typed[wanted] = named[0]
     words = (f"data.keys.{wanted}={shlex.quote(name)}" for wanted, name in typed.items())
     return f" Perhaps: {' '.join(words)}"
 
 
-def _names(name: str, axis: str) -> bool:
-    """Whether a dataset is called after an axis: ``y``, ``pos_y``, ``ypos``, ``Y_um``."""
-    last = name.rsplit("/", 1)[-1].lower()
-    return bool(re.search(rf"(?<![a-z]){axis}(?![a-z])|{axis}pos|pos(ition)?s?_?{axis}", last))
+def _other_axis(name: str) -> Iterator[str]:
+    """What a dataset of y would be called for x: a y of its last part exchanged."""
+    start = name.rfind("/") + 1
+    for at, letter in enumerate(name[start:], start):
+        if letter in "yY":
+            yield name[:at] + ("x" if letter == "y" else "X") + name[at + 1 :]
 
 
 def _described(name: str, node: Any) -> str:

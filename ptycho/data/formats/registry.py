@@ -207,14 +207,26 @@ def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) ->
         )
     if chosen.measure is None:
         raise DataError(f"{path}: {chosen.title} is written but not read.")
-    if path.is_dir() and not chosen.recognises(path):
-        raise DataError(f"{path} is a folder, and no scan of the format {chosen.name}.")
+    if not chosen.recognises(path):
+        _refuse_other(path, chosen)
     if how is not None and how.positions_file and not chosen.takes_positions_file:
         raise DataError(
             f"{how.positions_file}: its positions would not be read, {path} is "
             f"{chosen.title}, which holds its own; leave data.positions_file (--positions) out."
         )
     return chosen
+
+
+def _refuse_other(path: Path, chosen: Format) -> None:
+    """Refuse what is plainly of another format; what is of none may be a damaged one of this."""
+    for one in FORMATS.values():
+        if one.measure is not None and one.recognises(path):
+            raise DataError(
+                f"{path} is {one.title}, not {chosen.title}; type data=file (data.format=auto), "
+                "which takes any."
+            )
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, and no scan of the format {chosen.name}.")
 
 
 def recognised(path: Path) -> Format:

@@ -139,8 +139,8 @@ def test_units_that_are_none(save):
     [
         ({"beam": PROBE}, "data.keys.positions=points data.keys.probe=beam"),
         (
-            {"points": 1, "stage/ypos": POSITIONS[:, 0], "stage/pos_x": POSITIONS[:, 1]},
-            "data.keys.positions_y=stage/ypos data.keys.positions_x=stage/pos_x",
+            {"points": 1, "y/sy": POSITIONS[:, 0], "y/sx": POSITIONS[:, 1], "y/beam_energy": 8e3},
+            "data.keys.positions_y=y/sy data.keys.positions_x=y/sx data.keys.energy=y/beam_energy",
         ),
         ({"points": 1, "entry/my motors": POSITIONS}, "data.keys.positions='entry/my motors'"),
         ({"entry/data/data": COUNTS.sum(0)}, None),

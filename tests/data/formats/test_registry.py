@@ -60,6 +60,16 @@ def test_folders_and_missing_files(tmp_path):
         measure(tmp_path, "npz")
 
 
+def test_a_file_of_another_format_than_told_is_named(tmp_path, scan):
+    FORMATS["cxi"].write(tmp_path / "x", scan)
+    with pytest.raises(DataError, match=r"x is CXI.*, not PtychoPINN .*type data=file"):
+        measure(tmp_path / "x", "npz")
+    # what is of none may be a damaged one of the format that was told
+    (tmp_path / "y").write_bytes(b"PK\3\4")
+    with pytest.raises(DataError, match="not an NPZ file, or cut short"):
+        measure(tmp_path / "y", "npz")
+
+
 def test_positions_that_would_not_be_read_are_refused(tmp_path, scan):
     write_npz(tmp_path / "x", scan)
     how = Reading(positions_file=tmp_path / "p.h5")
