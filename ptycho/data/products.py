@@ -69,6 +69,8 @@ class Product:
     """``(N, N)``: what every pattern holds besides, in the unit of the probe squared."""
     label: str = "object"
     """Name for people."""
+    is_estimate: bool = False
+    """Whether the object is what somebody shipped with a scan as a first guess."""
     notes: tuple[str, ...] = ()
     """What was decided while reading, in sentences."""
 
@@ -198,6 +200,7 @@ def _estimate_of_scan(archive: Archive) -> Product:
         positions=_within(archive, read_positions(archive), obj),
         pixel_size_m=metadata.get("pixel_size_m"),
         label=_label(path, metadata),
+        is_estimate=kind == "estimate",
         notes=(f"the object is the {kind} shipped with a scan",),
     )
 

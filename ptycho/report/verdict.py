@@ -60,6 +60,8 @@ class AgainstTruth:
     truth: ComplexImage
     """``(h, w)``: the same area of the truth, levelled."""
     rings: Rings
+    known: bool = True
+    """Whether it is a truth; somebody's estimate is called by that name."""
 
     def plain(self) -> dict[str, Any]:
         """Names and numbers for a file."""

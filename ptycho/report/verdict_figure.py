@@ -83,7 +83,7 @@ def _images(verdict: Verdict) -> list[panels.Panel]:
         views = {"": view_of(verdict.obj, None)}
     else:
         result, true = _beside(verdict.truth)
-        views = {"": result, "true ": true}
+        views = {"": result, "true " if verdict.truth.known else "estimate: ": true}
     scale = panels.common_scale(*views.values())
     height, width = verdict.obj.shape
     image = partial(panels.Panel, aspect=min(width / height, STRIP), right=_BAR, weight=1.6)
@@ -102,12 +102,13 @@ def _evidence(verdict: Verdict, per_row: int) -> list[panels.Panel]:
     height, width = verdict.obj.shape
     if verdict.truth is not None:
         view, true = _beside(verdict.truth)
-        draw = partial(draw_error, view=view, true_view=true, known=True)
+        draw = partial(draw_error, view=view, true_view=true, known=verdict.truth.known)
         made.append(panels.Panel(draw, min(width / height, STRIP), right=_BAR))
     if verdict.data is not None:
         made.append(_map(verdict.data))
+    known = verdict.truth is None or verdict.truth.known
     rings = {
-        "with the truth": verdict.truth and verdict.truth.rings,
+        "with the truth" if known else "with the estimate": verdict.truth and verdict.truth.rings,
         "of the two halves": verdict.halves and verdict.halves.rings,
     }
     drawn = {name: one for name, one in rings.items() if one}

@@ -86,6 +86,7 @@ def evaluate(question: Question, terminal: Console) -> Verdict:
             pixel_size_m=question.pixel_size_m,
             max_shift=question.max_shift,
             twin=question.twin,
+            known=not truth.is_estimate,
         )
         notes += [*(f"--truth: {note}" for note in truth.notes), *placed.notes, who]
     if evidence is not None:

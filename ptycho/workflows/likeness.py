@@ -30,6 +30,7 @@ def against_truth(
     pixel_size_m: float | None = None,
     max_shift: float = 4.0,
     twin: bool = False,
+    known: bool = True,
 ) -> AgainstTruth:
     """Compare an object with the one it should be.
 
@@ -40,6 +41,7 @@ def against_truth(
         pixel_size_m: side of a pixel in metres, when known.
         max_shift: largest shift that is undone, in pixels.
         twin: whether the conjugate twin counts as the same.
+        known: false where the other is an estimate, too.
     """
     target = remove_ramp(placed.truth)
     aligned = align(placed.obj, target, max_shift=max_shift, twin=twin)
@@ -58,6 +60,7 @@ def against_truth(
         aligned=aligned,
         truth=target,
         rings=Rings(*frc(aligned, target)),
+        known=known,
     )
 
 

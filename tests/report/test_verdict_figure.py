@@ -129,6 +129,17 @@ def test_the_resolution_is_told_beside_its_curve(drawn):
     assert {"½ bit", "1/7"} <= set(labels)
 
 
+def test_an_estimate_is_not_called_true(drawn):
+    one = verdict(parts="truth")
+    figure = drawn(replace(one, truth=replace(one.truth, known=False)))
+    written = [axes.get_title(loc="left") for axes in figure.axes]
+    written += [text.get_text() for axes in figure.axes if axes.get_legend()
+                for text in axes.get_legend().get_texts()]  # fmt: skip
+    assert not any("true" in words or "truth" in words for words in written)
+    assert {"estimate: amplitude", "estimate: phase (rad)"} <= {*written}
+    assert any(words.startswith("with the estimate: ") for words in written)
+
+
 def test_the_table_has_a_line_for_every_figure():
     printed = io.StringIO()
     Console(file=printed, width=90).print(verdict_table(verdict()))
