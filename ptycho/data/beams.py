@@ -131,9 +131,9 @@ class Beam:
                 )
         if own is None:
             raise DataError(
-                "holds no probe; type data.probe.kind=average (found in the patterns), "
-                "data.probe_file=FILE, or make one: data.probe.kind=zone_plate, rectangular, disk "
-                "or gaussian."
+                "holds no probe; type data.probe.kind=average (found in the patterns; out of focus "
+                "it needs data.probe.defocus_m, too), data.probe_file=FILE, or make one: "
+                "data.probe.kind=zone_plate, rectangular, disk or gaussian."
             )
         if self.is_usual:
             return own

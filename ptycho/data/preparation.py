@@ -152,7 +152,8 @@ def _probe(found: Measurement, arrangement: Arrangement, done: list[str]) -> Com
     probe = found.probe
     if probe is None:
         raise DataError(
-            f"{found.path}: holds no probe; type data.probe.kind=average or data.probe_file=FILE."
+            f"{found.path}: holds no probe; type data.probe.kind=average (out of focus with "
+            "data.probe.defocus_m, too) or data.probe_file=FILE."
         )
     own, prepared = arrangement.base, arrangement.size
     if not arrangement.changes or (own != prepared == probe.shape[-1]):

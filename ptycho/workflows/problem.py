@@ -342,8 +342,9 @@ def _judges(problem: Problem, fraction: float) -> NDArray[np.int64]:
     chosen = hold_out(light, beams, row, corners, wanted)
     if len(chosen) < wanted:
         log.warning(
-            "%s: %d of %d patterns held out: the others must light the same places",
+            "%s: %d of %d patterns held out, since the others must light the same places%s",
             problem.scan.label, len(chosen), wanted,
+            "" if len(chosen) else ": C is of patterns that were fitted, and says less",
         )  # fmt: skip
     return chosen
 
