@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,25 @@ def test_nothing_half_written_is_left(
     for name in ("pair", "scan.h5"):
         assert "there: No space left on device." in refusals(capsys, "scan.npz", name)
     assert [one.name for one in folder.iterdir()] == ["scan.npz"]
+
+
+def test_a_folder_comes_back_where_the_new_one_does_not(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["scan.npz", "pair"])
+    before = Path("pair/product.h5").read_bytes()
+    real = os.replace
+
+    def interrupted(old: Path, new: Path) -> None:
+        if Path(new).name == "pair" and "part" in Path(old).name:
+            raise OSError(5, "Input/output error", "pair")
+        real(old, new)
+
+    monkeypatch.setattr("ptycho.data.appearing.os.replace", interrupted)
+    said = refusals(capsys, "scan.npz", "pair", "overwrite=true")
+    assert "pair: Input/output error." in said
+    assert Path("pair/product.h5").read_bytes() == before
+    assert {one.name for one in folder.iterdir()} == {"scan.npz", "pair"}
 
 
 def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:

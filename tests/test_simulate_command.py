@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,6 +169,34 @@ def test_help_names_the_settings(capsys):
     assert code == 0
     assert "data.synthetic.n_objects=8" in said
     assert COMMANDS["simulate"] == "ptycho.simulate"
+
+
+def test_old_and_new_files_are_never_mixed(tmp_path, capsys, no_pictures, monkeypatch):
+    out = tmp_path / "mine.npz"
+    assert typed(out, *SMALL, capsys=capsys)[0] == 0
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    again = (out, *SMALL, "data.synthetic.flux_jitter=0.1", "overwrite=true")
+    real = os.replace
+
+    def interrupted(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    with monkeypatch.context() as patch:  # before all is written
+        patch.setattr(workflow, "write_json", interrupted)
+        assert typed(*again, capsys=capsys)[0] == 130
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+
+    def signalled(part, path):
+        if path.name == "mine_truth.npz":
+            os.kill(os.getpid(), signal.SIGTERM)
+        real(part, path)
+
+    monkeypatch.setattr("ptycho.data.appearing.os.replace", signalled)  # while it is put in place
+    assert typed(*again, capsys=capsys)[0] == 143
+    after = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    assert set(after) == set(before)
+    assert all(after[name] != before[name] for name in before if name != "mine.png")
 
 
 def test_nothing_is_left_where_the_scan_cannot_be_written(

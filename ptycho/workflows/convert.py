@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import ConfigError, DataConfig, UserError
+from ptycho.data.appearing import appearing_together
 from ptycho.data.formats.registry import FORMATS, Format, chosen_format
 from ptycho.data.scan import Scan
 from ptycho.workflows.build import make_scan
@@ -61,7 +62,7 @@ def convert(wish: Wish, terminal: Console) -> None:
     with terminal.status(f"reading {wish.source}"):
         scan = make_scan(data, 0, labelled=target.keeps_patches)
     with terminal.status(f"writing {wish.target}"):
-        write_scan(wish.target, target, scan)
+        _write(wish.target, target, scan)
     say = terminal.print
     say(f"{wish.source}: {source.title} ({source.name})", markup=False)
     for line in _about(scan):
@@ -141,22 +142,15 @@ def refuse_place(path: Path, target: Format | None, overwrite: bool) -> None:
         )
 
 
-def write_scan(path: Path, target: Format, scan: Scan) -> None:
-    """Write, and put a whole old folder aside until the new one is there."""
+def _write(path: Path, target: Format, scan: Scan) -> None:
     assert target.write is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_full(path, scan)
-    if not path.is_dir():
-        target.write(path, scan)
-        return
-    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{age}") for age in ("new", "old"))
-    target.write(new, scan)
-    os.replace(path, old)
-    os.replace(new, path)
-    shutil.rmtree(old)
+    refuse_full(path, scan)
+    with appearing_together([path]) as (temporary,):
+        target.write(temporary, scan)
 
 
-def _refuse_full(path: Path, scan: Scan) -> None:
+def refuse_full(path: Path, scan: Scan) -> None:
     """Refuse to begin what may not fit: HDF5 does not survive a disk that fills up."""
     arrays = [one for one in (scan.truth, scan.probe, scan.patches) if one is not None]
     needed = 4 * len(scan) * scan.patch_size**2 + sum(one.nbytes for one in arrays) + 2**16
