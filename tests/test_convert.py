@@ -131,6 +131,38 @@ def test_what_is_refused(
     assert [one.name for one in folder.iterdir()] == ["scan.npz"]
 
 
+@pytest.mark.parametrize("name", ["background_file", "bad_pixels_file"])
+def test_what_a_setting_names_is_not_written_over(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    np.savez("side.npz", np.zeros((32, 32)))
+    Path("linked.npz").symlink_to("side.npz")
+    typed = f"data.preprocess.{name}=side.npz"
+    said = refusals(capsys, "scan.npz", "linked.npz", typed, "overwrite=true")
+    assert f"OUT: linked.npz is what data.preprocess.{name} names; write to another" in said
+    assert Path("linked.npz").is_symlink()
+
+
+def test_a_file_of_a_folder_that_is_read_is_not_written_over(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["scan.npz", "pair"])
+    capsys.readouterr()
+    said = refusals(capsys, "pair", "pair/product.h5", "to=cxi", "overwrite=true")
+    assert "OUT: pair/product.h5 is what is read; write to another place." in said
+
+
+@pytest.mark.parametrize("name", ["pipe.npz", "pipe_phase.tiff"])
+def test_a_pipe_is_not_replaced(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    os.mkfifo(name)
+    target = name.replace("_phase", "")
+    said = refusals(capsys, "scan.npz", target, "overwrite=true")
+    assert f"OUT: {name} is a device or a pipe; name a file." in said
+    assert Path(name).is_fifo()
+
+
 def test_nothing_half_written_is_left(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

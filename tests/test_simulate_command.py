@@ -145,6 +145,11 @@ def ordered(folder, name="mine.npz", to=None, overwrite=False, **changes):
         ({"name": "mine.txt"}, "does not say the format; add to=NAME"),
         ({"data__synthetic__step": 9000.0}, "too large to simulate; ask for fewer patterns"),
         ({"data__probe_file": "nowhere.npy"}, r"data\.probe_file: .*nowhere\.npy does not exist"),
+        (
+            {"name": "x.json", "to": "npz"},
+            "x.json is where the settings of the scan go; name a fil",
+        ),
+        ({"name": "x.png", "to": "npz"}, "x.png is where a picture of the scan goes; name a file"),
         ({"data__synthetic__beamstop": 100.0}, "leave no pixel of 32 x 32 that counts"),
     ],
 )
@@ -152,6 +157,24 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(changes, said, tmp_pat
     with pytest.raises(UserError, match=said):
         workflow.carry_out(ordered(tmp_path, **changes), console(quiet=True))
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("read", ["mine.npz", "mine_truth.npz"])
+def test_the_probe_is_not_written_over(read, tmp_path):
+    (tmp_path / "probe.npz").write_text("precious")
+    (tmp_path / read).hardlink_to(tmp_path / "probe.npz")
+    order = ordered(tmp_path, overwrite=True, data__probe_file=str(tmp_path / "probe.npz"))
+    with pytest.raises(UserError, match=rf"OUT: .*{read} is what data\.probe_file names; write to"):
+        workflow.carry_out(order, console(quiet=True))
+    assert (tmp_path / "probe.npz").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.json"])
+def test_a_pipe_is_not_replaced(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f"OUT: .*{name} is a device or a pipe; name a file"):
+        workflow.carry_out(ordered(tmp_path, overwrite=True), console(quiet=True))
+    assert names(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("name", ["mine.npz", "mine_truth.npz", "mine.json", "mine.png"])

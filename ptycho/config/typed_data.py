@@ -26,6 +26,18 @@ def refusal(name: str, doing: str) -> str | None:
     return None
 
 
+def files_beside(data: DataConfig) -> dict[str, Path]:
+    """Files besides the scan that settings of reading name, by the full name of the setting."""
+    side = data.preprocess
+    named = {
+        "data.positions_file": data.positions_file,
+        "data.probe_file": data.probe_file,
+        "data.preprocess.background_file": side.background_file,
+        "data.preprocess.bad_pixels_file": side.bad_pixels_file,
+    }
+    return {name: Path(path) for name, path in named.items() if path}
+
+
 def reading(path: Path, typed: list[str]) -> DataConfig:
     """How a file is read; its label is the file's own unless one is typed.
 

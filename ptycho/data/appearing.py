@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what may not be in their place."""
 
 import os
 import shutil
@@ -38,6 +38,16 @@ def appearing_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
     finally:
         for part in parts:
             _remove(part)
+
+
+def same_place(a: Path, b: Path) -> bool:
+    """Whether two names mean one file or folder, links followed."""
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+
+
+def is_special(path: Path) -> bool:
+    """Whether a device, a pipe or a socket is there, which no file may take the place of."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def _put(part: Path, path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import ConfigError, DataConfig, UserError
-from ptycho.data.appearing import appearing_together
+from ptycho.config.typed_data import files_beside
+from ptycho.data.appearing import appearing_together, is_special, same_place
 from ptycho.data.formats.registry import FORMATS, Format, chosen_format
 from ptycho.data.scan import Scan
 from ptycho.workflows.build import make_scan
@@ -56,7 +57,8 @@ def convert(wish: Wish, terminal: Console) -> None:
     if faults:
         raise ConfigError(*faults)
     target = written_format(wish.target, wish.to)
-    _refuse_target(wish, target)
+    refuse_read(wish.target, wish.source, wish.data)
+    refuse_place(wish.target, target, wish.overwrite)
     path, data = str(wish.source), wish.data
     source = chosen_format(wish.source, data.format.value, reading_of(path, data))
     with terminal.status(f"reading {wish.source}"):
@@ -99,12 +101,23 @@ def written_format(path: Path, name: str | None) -> Format:
     raise UserError(f"OUT: the ending of {path} does not say the format; add {several}.")
 
 
-def _refuse_target(wish: Wish, target: Format) -> None:
-    read = [wish.source, wish.data.positions_file, wish.data.probe_file]
-    for one in (Path(name).resolve() for name in read if name):
-        if wish.target.resolve() in (one, *one.parents):
-            raise UserError(f"OUT: {wish.target} is what is read; write to another place.")
-    refuse_place(wish.target, target, wish.overwrite)
+def refuse_read(target: Path, source: Path | None, data: DataConfig) -> None:
+    """Refuse to write over a file, or a folder with one, that is read.
+
+    Args:
+        target: what is to be written.
+        source: the scan that is read; None: none is.
+        data: settings that name other files.
+
+    Raises:
+        UserError: with the file.
+    """
+    read = [(f"what {name} names", path) for name, path in files_beside(data).items()]
+    inside = source.iterdir() if source and source.is_dir() else ()
+    read += [("what is read", path) for path in ([source] if source else []) + [*inside]]
+    for what, path in read:
+        if same_place(target, path) or target.resolve() in path.resolve().parents:
+            raise UserError(f"OUT: {target} is {what}; write to another place.")
 
 
 def refuse_place(path: Path, target: Format | None, overwrite: bool) -> None:
@@ -123,6 +136,8 @@ def refuse_place(path: Path, target: Format | None, overwrite: bool) -> None:
         raise UserError(f"OUT: {there} is a file, not a folder.")
     if not os.access(there, os.W_OK):
         raise UserError(f"OUT: {there} may not be written to.")
+    if is_special(path):
+        raise UserError(f"OUT: {path} is a device or a pipe; name a file.")
     if not (path.exists() or path.is_symlink()):
         return
     if not overwrite:

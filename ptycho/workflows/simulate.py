@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ptycho import __version__
-from ptycho.config.config import ConfigError, DataConfig
+from ptycho.config.config import ConfigError, DataConfig, UserError
 from ptycho.config.validate import label_of
 from ptycho.data.appearing import appearing_together
 from ptycho.data.formats.registry import Format
@@ -19,7 +19,7 @@ from ptycho.data.simulate import Simulated, make
 from ptycho.report.console import progress
 from ptycho.report.files import plain_config, write_json
 from ptycho.report.simulated_figure import save_simulated
-from ptycho.workflows.convert import refuse_full, refuse_place, written_format
+from ptycho.workflows.convert import refuse_full, refuse_place, refuse_read, written_format
 from ptycho.workflows.preflight import partner_faults
 from ptycho.workflows.simulating import simulation_of
 
@@ -84,9 +84,16 @@ def carry_out(order: Order, terminal: Console) -> None:
     count = order.data.synthetic.n_objects
     places = [Places.of(one) for one in _numbered(order.target, count)]
     for place in places:
-        refuse_place(place.scan, target, order.overwrite)
-        for path in place.beside:
-            refuse_place(path, None, order.overwrite)
+        if place.scan in place.beside:
+            what = _what(place.scan)
+            goes = "go" if what.endswith("s") else "goes"
+            raise UserError(
+                f"OUT: {place.scan} is where {what} of the scan {goes}; name a file with another "
+                "ending."
+            )
+        for path in (place.scan, *place.beside):
+            refuse_read(path, None, order.data)
+            refuse_place(path, target if path == place.scan else None, order.overwrite)
     with progress(terminal.is_terminal, terminal) as bars:
         for number, place in enumerate(places):
             wanted = simulation_of(order.data, order.patch_size, number)
