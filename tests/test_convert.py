@@ -75,6 +75,13 @@ def test_settings_of_reading_hold(folder: Path, scan: Scan) -> None:
     np.testing.assert_array_equal(read_npz("b.npz").amplitude, scan.amplitude)
 
 
+@pytest.mark.parametrize("name", ["ünï 日本.npz", "null", "${x}.npz"])
+def test_any_name_can_be_read(folder: Path, name: str) -> None:
+    Path("scan.npz").rename(name)
+    main([name, "a.npz", "data.lazy=always"])
+    assert len(read_npz("a.npz")) == 16
+
+
 def test_patches_stay_where_there_is_room(folder: Path, scan: Scan) -> None:
     patches = np.ones_like(scan.amplitude) * np.complex64(1j)
     np.savez("y.npz", Y=patches, **np.load("scan.npz"))

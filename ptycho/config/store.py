@@ -156,7 +156,7 @@ def check_command_line(arguments: list[str]) -> list[RunConfig]:
         good = [one for one, fault in judged if not fault]
         with _searching(options.config_dir):
             runs, more = _every_job(options, good)
-        found += more
+        found += _of_others(more, typed, options.overrides)
     if found:
         raise ConfigError(*dict.fromkeys(found))
     return runs
@@ -203,11 +203,26 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
         except HydraException as error:
             reason = next(line for line in str(error).splitlines() if line.strip())
             found.append(
-                f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. Settings are "
-                "NAME=VALUE; a value with spaces or signs needs quotes of its own: "
-                "'NAME=\"VALUE\"'."
+                f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. {_how_to_quote(text)}"
             )
     return typed, found
+
+
+def _how_to_quote(text: str) -> str:
+    name, _, value = text.partition("=")
+    if value.isascii() or set(value) & set("'\"$`\\!"):
+        return (
+            "Settings are NAME=VALUE; a value with spaces or signs needs quotes of its own: "
+            "'NAME=\"VALUE\"'."
+        )
+    return f"A value with letters beyond a to z needs quotes of its own: {name}=\"'{value}'\"."
+
+
+def _of_others(found: list[str], typed: list[Override], texts: list[str]) -> list[str]:
+    """Faults but those of settings that were typed and could not be read."""
+    read = {one.input_line for one in typed}
+    names = [text.lstrip("+~").partition("=")[0] for text in texts if text not in read]
+    return [one for one in found if not any(name and name in one for name in names)]
 
 
 def _typed_names(typed: list[Override]) -> Iterator[str]:
