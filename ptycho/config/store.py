@@ -28,7 +28,7 @@ from ptycho.config.process import plain_sentence
 from ptycho.config.sweep_rules import alone_faults, missing_extras
 from ptycho.config.typed_rules import idle_faults
 from ptycho.config.typed_space import read_space
-from ptycho.config.validate import check, label_of, leaves, suggestion
+from ptycho.config.validate import alternatives, check, label_of, leaves, suggestion
 
 T = TypeVar("T")
 
@@ -348,6 +348,10 @@ def _type_fault(one: Override, key: str) -> str | None:
         names = ", ".join(item.name for item in fields(default))
         wrong = not isinstance(value, dict)
         return f"{key} is a group; type {key}.NAME=VALUE with {names}." if wrong else None
+    kinds = _kinds()[key]
+    if bool in kinds and not (_is_truth(value) or (value is None and type(None) in kinds)):
+        said = one.get_value_element_as_str()
+        return f"{key} must be true or false, got {said}."  # OmegaConf takes any number for true
     try:
         OmegaConf.update(OmegaConf.structured(RunConfig), key, value)
         # what OmegaConf accepts may still be outside the limits of this one setting
@@ -355,6 +359,17 @@ def _type_fault(one: Override, key: str) -> str | None:
         reason = str(error).splitlines()[0].rstrip(".")
         return f"{key}={one.get_value_element_as_str()}: {reason}."
     return None
+
+
+@cache
+def _kinds() -> dict[str, tuple[Any, ...]]:
+    """The types that each setting may have."""
+    return {name: alternatives(hint) for name, _, hint, _ in leaves(RunConfig())}
+
+
+def _is_truth(value: Any) -> bool:
+    words = ("true", "false", "yes", "no", "on", "off", "0", "1")
+    return str(value).lower() in words or (isinstance(value, str) and "${" in value)
 
 
 def _default(key: str) -> Any:

@@ -280,7 +280,10 @@ def test_an_unknown_name_is_refused_whatever_its_sign(plus: str, typed: str, wor
         ("trainer.nepochs=abc", "trainer.nepochs=abc: Value 'abc' of type 'str' could not be"),
         ("trainer.nepochs=null", "trainer.nepochs=null: field 'trainer.nepochs' is not Optional"),
         ("seed=1.5", "seed=1.5: Value '1.5' of type 'float' could not be converted to Integer"),
-        ("execution.deterministic=maybe", "execution.deterministic=maybe: Value 'maybe' is not"),
+        (
+            "execution.deterministic=maybe",
+            "execution.deterministic must be true or false, got maybe.",
+        ),
         (
             "task=fly",
             "task=fly: Invalid value 'fly', expected one of [train, reconstruct, solve, adapt]",
@@ -297,6 +300,21 @@ def test_a_slip_gets_one_sentence(typed: str, words: str):
     (said,) = complaints(typed)
     assert said.startswith(words)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("value", ["-1", '"3"', "99999999999999999999", "1.0", "2", "maybe", "y"])
+def test_a_switch_is_on_or_off(value: str):
+    (said,) = complaints("data=npz", "data.train_data_file=x", f"data.positions.flip_y={value}")
+    assert said == f"data.positions.flip_y must be true or false, got {value}."
+
+
+@pytest.mark.parametrize("value", ["true", "YES", "on", "1", "'true'", "${data.positions.flip_x}"])
+def test_a_switch_may_be_typed_in_many_ways(value: str):
+    run = settled(
+        "data=npz", "data.train_data_file=x", "data.positions.flip_x=true",
+        f"data.positions.flip_y={value}",
+    )  # fmt: skip
+    assert run.data.positions.flip_y is True
 
 
 def test_what_cannot_be_read_is_told_how_to_quote():
