@@ -82,6 +82,15 @@ def test_any_name_can_be_read(folder: Path, name: str) -> None:
     assert len(read_npz("a.npz")) == 16
 
 
+def test_more_patterns_than_there_are_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(("n_images", "n_subsample")):
+        main(["scan.npz", f"{number}.npz", f"data.{name}=1000"])
+        said = f"data.{name}=1000 wants more patterns than the 16 there are; all are used"
+        assert said in capsys.readouterr().out
+
+
 def test_patches_stay_where_there_is_room(folder: Path, scan: Scan) -> None:
     patches = np.ones_like(scan.amplitude) * np.complex64(1j)
     np.savez("y.npz", Y=patches, **np.load("scan.npz"))
@@ -114,6 +123,12 @@ def test_what_is_there_is_kept(folder: Path, capsys: pytest.CaptureFixture[str])
         (("scan.npz", "a", "to=slac"), "slac can be read but not written."),
         (("scan.npz", "a", "to=jpg"), "; got jpg."),
         (("scan.npz", "a", "overwrite=maybe"), "overwrite must be true or false, got maybe."),
+        (("gone.npz", "a.npz"), "or name another file as IN."),
+        (("scan.npz", "a", "to=npz", "to=cxi"), "to was typed twice, to=npz and to=cxi; leave one"),
+        (
+            ("scan.npz", "a", "data.further_data_files=[x.npz]"),
+            "data.further_data_files has no effect on a conversion; leave it out.",
+        ),
         (("scan.npz", "a", "hello"), "cannot read 'hello': settings are NAME=VALUE."),
         (("scan.npz", "a", "trainer=gpu"), "a conversion takes to=NAME, overwrite=true and data."),
         (("scan.npz", "a", "data.labels=Y"), "data.labels has no effect on a conversion; leave it"),

@@ -8,8 +8,8 @@ from ptycho.config.config import DataConfig
 _OTHERS = frozenset(
     f"data.{name}"
     for name in (
-        "source", "train_data_file", "test_data_file", "holdout_fraction", "nphotons", "labels",
-        "n_groups", "neighbor_count", "enable_oversampling",
+        "source", "train_data_file", "test_data_file", "further_data_files", "holdout_fraction",
+        "nphotons", "labels", "n_groups", "neighbor_count", "enable_oversampling",
     )
 )  # fmt: skip
 

@@ -126,6 +126,8 @@ class Session:
             f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
             markup=False,
         )
+        if "count" in scan.notes:
+            self.terminal.print(scan.notes["count"], markup=False)
         if "prepared" in scan.notes:
             self.terminal.print(f"prepared: {scan.notes['prepared']}", markup=False)
         if labels:
