@@ -72,6 +72,17 @@ def quoted(value: str) -> str:
     return f"'{value}'"
 
 
+def how_to_quote(text: str) -> str:
+    """What to do about ``NAME=VALUE`` that Hydra cannot read, in a sentence."""
+    name, _, value = text.partition("=")
+    if value.isascii() or set(value) & set("'\"$`\\!"):
+        return (
+            "Settings are NAME=VALUE; a value with spaces or signs needs quotes of its own: "
+            "'NAME=\"VALUE\"'."
+        )
+    return f"A value with letters beyond a to z needs quotes of its own: {name}=\"'{value}'\"."
+
+
 def _setting(name: str, default: Any, hint: Any, limits: dict[str, Any]) -> Setting:
     *groups, field = name.split(".")
     group = reduce(getattr, groups, RunConfig())

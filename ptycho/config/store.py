@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ptycho.config.config import ConfigError, RunConfig, UserError
+from ptycho.config.describe import how_to_quote
 from ptycho.config.process import plain_sentence
 from ptycho.config.sweep_rules import alone_faults, missing_extras
 from ptycho.config.typed_rules import idle_faults
@@ -203,19 +204,9 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
         except HydraException as error:
             reason = next(line for line in str(error).splitlines() if line.strip())
             found.append(
-                f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. {_how_to_quote(text)}"
+                f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. {how_to_quote(text)}"
             )
     return typed, found
-
-
-def _how_to_quote(text: str) -> str:
-    name, _, value = text.partition("=")
-    if value.isascii() or set(value) & set("'\"$`\\!"):
-        return (
-            "Settings are NAME=VALUE; a value with spaces or signs needs quotes of its own: "
-            "'NAME=\"VALUE\"'."
-        )
-    return f"A value with letters beyond a to z needs quotes of its own: {name}=\"'{value}'\"."
 
 
 def _of_others(found: list[str], typed: list[Override], texts: list[str]) -> list[str]:
