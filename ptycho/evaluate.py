@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ptycho.config.choices import DataFormat, Values
-from ptycho.config.config import InstrumentConfig, UserError
+from ptycho.config.config import DataConfig, InstrumentConfig, UserError
 from ptycho.config.describe import quoted
 from ptycho.config.process import exit_codes, gentle_threads
 from ptycho.config.store import MENDABLE, preset, presets, sentence
-from ptycho.config.typed_data import reading, refusal
+from ptycho.config.typed_data import files_beside, reading, refusal
 from ptycho.config.words import Parser, sort_words
+from ptycho.data.appearing import is_special, same_place
 from ptycho.report.folder import run_of
 
 _DESCRIPTION = """\
@@ -48,6 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
         _check(given)
         typed = _typed(given)
         how = reading(given.data or given.file, typed)
+        if faults := [*_overwritten(given, how)]:
+            raise UserError(*faults)
         from ptycho.report.console import console  # heavy from here on: torch, matplotlib
         from ptycho.workflows.evaluation import Question, evaluate, report
 
@@ -170,7 +173,6 @@ def _check(given: argparse.Namespace) -> None:
             faults.append(f"{option}: {there} is a file, not a folder.")
     if given.json and given.json.is_dir():
         faults.append(f"--json: {given.json} is a folder; name a file in it.")
-    faults += _overwritten(given)
     if faults:
         raise UserError(*faults)
 
@@ -201,22 +203,24 @@ def _foreign(text: str) -> str:
     return f"{text}: an evaluation takes data.NAME=VALUE alone; see ptycho evaluate --help."
 
 
-def _overwritten(given: argparse.Namespace) -> Iterator[str]:
+def _overwritten(given: argparse.Namespace, how: DataConfig) -> Iterator[str]:
     """A sentence for every result that would take the place of another file of this command."""
     picture = _folder(given) / "evaluation.png"
     numbers = given.json or _folder(given) / "evaluation.json"
     read = {"FILE": given.file, "--truth": given.truth, "--data": given.data}
-    read["--positions"] = given.positions
+    named = {
+        "--positions" if given.positions == path else name: path
+        for name, path in files_beside(how).items()
+    }
+    read |= named
     for result, option in ((picture, "--out"), (numbers, "--json" if given.json else "--out")):
+        if is_special(result):
+            yield f"{option}: {result} is a device or a pipe; name a file."
         for name, path in read.items():
-            if path and path.is_file() and _same_file(result, path):
+            if path and path.is_file() and same_place(result, path):
                 yield f"{option}: {result} is {name} itself; write to another place."
-    if _same_file(numbers, picture):
+    if same_place(numbers, picture):
         yield f"--json: {numbers} is where the picture goes; name another file."
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
 
 
 def _result_in(path: Path | None) -> Path | None:

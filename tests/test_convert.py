@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,22 @@ def test_settings_of_reading_hold(folder: Path, scan: Scan) -> None:
     np.testing.assert_array_equal(read_npz("b.npz").amplitude, scan.amplitude)
 
 
+@pytest.mark.parametrize("name", ["ünï 日本.npz", "null", "${x}.npz"])
+def test_any_name_can_be_read(folder: Path, name: str) -> None:
+    Path("scan.npz").rename(name)
+    main([name, "a.npz", "data.lazy=always"])
+    assert len(read_npz("a.npz")) == 16
+
+
+def test_more_patterns_than_there_are_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(("n_images", "n_subsample")):
+        main(["scan.npz", f"{number}.npz", f"data.{name}=1000"])
+        said = f"data.{name}=1000 wants more patterns than the 16 there are; all are used"
+        assert said in capsys.readouterr().out
+
+
 def test_patches_stay_where_there_is_room(folder: Path, scan: Scan) -> None:
     patches = np.ones_like(scan.amplitude) * np.complex64(1j)
     np.savez("y.npz", Y=patches, **np.load("scan.npz"))
@@ -106,6 +123,12 @@ def test_what_is_there_is_kept(folder: Path, capsys: pytest.CaptureFixture[str])
         (("scan.npz", "a", "to=slac"), "slac can be read but not written."),
         (("scan.npz", "a", "to=jpg"), "; got jpg."),
         (("scan.npz", "a", "overwrite=maybe"), "overwrite must be true or false, got maybe."),
+        (("gone.npz", "a.npz"), "or name another file as IN."),
+        (("scan.npz", "a", "to=npz", "to=cxi"), "to was typed twice, to=npz and to=cxi; leave one"),
+        (
+            ("scan.npz", "a", "data.further_data_files=[x.npz]"),
+            "data.further_data_files has no effect on a conversion; leave it out.",
+        ),
         (("scan.npz", "a", "hello"), "cannot read 'hello': settings are NAME=VALUE."),
         (("scan.npz", "a", "trainer=gpu"), "a conversion takes to=NAME, overwrite=true and data."),
         (("scan.npz", "a", "data.labels=Y"), "data.labels has no effect on a conversion; leave it"),
@@ -130,6 +153,38 @@ def test_what_is_refused(
     assert [one.name for one in folder.iterdir()] == ["scan.npz"]
 
 
+@pytest.mark.parametrize("name", ["background_file", "bad_pixels_file"])
+def test_what_a_setting_names_is_not_written_over(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    np.savez("side.npz", np.zeros((32, 32)))
+    Path("linked.npz").symlink_to("side.npz")
+    typed = f"data.preprocess.{name}=side.npz"
+    said = refusals(capsys, "scan.npz", "linked.npz", typed, "overwrite=true")
+    assert f"OUT: linked.npz is what data.preprocess.{name} names; write to another" in said
+    assert Path("linked.npz").is_symlink()
+
+
+def test_a_file_of_a_folder_that_is_read_is_not_written_over(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["scan.npz", "pair"])
+    capsys.readouterr()
+    said = refusals(capsys, "pair", "pair/product.h5", "to=cxi", "overwrite=true")
+    assert "OUT: pair/product.h5 is what is read; write to another place." in said
+
+
+@pytest.mark.parametrize("name", ["pipe.npz", "pipe_phase.tiff"])
+def test_a_pipe_is_not_replaced(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    os.mkfifo(name)
+    target = name.replace("_phase", "")
+    said = refusals(capsys, "scan.npz", target, "overwrite=true")
+    assert f"OUT: {name} is a device or a pipe; name a file." in said
+    assert Path(name).is_fifo()
+
+
 def test_nothing_half_written_is_left(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +195,25 @@ def test_nothing_half_written_is_left(
     for name in ("pair", "scan.h5"):
         assert "there: No space left on device." in refusals(capsys, "scan.npz", name)
     assert [one.name for one in folder.iterdir()] == ["scan.npz"]
+
+
+def test_a_folder_comes_back_where_the_new_one_does_not(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["scan.npz", "pair"])
+    before = Path("pair/product.h5").read_bytes()
+    real = os.replace
+
+    def interrupted(old: Path, new: Path) -> None:
+        if Path(new).name == "pair" and "part" in Path(old).name:
+            raise OSError(5, "Input/output error", "pair")
+        real(old, new)
+
+    monkeypatch.setattr("ptycho.data.appearing.os.replace", interrupted)
+    said = refusals(capsys, "scan.npz", "pair", "overwrite=true")
+    assert "pair: Input/output error." in said
+    assert Path("pair/product.h5").read_bytes() == before
+    assert {one.name for one in folder.iterdir()} == {"scan.npz", "pair"}
 
 
 def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:

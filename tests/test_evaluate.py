@@ -466,6 +466,16 @@ class TestRefusals:
         assert {path: path.read_bytes() for path in folder.glob("*.npz")} == before
         assert list(Path("here").iterdir()) == []
 
+    def test_what_may_not_be_replaced(self, folder: Path, capsys):
+        os.mkfifo("pipe.json")
+        np.savez("mask.npz", np.zeros((32, 32), bool))
+        mask = "data.preprocess.bad_pixels_file=mask.npz"
+        words = ("truth.npz", "--data", "scan.npz", mask, "--json")
+        (said,) = refusals(capsys, *words, "pipe.json")
+        assert said == "--json: pipe.json is a device or a pipe; name a file."
+        (said,) = refusals(capsys, *words, "mask.npz")
+        assert said.startswith("--json: mask.npz is data.preprocess.bad_pixels_file itself; write")
+
     def test_a_picture_that_would_overwrite_what_is_judged(self, folder: Path, scan: Scan, capsys):
         Path("here").mkdir()
         with Path("here/evaluation.png").open("wb") as file:

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -142,6 +145,11 @@ def ordered(folder, name="mine.npz", to=None, overwrite=False, **changes):
         ({"name": "mine.txt"}, "does not say the format; add to=NAME"),
         ({"data__synthetic__step": 9000.0}, "too large to simulate; ask for fewer patterns"),
         ({"data__probe_file": "nowhere.npy"}, r"data\.probe_file: .*nowhere\.npy does not exist"),
+        (
+            {"name": "x.json", "to": "npz"},
+            "x.json is where the settings of the scan go; name a fil",
+        ),
+        ({"name": "x.png", "to": "npz"}, "x.png is where a picture of the scan goes; name a file"),
         ({"data__synthetic__beamstop": 100.0}, "leave no pixel of 32 x 32 that counts"),
     ],
 )
@@ -149,6 +157,24 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(changes, said, tmp_pat
     with pytest.raises(UserError, match=said):
         workflow.carry_out(ordered(tmp_path, **changes), console(quiet=True))
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("read", ["mine.npz", "mine_truth.npz"])
+def test_the_probe_is_not_written_over(read, tmp_path):
+    (tmp_path / "probe.npz").write_text("precious")
+    (tmp_path / read).hardlink_to(tmp_path / "probe.npz")
+    order = ordered(tmp_path, overwrite=True, data__probe_file=str(tmp_path / "probe.npz"))
+    with pytest.raises(UserError, match=rf"OUT: .*{read} is what data\.probe_file names; write to"):
+        workflow.carry_out(order, console(quiet=True))
+    assert (tmp_path / "probe.npz").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.json"])
+def test_a_pipe_is_not_replaced(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f"OUT: .*{name} is a device or a pipe; name a file"):
+        workflow.carry_out(ordered(tmp_path, overwrite=True), console(quiet=True))
+    assert names(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("name", ["mine.npz", "mine_truth.npz", "mine.json", "mine.png"])
@@ -166,6 +192,34 @@ def test_help_names_the_settings(capsys):
     assert code == 0
     assert "data.synthetic.n_objects=8" in said
     assert COMMANDS["simulate"] == "ptycho.simulate"
+
+
+def test_old_and_new_files_are_never_mixed(tmp_path, capsys, no_pictures, monkeypatch):
+    out = tmp_path / "mine.npz"
+    assert typed(out, *SMALL, capsys=capsys)[0] == 0
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    again = (out, *SMALL, "data.synthetic.flux_jitter=0.1", "overwrite=true")
+    real = os.replace
+
+    def interrupted(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    with monkeypatch.context() as patch:  # before all is written
+        patch.setattr(workflow, "write_json", interrupted)
+        assert typed(*again, capsys=capsys)[0] == 130
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+
+    def signalled(part, path):
+        if path.name == "mine_truth.npz":
+            os.kill(os.getpid(), signal.SIGTERM)
+        real(part, path)
+
+    monkeypatch.setattr("ptycho.data.appearing.os.replace", signalled)  # while it is put in place
+    assert typed(*again, capsys=capsys)[0] == 143
+    after = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    assert set(after) == set(before)
+    assert all(after[name] != before[name] for name in before if name != "mine.png")
 
 
 def test_nothing_is_left_where_the_scan_cannot_be_written(

@@ -163,4 +163,9 @@ def _typed_to_hydra(command: Command, model: str, own: Mapping[str, Any]) -> lis
     words = [*command.begins] if command.model is None else [*command.begins, f"model={model}"]
     values = {**command.usual, **own}
     values.pop("model.architecture", None)
-    return words + [f"{name}={quoted(plain(value))}" for name, value in values.items()]
+    return words + [f"{name}={_typed_value(value)}" for name, value in values.items()]
+
+
+def _typed_value(value: Any) -> str:
+    is_text = value is not None and not isinstance(value, int | float)
+    return quoted(plain(value)) if is_text else plain(value)

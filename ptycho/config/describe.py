@@ -15,6 +15,8 @@ from typing import Any
 from ptycho.config.config import RunConfig
 from ptycho.config.validate import alternatives, leaves
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.+/:-]+")
+_MEANS_MORE = re.compile(r"null|true|false|[+-]?(inf|nan|[0-9.][0-9._]*(e[+-]?[0-9_]+)?)", re.I)
 _KINDS = {int: "int", float: "float", bool: "bool", str: "text"}
 
 
@@ -59,11 +61,26 @@ def plain(value: Any) -> str:
 
 
 def quoted(value: str) -> str:
-    """A value as Hydra's command line reads it."""
-    if re.fullmatch(r"[\w.+/:-]+", value):
+    """A text as Hydra's command line reads it: as that very text, whatever is in it."""
+    if _PLAIN.fullmatch(value) and not _MEANS_MORE.fullmatch(value):
         return value
-    escaped = value.replace("'", "\\'")
-    return f"'{escaped}'"
+    if "${" in value:  # else OmegaConf would fill it in
+        value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    # Hydra takes backslashes as they are, but those before a quote
+    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    value = re.sub(r"(\\+)$", r"\1\1", value)
+    return f"'{value}'"
+
+
+def how_to_quote(text: str) -> str:
+    """What to do about ``NAME=VALUE`` that Hydra cannot read, in a sentence."""
+    name, _, value = text.partition("=")
+    if value.isascii() or set(value) & set("'\"$`\\!"):
+        return (
+            "Settings are NAME=VALUE; a value with spaces or signs needs quotes of its own: "
+            "'NAME=\"VALUE\"'."
+        )
+    return f"A value with letters beyond a to z needs quotes of its own: {name}=\"'{value}'\"."
 
 
 def _setting(name: str, default: Any, hint: Any, limits: dict[str, Any]) -> Setting:

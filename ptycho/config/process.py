@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import NoReturn
 
 from ptycho.config.config import UserError
 from ptycho.config.fields import PrunedError
+from ptycho.config.signals import asked_to_end, interruption, orderly_end
 
 BAD_INPUT = 2
 """Exit code for anything the user can mend."""
@@ -62,7 +64,7 @@ def say_failed(
 def exit_codes(
     *mendable: type[Exception], sentence: Callable[[Exception], str] = plain_sentence
 ) -> Iterator[None]:
-    """Turn what may end a command into exit codes and sentences.
+    """Turn what may end a command into exit codes and sentences; SIGTERM unwinds it like Ctrl-C.
 
     Args:
         *mendable: errors besides ``UserError`` and ``OSError`` that the user can mend.
@@ -70,7 +72,13 @@ def exit_codes(
     """
     told: tuple[type[Exception], ...] = (UserError, OSError, *mendable)
     try:
-        yield
+        with orderly_end(signal.SIGINT, signal.SIGTERM):
+            try:
+                yield
+            except Exception as error:
+                _raise(interruption(error))
+                raise
+            _raise(asked_to_end())  # what it raised was lost
     except BrokenPipeError:  # whoever read us, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
@@ -79,3 +87,8 @@ def exit_codes(
     except KeyboardInterrupt:
         print("ptycho: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _raise(wish: BaseException | None) -> None:
+    if wish is not None:
+        raise wish from None

@@ -24,11 +24,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ptycho.config.config import ConfigError, RunConfig, UserError
+from ptycho.config.describe import how_to_quote
 from ptycho.config.process import plain_sentence
 from ptycho.config.sweep_rules import alone_faults, missing_extras
 from ptycho.config.typed_rules import idle_faults
 from ptycho.config.typed_space import read_space
-from ptycho.config.validate import check, label_of, leaves, suggestion
+from ptycho.config.validate import alternatives, check, label_of, leaves, suggestion
 
 T = TypeVar("T")
 
@@ -156,7 +157,7 @@ def check_command_line(arguments: list[str]) -> list[RunConfig]:
         good = [one for one, fault in judged if not fault]
         with _searching(options.config_dir):
             runs, more = _every_job(options, good)
-        found += more
+        found += _of_others(more, typed, options.overrides)
     if found:
         raise ConfigError(*dict.fromkeys(found))
     return runs
@@ -203,11 +204,16 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
         except HydraException as error:
             reason = next(line for line in str(error).splitlines() if line.strip())
             found.append(
-                f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. Settings are "
-                "NAME=VALUE; a value with spaces or signs needs quotes of its own: "
-                "'NAME=\"VALUE\"'."
+                f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. {how_to_quote(text)}"
             )
     return typed, found
+
+
+def _of_others(found: list[str], typed: list[Override], texts: list[str]) -> list[str]:
+    """Faults but those of settings that were typed and could not be read."""
+    read = {one.input_line for one in typed}
+    names = [text.lstrip("+~").partition("=")[0] for text in texts if text not in read]
+    return [one for one in found if not any(name and name in one for name in names)]
 
 
 def _typed_names(typed: list[Override]) -> Iterator[str]:
@@ -333,6 +339,10 @@ def _type_fault(one: Override, key: str) -> str | None:
         names = ", ".join(item.name for item in fields(default))
         wrong = not isinstance(value, dict)
         return f"{key} is a group; type {key}.NAME=VALUE with {names}." if wrong else None
+    kinds = _kinds()[key]
+    if bool in kinds and not (_is_truth(value) or (value is None and type(None) in kinds)):
+        said = one.get_value_element_as_str()
+        return f"{key} must be true or false, got {said}."  # OmegaConf takes any number for true
     try:
         OmegaConf.update(OmegaConf.structured(RunConfig), key, value)
         # what OmegaConf accepts may still be outside the limits of this one setting
@@ -340,6 +350,17 @@ def _type_fault(one: Override, key: str) -> str | None:
         reason = str(error).splitlines()[0].rstrip(".")
         return f"{key}={one.get_value_element_as_str()}: {reason}."
     return None
+
+
+@cache
+def _kinds() -> dict[str, tuple[Any, ...]]:
+    """The types that each setting may have."""
+    return {name: alternatives(hint) for name, _, hint, _ in leaves(RunConfig())}
+
+
+def _is_truth(value: Any) -> bool:
+    words = ("true", "false", "yes", "no", "on", "off", "0", "1")
+    return str(value).lower() in words or (isinstance(value, str) and "${" in value)
 
 
 def _default(key: str) -> Any:

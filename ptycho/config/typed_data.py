@@ -8,8 +8,8 @@ from ptycho.config.config import DataConfig
 _OTHERS = frozenset(
     f"data.{name}"
     for name in (
-        "source", "train_data_file", "test_data_file", "holdout_fraction", "nphotons", "labels",
-        "n_groups", "neighbor_count", "enable_oversampling",
+        "source", "train_data_file", "test_data_file", "further_data_files", "holdout_fraction",
+        "nphotons", "labels", "n_groups", "neighbor_count", "enable_oversampling",
     )
 )  # fmt: skip
 
@@ -24,6 +24,18 @@ def refusal(name: str, doing: str) -> str | None:
     if name in _OTHERS or name.startswith("data.synthetic"):
         return f"{name} has no effect on {doing}; leave it out."
     return None
+
+
+def files_beside(data: DataConfig) -> dict[str, Path]:
+    """Files besides the scan that settings of reading name, by the full name of the setting."""
+    side = data.preprocess
+    named = {
+        "data.positions_file": data.positions_file,
+        "data.probe_file": data.probe_file,
+        "data.preprocess.background_file": side.background_file,
+        "data.preprocess.bad_pixels_file": side.bad_pixels_file,
+    }
+    return {name: Path(path) for name, path in named.items() if path}
 
 
 def reading(path: Path, typed: list[str]) -> DataConfig:

@@ -33,6 +33,8 @@ def sort_words(
         name, equals, value = text.lstrip("+").partition("=")
         if not equals:
             faults.append(f"cannot read {text!r}: settings are NAME=VALUE.")
+        elif name in own:
+            faults.append(f"{name} was typed twice, {name}={own[name]} and {text}; leave one out.")
         elif name == "to":
             own[name] = value
         elif name == "overwrite":

@@ -382,7 +382,7 @@ def _is_number(value: Any) -> bool:
 
 _METADATA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "pixel_size_m": (lambda one: isinstance(one, float) and 0 < one < 1, "metres above 0"),
-    "fresnel_number": (lambda one: isinstance(one, float) and 0 < one < np.inf, "above 0"),
+    "fresnel_number": (lambda one: _is_number(one) and one > 0, "above 0"),
     "label": (lambda one: isinstance(one, str), "a text"),
     "nominal": (
         lambda one: isinstance(one, list) and all(isinstance(name, str) for name in one),

@@ -271,6 +271,11 @@ def arrange(
         side=how.crop or least,
         bin=how.bin,
     )
+    if how.bin > made.side:
+        raise DataError(
+            f"data.preprocess.bin={how.bin} is more than the {made.side} pixels of a pattern "
+            f"({path}); bin fewer together."
+        )
     if made.side % how.bin:
         raise DataError(
             f"data.preprocess.bin={how.bin} does not divide the {made.side} pixels of a pattern "

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from ptycho.data.appearing import appearing
 from ptycho.data.reconstruction import Reconstruction, Stage
 from ptycho.physics.forward import Experiment
 from ptycho.report import panels
@@ -92,9 +93,11 @@ def new_page(width: float, height: float, top: float | None = 0.99) -> Figure:
 
 
 def save_page(figure: Figure, path: str | Path) -> None:
-    """Write a page as PNG; its folder is made if need be."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    """Write a page as PNG, which appears complete or not at all; its folder is made if need be."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with appearing(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def save_rows(

@@ -1,12 +1,7 @@
 """Checkpoints that are there whole or not at all, and what they say."""
 
-import contextlib
 import os
-import signal
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -14,8 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ptycho.config.config import UserError
-
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+from ptycho.config.signals import undisturbed
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -56,30 +50,6 @@ class Checkpoints(ModelCheckpoint):
         super().load_state_dict(
             state_dict | moved | {"dirpath": self.dirpath, "best_k_models": moved_known}
         )
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Hold signals back while the block lasts; their handlers are called behind it.
-
-    A handler that ends the process by an exception, as ours and submitit's do, would end
-    ``torch.save`` by another one, about a file that is not whole.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # handlers run in the main thread
-        return
-    held: list[tuple[int, FrameType | None]] = []
-    before = {one: signal.getsignal(one) for one in _ENDING}
-    handlers = {one: handler for one, handler in before.items() if callable(handler)}
-    for one in handlers:
-        signal.signal(one, lambda *what: held.append(what))
-    try:
-        yield
-    finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
-        for number, frame in held:
-            handlers[signal.Signals(number)](number, frame)
 
 
 def epochs_done(path: Path | None) -> int:

@@ -74,12 +74,24 @@ def make_scan(
 
 def chosen_of(scan: Scan, data: DataConfig) -> Scan:
     """The patterns of a scan that the ``data`` group wants; few of them are read at once."""
+    if more := _more_than(len(scan), data):
+        scan = replace(scan, notes={**scan.notes, "count": more})
     scan = scan.first(data.n_images)
     kept = subsample(len(scan), data.n_subsample, data.subsample_seed, data.sequential_sampling)
     scan = scan if len(kept) == len(scan) else scan.take(kept)
     if data.lazy == Lazy.auto and isinstance(scan.amplitude, LazyAmplitude):
         return replace(scan, amplitude=in_memory_if_small(scan.amplitude))
     return scan
+
+
+def _more_than(n: int, data: DataConfig) -> str:
+    """A sentence on what asks for more patterns than there are; empty when nothing does."""
+    for name in ("n_images", "n_subsample"):
+        wanted = getattr(data, name)
+        if wanted is not None and wanted > n:
+            return f"data.{name}={wanted} wants more patterns than the {n} there are; all are used"
+        n = wanted or n
+    return ""
 
 
 def read_scan(path: str, data: DataConfig, labelled: bool = False) -> Scan:

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import ConfigError, DataConfig, UserError
+from ptycho.config.typed_data import files_beside
+from ptycho.data.appearing import appearing_together, is_special, same_place
 from ptycho.data.formats.registry import FORMATS, Format, chosen_format
 from ptycho.data.scan import Scan
 from ptycho.workflows.build import make_scan
@@ -55,13 +57,14 @@ def convert(wish: Wish, terminal: Console) -> None:
     if faults:
         raise ConfigError(*faults)
     target = written_format(wish.target, wish.to)
-    _refuse_target(wish, target)
+    refuse_read(wish.target, wish.source, wish.data)
+    refuse_place(wish.target, target, wish.overwrite)
     path, data = str(wish.source), wish.data
     source = chosen_format(wish.source, data.format.value, reading_of(path, data))
     with terminal.status(f"reading {wish.source}"):
         scan = make_scan(data, 0, labelled=target.keeps_patches)
     with terminal.status(f"writing {wish.target}"):
-        write_scan(wish.target, target, scan)
+        _write(wish.target, target, scan)
     say = terminal.print
     say(f"{wish.source}: {source.title} ({source.name})", markup=False)
     for line in _about(scan):
@@ -98,12 +101,23 @@ def written_format(path: Path, name: str | None) -> Format:
     raise UserError(f"OUT: the ending of {path} does not say the format; add {several}.")
 
 
-def _refuse_target(wish: Wish, target: Format) -> None:
-    read = [wish.source, wish.data.positions_file, wish.data.probe_file]
-    for one in (Path(name).resolve() for name in read if name):
-        if wish.target.resolve() in (one, *one.parents):
-            raise UserError(f"OUT: {wish.target} is what is read; write to another place.")
-    refuse_place(wish.target, target, wish.overwrite)
+def refuse_read(target: Path, source: Path | None, data: DataConfig) -> None:
+    """Refuse to write over a file, or a folder with one, that is read.
+
+    Args:
+        target: what is to be written.
+        source: the scan that is read; None: none is.
+        data: settings that name other files.
+
+    Raises:
+        UserError: with the file.
+    """
+    read = [(f"what {name} names", path) for name, path in files_beside(data).items()]
+    inside = source.iterdir() if source and source.is_dir() else ()
+    read += [("what is read", path) for path in ([source] if source else []) + [*inside]]
+    for what, path in read:
+        if same_place(target, path) or target.resolve() in path.resolve().parents:
+            raise UserError(f"OUT: {target} is {what}; write to another place.")
 
 
 def refuse_place(path: Path, target: Format | None, overwrite: bool) -> None:
@@ -122,6 +136,8 @@ def refuse_place(path: Path, target: Format | None, overwrite: bool) -> None:
         raise UserError(f"OUT: {there} is a file, not a folder.")
     if not os.access(there, os.W_OK):
         raise UserError(f"OUT: {there} may not be written to.")
+    if is_special(path):
+        raise UserError(f"OUT: {path} is a device or a pipe; name a file.")
     if not (path.exists() or path.is_symlink()):
         return
     if not overwrite:
@@ -141,22 +157,15 @@ def refuse_place(path: Path, target: Format | None, overwrite: bool) -> None:
         )
 
 
-def write_scan(path: Path, target: Format, scan: Scan) -> None:
-    """Write, and put a whole old folder aside until the new one is there."""
+def _write(path: Path, target: Format, scan: Scan) -> None:
     assert target.write is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_full(path, scan)
-    if not path.is_dir():
-        target.write(path, scan)
-        return
-    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{age}") for age in ("new", "old"))
-    target.write(new, scan)
-    os.replace(path, old)
-    os.replace(new, path)
-    shutil.rmtree(old)
+    refuse_full(path, scan)
+    with appearing_together([path]) as (temporary,):
+        target.write(temporary, scan)
 
 
-def _refuse_full(path: Path, scan: Scan) -> None:
+def refuse_full(path: Path, scan: Scan) -> None:
     """Refuse to begin what may not fit: HDF5 does not survive a disk that fills up."""
     arrays = [one for one in (scan.truth, scan.probe, scan.patches) if one is not None]
     needed = 4 * len(scan) * scan.patch_size**2 + sum(one.nbytes for one in arrays) + 2**16

@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import DataConfig, InstrumentConfig, UserError
-from ptycho.data.appearing import appearing
 from ptycho.data.placing import place
 from ptycho.data.products import Product, read_product
 from ptycho.data.reconstruction import Complex, scanned_area
@@ -127,8 +126,7 @@ def report(verdict: Verdict, folder: Path, json: Path | None, terminal: Console)
             write_json(numbers, verdict.plain())
         with _told("--out", folder):
             picture.parent.mkdir(parents=True, exist_ok=True)
-            with appearing(picture) as temporary:
-                save_verdict(verdict, temporary)
+            save_verdict(verdict, picture)
     terminal.print(f"  {picture}\n  {numbers}", markup=False)
 
 

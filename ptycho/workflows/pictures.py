@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ptycho.config.config import DataConfig, UserError
+from ptycho.data.appearing import is_special
 from ptycho.data.formats.tiff import ENDINGS, names_of, write_tiffs
 from ptycho.data.products import read_product
 
@@ -38,6 +39,8 @@ def write_pictures(source: Path, target: Path, told: DataConfig, *, overwrite: b
     if target.suffix.lower() not in ENDINGS:
         target = target.with_name(f"{target.name}.tiff")
     for path in names_of(target):
+        if is_special(path):
+            raise UserError(f"OUT: {path} is a device or a pipe; name a file.")
         if path.exists() and not overwrite:
             raise UserError(f"OUT: {path} is there already; add overwrite=true to replace it.")
         if path.is_dir():

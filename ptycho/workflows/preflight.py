@@ -150,6 +150,8 @@ def scan_faults(setting: str, path: str | Path, label: str = "") -> list[str]:
     file = Path(path)
     group = f" (data={label})" if label else ""
     elsewhere = " or paths.data=FOLDER" if label else ""
+    typed = f"point elsewhere with {setting}=FILE{elsewhere}"
+    way_out = typed if "." in setting else f"name another file as {setting}"
     if file.is_dir():
         from ptycho.data.formats.ptychodus import recognises  # which loads numpy
 
@@ -160,8 +162,7 @@ def scan_faults(setting: str, path: str | Path, label: str = "") -> list[str]:
         return [
             f"{setting}: no such file: {file.absolute()}{group}. It must hold "
             "diffraction or diff3d (n, N, N), xcoords, ycoords and probeGuess (NPZ), or be in "
-            "another format of docs/formats.md. Put it there, or point elsewhere with "
-            f"{setting}=FILE{elsewhere}."
+            f"another format of docs/formats.md. Put it there, or {way_out}."
         ]
     if not os.access(file, os.R_OK):
         return [f"{setting}: {file.absolute()} may not be read; check its permissions."]

@@ -20,8 +20,8 @@ import yaml
 
 from ptycho.config.config import HardwareConfig, UserError
 from ptycho.config.process import exit_codes, gentle_threads
+from ptycho.config.signals import interruption
 from ptycho.training.cluster import place
-from ptycho.workflows.status import interruption
 
 _PATIENCE = 20.0
 """Seconds that the first process is given to end by itself when another one died."""

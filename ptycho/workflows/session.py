@@ -21,6 +21,7 @@ from rich.progress import Progress
 from ptycho.config.choices import Resume, Task, UncertaintyMethod
 from ptycho.config.config import PyTorchExecutionConfig, RunConfig, UserError
 from ptycho.config.fields import PrunedError
+from ptycho.config.signals import ENDING, orderly_end
 from ptycho.config.validate import leaves
 from ptycho.data.lazy import LazyAmplitude, watched
 from ptycho.data.reconstruction import Reconstruction
@@ -42,7 +43,7 @@ from ptycho.workflows.crew import tell_crew
 from ptycho.workflows.judged import figures_of, judged
 from ptycho.workflows.problem import Problem, pick_device, pose, with_masked_probe
 from ptycho.workflows.ranks import other_ranks
-from ptycho.workflows.status import Status, claimed, orderly_end, recorded
+from ptycho.workflows.status import Status, claimed, recorded
 from ptycho.workflows.surveying import surveyed
 
 LAST = Path("checkpoints") / "last.ckpt"
@@ -125,6 +126,8 @@ class Session:
             f"{self.device}, {_count(torch.get_num_threads(), 'thread')}{self._processes()}",
             markup=False,
         )
+        if "count" in scan.notes:
+            self.terminal.print(scan.notes["count"], markup=False)
         if "prepared" in scan.notes:
             self.terminal.print(f"prepared: {scan.notes['prepared']}", markup=False)
         if labels:
@@ -289,7 +292,7 @@ def open_session(
         stack.enter_context(_as_the_settings_say(run, execution))
         if first:
             session.status = status or stack.enter_context(claimed(run, folder))
-        stack.enter_context(orderly_end())
+        stack.enter_context(orderly_end(*ENDING))
         stack.enter_context(_dashboard_closed(session))
         if session.status is not None:
             stack.enter_context(recorded(session.status))

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ptycho import __version__
-from ptycho.config.config import ConfigError, DataConfig
+from ptycho.config.config import ConfigError, DataConfig, UserError
 from ptycho.config.validate import label_of
-from ptycho.data.appearing import appearing
+from ptycho.data.appearing import appearing_together
 from ptycho.data.formats.registry import Format
 from ptycho.data.simulate import Simulated, make
 from ptycho.report.console import progress
 from ptycho.report.files import plain_config, write_json
 from ptycho.report.simulated_figure import save_simulated
-from ptycho.workflows.convert import refuse_place, write_scan, written_format
+from ptycho.workflows.convert import refuse_full, refuse_place, refuse_read, written_format
 from ptycho.workflows.preflight import partner_faults
 from ptycho.workflows.simulating import simulation_of
 
@@ -84,9 +84,16 @@ def carry_out(order: Order, terminal: Console) -> None:
     count = order.data.synthetic.n_objects
     places = [Places.of(one) for one in _numbered(order.target, count)]
     for place in places:
-        refuse_place(place.scan, target, order.overwrite)
-        for path in place.beside:
-            refuse_place(path, None, order.overwrite)
+        if place.scan in place.beside:
+            what = _what(place.scan)
+            goes = "go" if what.endswith("s") else "goes"
+            raise UserError(
+                f"OUT: {place.scan} is where {what} of the scan {goes}; name a file with another "
+                "ending."
+            )
+        for path in (place.scan, *place.beside):
+            refuse_read(path, None, order.data)
+            refuse_place(path, target if path == place.scan else None, order.overwrite)
     with progress(terminal.is_terminal, terminal) as bars:
         for number, place in enumerate(places):
             wanted = simulation_of(order.data, order.patch_size, number)
@@ -123,18 +130,15 @@ def _numbered(target: Path, count: int) -> Iterator[Path]:
 
 
 def _write(order: Order, place: Places, target: Format, made: Simulated) -> None:
-    scan = made.scan
+    assert target.write is not None
     place.scan.parent.mkdir(parents=True, exist_ok=True)
-    new = [path for path in place.beside if not path.exists()]
-    try:
-        _write_truth(place.truth, made)
-        save_simulated(made, place.picture)
-        write_json(place.record, _record(order, made))
-        write_scan(place.scan, target, scan)  # last: where it is, everything is
-    except BaseException:
-        for path in new:
-            path.unlink(missing_ok=True)
-        raise
+    refuse_full(place.scan, made.scan)
+    every = (*place.beside, place.scan)  # the scan last: where it is, everything is
+    with appearing_together(every) as (truth, record, picture, scan):
+        _write_truth(truth, made)
+        save_simulated(made, picture)
+        write_json(record, _record(order, made))
+        target.write(scan, made.scan)
 
 
 def _write_truth(path: Path, made: Simulated) -> None:
@@ -154,8 +158,7 @@ def _write_truth(path: Path, made: Simulated) -> None:
         "written_by": "ptycho",
     }  # fmt: skip
     known = {name: array for name, array in arrays.items() if array is not None}
-    with appearing(path) as temporary:
-        np.savez(temporary, _metadata=np.array(json.dumps(metadata)), **known)  # type: ignore[arg-type]
+    np.savez(path, _metadata=np.array(json.dumps(metadata)), **known)  # type: ignore[arg-type]
 
 
 def _record(order: Order, made: Simulated) -> dict[str, Any]:

@@ -4,10 +4,8 @@ import contextlib
 import hashlib
 import json
 import os
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,13 +19,9 @@ from ptycho.config.choices import Resume
 from ptycho.config.config import RunConfig, UserError
 from ptycho.config.fields import PrunedError
 from ptycho.config.process import INTERRUPTED
+from ptycho.config.signals import interruption
 from ptycho.report.files import plain_config, write_json
 from ptycho.report.folder import LOCK, STATUS, SWEEP, RunFolder, State, read_run, read_status
-
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Ctrl-C, and what batch systems send before they take a machine away."""
-
-_signals: list[int] = []  # that came since the run began
 
 _KEPT = ("mlflow_run_id", "tracking_uri")
 _ELSEWHERE = ("logger", "sweep", "paths")
@@ -198,53 +192,3 @@ def recorded(status: Status) -> Iterator[None]:
             print(f"ptycho: {folder} was interrupted; {way_on}", file=sys.stderr)
         raise asked from None
     status.write(State.finished)
-
-
-def interruption(error: BaseException | None) -> BaseException | None:
-    """The wish to end that an error goes back to; None when it is an error of its own.
-
-    A signal may come while a library writes a file, which then complains about that instead.
-    """
-    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-        error = error.__context__
-    return error
-
-
-def end_orderly(number: int, _: Any) -> None:
-    """What is done at Ctrl-C, and at a signal of a batch system."""
-    _signals.append(number)
-    raise _wish(number)
-
-
-def asked_to_end() -> BaseException | None:
-    """The wish to end of a signal that came; None when none did.
-
-    Python drops what is raised while it clears something away, so a signal may have to be
-    remembered.
-    """
-    return _wish(_signals[-1]) if _signals else None
-
-
-def _wish(number: int) -> BaseException:
-    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
-
-
-@contextlib.contextmanager
-def orderly_end() -> Iterator[None]:
-    """Let the signals of batch systems unwind the run instead of killing it at once.
-
-    Those for which somebody else has a handler, such as submitit, are left to them.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may watch signals
-        return
-    _signals.clear()
-    before = {one: signal.getsignal(one) for one in _ENDING}
-    free = [one for one in _ENDING if before[one] in (signal.SIG_DFL, signal.default_int_handler)]
-    for one in free:
-        signal.signal(one, end_orderly)
-    try:
-        yield
-    finally:
-        for one in free:
-            signal.signal(one, before[one])

@@ -5,19 +5,17 @@ job is read from its folder, not from what came back: that holds when a launcher
 """
 
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from shlex import quote
-from signal import SIG_DFL, SIGTERM, getsignal, signal
+from signal import SIGTERM
 from typing import Protocol
 
 from rich.console import Console
 
 from ptycho.config.config import UserError
 from ptycho.config.process import INTERRUPTED
+from ptycho.config.signals import orderly_end
 from ptycho.report.console import console
 from ptycho.report.files import write_json
 from ptycho.report.folder import STATUS, SWEEP, RunFolder, State, read_jobs, read_run, read_sweep
@@ -27,7 +25,6 @@ from ptycho.workflows.claims import Claims
 from ptycho.workflows.grid import Grid
 from ptycho.workflows.helpers import Helpers, is_helper, orphaned, threads_each
 from ptycho.workflows.plan import Job, Plan, begin
-from ptycho.workflows.status import end_orderly
 
 Launch = Callable[[Sequence[tuple[int, list[str]]]], Sequence[Exception | None]]
 """Runs jobs (number and overrides); what each raised. May itself raise when a launcher dies."""
@@ -80,7 +77,7 @@ def conduct(plan: Plan, launch: Launch) -> None:
     terminal.print(_opening(plan, source), markup=False, highlight=False)
     try:
         command = [*plan.command, *plan.threads]
-        with _terminable(), Helpers(workers - 1, plan.folder, command, plan.run) as helpers:
+        with orderly_end(SIGTERM), Helpers(workers - 1, plan.folder, command, plan.run) as helpers:
             _work(plan, source, launch, terminal)
             for code in helpers.wait():
                 said = f"a helper ended with exit code {code}; its log is in {plan.folder}."
@@ -233,17 +230,3 @@ def _write_report(plan: Plan, terminal: Console) -> None:
         print(f"ptycho: no report: {_sentence(error)}", file=sys.stderr)
     else:
         terminal.print(f"report: {page}", markup=False, highlight=False)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the sweep, and the job that runs, instead of killing it at once."""
-    free = threading.current_thread() is threading.main_thread() and getsignal(SIGTERM) == SIG_DFL
-    restore = partial(signal, SIGTERM, SIG_DFL)
-    if free:
-        signal(SIGTERM, end_orderly)
-    try:
-        yield
-    finally:
-        if free:
-            restore()

@@ -15,6 +15,7 @@ from ptycho.config import legacy
 from ptycho.config.choices import LoggerBackend, Task
 from ptycho.config.config import LoggerConfig
 from ptycho.config.process import quieten
+from ptycho.config.signals import asked_to_end
 from ptycho.data.module import ScanModule
 from ptycho.data.patch_batches import PatchDataset
 from ptycho.data.reconstruction import Reconstruction
@@ -47,7 +48,7 @@ from ptycho.workflows.pruning import giving_up
 from ptycho.workflows.recalibration import Recalibration
 from ptycho.workflows.reconstruct import network_on, reconstruct_with
 from ptycho.workflows.session import Session, sow
-from ptycho.workflows.status import asked_to_end, digest
+from ptycho.workflows.status import digest
 
 LOSS = "train/loss"
 

@@ -15,11 +15,13 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from ptycho.config import store
 from ptycho.config.choices import Accelerator, DataSource, LoggerBackend
 from ptycho.config.config import ConfigError, RunConfig
+from ptycho.config.describe import quoted
 from ptycho.config.store import check_command_line, conf_dir, register
 from ptycho.config.sweep_rules import missing_extras
 from ptycho.config.validate import leaves
@@ -278,7 +280,10 @@ def test_an_unknown_name_is_refused_whatever_its_sign(plus: str, typed: str, wor
         ("trainer.nepochs=abc", "trainer.nepochs=abc: Value 'abc' of type 'str' could not be"),
         ("trainer.nepochs=null", "trainer.nepochs=null: field 'trainer.nepochs' is not Optional"),
         ("seed=1.5", "seed=1.5: Value '1.5' of type 'float' could not be converted to Integer"),
-        ("execution.deterministic=maybe", "execution.deterministic=maybe: Value 'maybe' is not"),
+        (
+            "execution.deterministic=maybe",
+            "execution.deterministic must be true or false, got maybe.",
+        ),
         (
             "task=fly",
             "task=fly: Invalid value 'fly', expected one of [train, reconstruct, solve, adapt]",
@@ -297,11 +302,45 @@ def test_a_slip_gets_one_sentence(typed: str, words: str):
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("value", ["-1", '"3"', "99999999999999999999", "1.0", "2", "maybe", "y"])
+def test_a_switch_is_on_or_off(value: str):
+    (said,) = complaints("data=npz", "data.train_data_file=x", f"data.positions.flip_y={value}")
+    assert said == f"data.positions.flip_y must be true or false, got {value}."
+
+
+@pytest.mark.parametrize("value", ["true", "YES", "on", "1", "'true'", "${data.positions.flip_x}"])
+def test_a_switch_may_be_typed_in_many_ways(value: str):
+    run = settled(
+        "data=npz", "data.train_data_file=x", "data.positions.flip_x=true",
+        f"data.positions.flip_y={value}",
+    )  # fmt: skip
+    assert run.data.positions.flip_y is True
+
+
 def test_what_cannot_be_read_is_told_how_to_quote():
     (said,) = complaints("data.train_data_file=a(1)b=c.npz")
     assert said.endswith("needs quotes of its own: 'NAME=\"VALUE\"'.")
-    quoted = settled("data=npz", 'data.train_data_file="a (1), b=c.npz"')
-    assert quoted.data.train_data_file == "a (1), b=c.npz"
+    run = settled("data=npz", 'data.train_data_file="a (1), b=c.npz"')
+    assert run.data.train_data_file == "a (1), b=c.npz"
+
+
+def test_a_value_that_cannot_be_read_is_not_said_to_be_missing():
+    (said,) = complaints("data=file", "data.train_data_file=ünï.npz")
+    assert said.endswith("""needs quotes of its own: data.train_data_file="'ünï.npz'".""")
+    run = settled("data=npz", "data.train_data_file='ünï.npz'")
+    assert run.data.train_data_file == "ünï.npz"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ünï.npz", "日本.npz", "null", "true", "1e3", ".5", "1_0", "inf", "${x}.npz", "a\\${x}",
+        "it's", '"it"', "back\\slash", "end\\", "\\'", "a b", "a=b", "a,b", "[a]", "{a}", "",
+    ],
+)  # fmt: skip
+def test_a_name_is_typed_as_it_is(name: str):
+    parsed = OverridesParser.create().parse_override(f"a={quoted(name)}")
+    assert OmegaConf.create({"a": parsed.value()}).a == name
 
 
 def test_all_slips_come_at_once():

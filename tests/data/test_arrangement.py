@@ -250,6 +250,7 @@ def test_the_size_is_known_before_a_frame_is_read(how, size):
             r"^star\.h5: patterns are 64 x 100 .* square; type data\.preprocess\.crop=64",
         ),
         ((64, 64), {"crop": 65}, r"crop=65 is more than the 64 x 64 .* or enlarge .*pad=65"),
+        ((64, 64), {"bin": 80}, r"bin=80 is more than the 64 pixels of .*; bin fewer together\.$"),
         ((64, 64), {"bin": 3}, r"bin=3 does not divide the 64 .* first: data\.preprocess\.crop=63"),
         ((64, 64), {"pad": 32}, r"pad=32 is less than the 64 pixels"),
         ((64, 100), {"crop": 32, "center_y": 64.0}, r"center_y=64 lies beyond the 64 x 100 pixels"),

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from ptycho.training.checkpoint import WholeCheckpoints, undisturbed
+from ptycho.config.signals import undisturbed
+from ptycho.training.checkpoint import WholeCheckpoints
 
 
 class _ToldError(Exception):

@@ -113,6 +113,9 @@ def test_a_number_that_is_none_is_refused(scan, tmp_path):
     np.savez(path, **arrays)
     with pytest.raises(UserError, match=r"fresnel_number must be above 0, got -1\.0"):
         read_npz(path)
+    arrays["_metadata"] = np.array(json.dumps({"fresnel_number": 5}))
+    np.savez(path, **arrays)
+    assert read_npz(path).fresnel == 5
 
 
 def test_a_result_says_how_near_the_detector_was(scan, tmp_path, capsys):

@@ -70,7 +70,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         probe = read_probe(archive) if any(key in archive.keys for key in PROBES) else None
         obj = read_estimate(archive)
         known = _object_patches(archive, frames.shape) if patches else None
-    said = metadata.get("values")
+    said, fresnel = metadata.get("values"), metadata.get("fresnel_number")
     return Measurement(
         frames=frames,
         positions=positions,
@@ -83,7 +83,7 @@ def measure_npz(path: str | os.PathLike[str], *, patches: bool = False) -> Measu
         values=str(said) if said in VALUES[1:] else "auto",
         why="as its _metadata says",
         pixel_size_m=metadata.get("pixel_size_m"),
-        fresnel=metadata.get("fresnel_number"),
+        fresnel=None if fresnel is None else float(fresnel),
         geometry=Geometry.of(metadata),
         label=str(metadata["label"]) if metadata.get("label") else None,
         notes={"layout": layout},

@@ -49,7 +49,7 @@ def read_text(path: Path) -> Places:
     near = bool(0 < np.abs(positions).max() < _METRES)
     return Places(
         path=path,
-        name="its rows",
+        name="its table",
         positions=positions,
         unit="m" if near else "px",
         numbers=np.array(numbers, np.int64),

@@ -7,7 +7,6 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import RunConfig
-from ptycho.data.appearing import appearing
 from ptycho.report.diagnosis import Diagnosis
 from ptycho.report.doctor_page import save_doctor
 from ptycho.report.doctor_table import doctor_table, typed
@@ -65,8 +64,7 @@ def consult(request: Request, terminal: Console) -> Diagnosis:
     folder = request.out or Path(request.run.paths.outputs) / "doctor" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "doctor.json", diagnosis.plain())
-    with appearing(folder / "doctor.png") as temporary:
-        save_doctor(diagnosis, temporary)
+    save_doctor(diagnosis, folder / "doctor.png")
     if request.fix:
         _mend(request, diagnosis, name, terminal)
     elif diagnosis.settings:
