@@ -18,31 +18,30 @@ def read_text(path: Path) -> Places:
     """Positions of a CSV or TXT file; commas tell which.
 
     Raises:
-        DataError: a line is neither a comment nor a pair of numbers.
+        DataError: a line is neither a comment nor a pair of numbers, or lines differ in kind.
     """
-    numbers, pairs = [], []
+    numbers: list[int] = []
+    pairs: list[tuple[float, float]] = []
     commas = False
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(iter(lambda: file.readline(_LONGEST + 1), "")):
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST + 1), ""), 1):
                 if len(line) > _LONGEST or "\0" in line:
-                    raise DataError(f"{path}: line {number + 1} is no pair of numbers.")
+                    raise DataError(f"{path}: line {number} is no pair of numbers.")
                 if not (said := line.strip()) or said.startswith("#"):
                     continue
+                first, second = _pair(path, number, said)
+                if pairs and commas != ("," in said):
+                    raise DataError(
+                        f"{path}: line {number} has {_sign(not commas)} between its numbers, "
+                        f"{said[:40]!r}, and those before have {_sign(commas)}; y,x and x y are "
+                        "not mixed in a file."
+                    )
                 commas = "," in said
-                parts = said.split(",") if commas else said.split()
-                first, second = (float(part) for part in (parts[0], parts[1]))
                 pairs.append((first, second) if commas else (second, first))
-                numbers.append(number)
-    except (ValueError, IndexError) as error:
-        if isinstance(error, DataError):
-            raise
-        if isinstance(error, UnicodeDecodeError):
-            raise DataError(f"{path}: neither text nor any format with positions.") from error
-        raise DataError(
-            f"{path}: line {number + 1} is no pair of numbers, got {said[:40]!r}; a line is y,x or "
-            "x y, and comments begin with #."
-        ) from error
+                numbers.append(number - 1)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: neither text nor any format with positions.") from error
     if not pairs:
         raise DataError(f"{path}: holds not a single position.")
     positions = np.array(pairs, np.float64)
@@ -55,3 +54,21 @@ def read_text(path: Path) -> Places:
         numbers=np.array(numbers, np.int64),
         notes=(f"rows read as {'y,x' if commas else 'x y'} in {'metres' if near else 'pixels'}",),
     )
+
+
+def _pair(path: Path, number: int, said: str) -> tuple[float, float]:
+    """The two numbers of a line, in its own order."""
+    parts = said.split(",") if "," in said else said.split()
+    try:
+        first, second = (float(part) for part in parts)
+    except ValueError as error:
+        held = f", which has {len(parts)} values" if len(parts) > 2 else ""
+        raise DataError(
+            f"{path}: line {number} is no pair of numbers, got {said[:40]!r}{held}; a line is y,x "
+            "or x y (with decimal points and nothing else), and comments begin with #."
+        ) from error
+    return first, second
+
+
+def _sign(comma: bool) -> str:
+    return "a comma" if comma else "blanks"
