@@ -1,6 +1,7 @@
 """Positions in text files as ptychodus writes them: ``y,x`` (CSV) or ``x y`` (TXT), in metres.
 
-The number of a row, comments counted, is the number of its pattern.
+The number of a row is the number of its pattern. Rows that were commented out are counted, lines of
+a header are not.
 """
 
 from pathlib import Path
@@ -22,13 +23,14 @@ def read_text(path: Path) -> Places:
     """
     numbers: list[int] = []
     pairs: list[tuple[float, float]] = []
-    commas = False
+    commas, header = False, 0
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(iter(lambda: file.readline(_LONGEST + 1), ""), 1):
                 if len(line) > _LONGEST or "\0" in line:
                     raise DataError(f"{path}: line {number} is no pair of numbers.")
                 if not (said := line.strip()) or said.startswith("#"):
+                    header += not pairs and header == number - 1 and not _was_row(said)
                     continue
                 first, second = _pair(path, number, said)
                 if pairs and commas != ("," in said):
@@ -39,7 +41,7 @@ def read_text(path: Path) -> Places:
                     )
                 commas = "," in said
                 pairs.append((first, second) if commas else (second, first))
-                numbers.append(number - 1)
+                numbers.append(number - 1 - header)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: neither text nor any format with positions.") from error
     if not pairs:
@@ -68,6 +70,15 @@ def _pair(path: Path, number: int, said: str) -> tuple[float, float]:
             "or x y (with decimal points and nothing else), and comments begin with #."
         ) from error
     return first, second
+
+
+def _was_row(comment: str) -> bool:
+    """Whether a comment is a row that was commented out."""
+    said = comment.lstrip("# \t")
+    try:
+        return len([float(part) for part in said.replace(",", " ").split()]) == 2
+    except ValueError:
+        return False
 
 
 def _sign(comma: bool) -> str:

@@ -44,13 +44,23 @@ def test_csv_has_y_first_and_txt_has_x_first(patterns, rows):
 def test_the_number_of_a_row_is_that_of_its_pattern(patterns, rows):
     """Comments and empty lines are counted; patterns without a row are left out, and rows without
     a pattern."""
-    text = "# y,x\n1,2\n\n3,4\n5,6\n7,8\n9,9\n9,9\n"
+    text = "#0,0\n1,2\n\n3,4\n5,6\n7,8\n9,9\n9,9\n"
     found = measure(patterns, how=rows(text))
     np.testing.assert_array_equal(found.positions, [[1, 2], [3, 4], [5, 6], [7, 8]][:4])
     np.testing.assert_array_equal(found.frames.read(slice(None)), COUNTS[[1, 3, 4, 5]])
     assert found.notes["pairing"] == (
         "2 patterns without a position, left out; 2 positions without a pattern, left out"
     )
+
+
+@pytest.mark.parametrize("header", ["# y,x\n", "# scan 7\n\n# um, um\n", "\n"])
+def test_a_header_is_no_row(patterns, rows, header):
+    found = measure(patterns, how=rows(header + lines(POSITIONS, ",")))
+    np.testing.assert_array_equal(found.positions, POSITIONS)
+    assert "pairing" not in found.notes
+    text = header + "#0,0\n# aborted\n1,2\n# failed\n3,4\n5,6\n"
+    found = measure(patterns, how=rows(text))
+    np.testing.assert_array_equal(found.frames.read(slice(None)), COUNTS[[2, 4, 5]])
 
 
 def test_positions_may_be_an_array(patterns, tmp_path):
@@ -84,7 +94,7 @@ def test_patterns_stay_in_their_file(patterns):
         ("1\t2\n3,4\n", "line 2 has a comma between its numbers, '3,4', .* not mixed"),
         ("1,nan\n" * N, "holds NaN or infinity"),
         ("1,2\n" * N, "says the same position for every pattern"),
-        ("#\n" * 50 + "1,2\n3,4\n", "numbers the patterns 50 to 51, and .* has 0 to 5"),
+        ("# 9 9\n" * 50 + "1,2\n3,4\n", "numbers the patterns 50 to 51, and .* has 0 to 5"),
     ],
 )
 def test_what_are_no_positions(patterns, rows, text, words):
