@@ -6,6 +6,7 @@ import pytest
 
 from ptycho.data.formats.npy import NpyFrames
 from ptycho.data.formats.registry import Reading, measure, recognised
+from ptycho.data.frames import stamp
 from ptycho.data.scan import DataError
 from tests.data.formats.samples import COUNTS, POSITIONS, N
 
@@ -75,6 +76,37 @@ def test_patterns_stay_in_their_file(patterns):
     frames.close()
     np.testing.assert_array_equal(frames.read(slice(2)), COUNTS[:2])
     assert len(pickle.dumps(NpyFrames(patterns))) < 1000 < os.path.getsize(patterns)
+
+
+def test_a_file_that_was_changed_or_cut_is_not_read_on(patterns):
+    frames = NpyFrames(patterns)
+    copy = pickle.dumps(frames)
+    frames.read(slice(2))
+    os.truncate(patterns, patterns.stat().st_size - 10)
+    for one in (frames, pickle.loads(copy)):
+        with pytest.raises(DataError, match="array was changed, moved or removed since this run"):
+            one.read(slice(2))
+    frames._stamp = stamp(patterns)  # as if it were cut between the two looks at it
+    np.testing.assert_array_equal(frames.read(slice(1, 3)), COUNTS[1:3])
+    with pytest.raises(DataError, match=r"the array cannot be read, .* \(it ends too early\)"):
+        frames.read(slice(N))
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_any_layout_and_version_of_an_array_is_read(tmp_path, version):
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array(file, np.asfortranarray(COUNTS.astype(">f8")), version)
+    turned = NpyFrames(tmp_path / "x.npy")
+    assert turned.whole == "has its frames last (Fortran order)"
+    for one in (turned, pickle.loads(pickle.dumps(turned))):
+        np.testing.assert_array_equal(one.read(np.array([3, 0])), COUNTS[[3, 0]])
+        one.close()
+
+
+def test_several_arrays_are_not_one(tmp_path):
+    np.savez(tmp_path / "scan.npz", COUNTS)
+    with pytest.raises(DataError, match=r"several arrays \(NPZ\), not one .*data.format=auto"):
+        measure(tmp_path / "scan.npz", "npy")
 
 
 @pytest.mark.parametrize(
