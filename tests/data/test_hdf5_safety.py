@@ -1,5 +1,6 @@
 """Nothing outside a file is opened, nothing absurd is read, damaged lists are not walked."""
 
+import shutil
 import struct
 
 import h5py
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from ptycho.data.archive import opened_hdf5
-from ptycho.data.hdf5_safety import find_dataset, is_hdf5, open_hdf5
+from ptycho.data.hdf5_opening import is_hdf5, open_hdf5
+from ptycho.data.hdf5_safety import find_dataset
 from ptycho.data.scan import DataError
 
 
@@ -112,8 +114,23 @@ def test_a_file_that_is_shorter_than_it_says(tmp_path, libver, userblock):
     with pytest.raises(DataError, match=rf"cut short \(it says {len(whole)} bytes and has"):
         open_hdf5(path)
     path.write_bytes(whole[: userblock + 12])
-    with pytest.raises(DataError, match="not an HDF5 file, or cut short"):
+    with pytest.raises(DataError, match=r"an HDF5 file that .* or was cut short \(\d+ bytes\)"):
         open_hdf5(path)
+
+
+@pytest.mark.parametrize("swmr", [True, False])
+def test_a_file_that_is_still_being_written(tmp_path, swmr):
+    """HDF5 would advise to run h5clear, on a file that its writer still has open."""
+    with h5py.File(tmp_path / "live", "w", libver="latest") as file:
+        file["x"] = np.arange(1000)
+        if swmr:
+            file.swmr_mode = True
+        file.flush()
+        shutil.copy(tmp_path / "live", tmp_path / "seen")
+        words = r"seen: an HDF5 file that is still being written, was not .* cut short; wait until"
+        with pytest.raises(DataError, match=words) as refused:
+            open_hdf5(tmp_path / "seen")
+    assert "h5clear" not in str(refused.value)
 
 
 def test_other_superblocks(tmp_path):

@@ -16,7 +16,7 @@ from ptycho.data.formats import (
 )
 from ptycho.data.formats.partners import places_of
 from ptycho.data.formats.writing import lengths_of
-from ptycho.data.hdf5_safety import is_hdf5
+from ptycho.data.hdf5_opening import is_hdf5
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
 
