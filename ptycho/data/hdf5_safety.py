@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ptycho.data.hdf5_filters import refuse_missing_filters
 from ptycho.data.hdf5_opening import UNREADABLE, brief, open_hdf5
 from ptycho.data.scan import DataError
 
@@ -205,7 +206,8 @@ def _allowed(path: Path, key: str, name: str, follow: bool, what: str) -> Path:
 
 
 def _refuse_elsewhere(dataset: Any, path: Path, key: str, follow: bool, depth: int = 0) -> None:
-    """Refuse numbers that are kept outside the file, unless that is allowed."""
+    """Refuse numbers that cannot be unpacked, or lie elsewhere where that is not allowed."""
+    refuse_missing_filters(dataset, path, key)
     stored = "keeps its numbers in another file"
     for name, *_ in dataset.external or ():
         # raw bytes, of any file: never needed, never followed
