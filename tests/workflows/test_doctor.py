@@ -1,5 +1,6 @@
 """What the doctor sees, one law at a time, on arrays made for it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ptycho.workflows.doctor.frames_seen import broken_found
 from ptycho.workflows.doctor.light import look_at_light
 from ptycho.workflows.doctor.pixels import find_defects, plateau
 from ptycho.workflows.doctor.places import areal_overlap, look_at_steps
+from ptycho.workflows.doctor.reading import read_for_doctor
 from ptycho.workflows.doctor.settings_seen import against
 from ptycho.workflows.doctor.survey import survey
 from ptycho.workflows.doctor.turns import TURNS, Turn
@@ -231,6 +233,13 @@ def test_the_mask_of_the_doctor_makes_marked_patterns_usable(
     np.save(tmp_path / "mask.npy", defects.bad)
     how = PreprocessConfig(bad_pixels_file=str(tmp_path / "mask.npy"))
     assert np.signbit(prepare(found, preprocess=how).amplitude)[:, 5, 5].all()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.npz")
+    data = DataConfig(source=DataSource.file, train_data_file=str(tmp_path / "a.npz"))
+    with pytest.raises(DataError, match="but a pipe, a socket or a device"):
+        read_for_doctor(data, 0)
 
 
 def test_steps_and_overlap():

@@ -192,6 +192,10 @@ def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) ->
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(
+            f"{path}: neither a file nor a folder, but a pipe, a socket or a device; name a file."
+        )
     if name == "auto" and how is not None and how.keys:
         name = "hdf5"
     chosen = FORMATS[name] if name != "auto" else recognised(path)

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,9 @@ def test_folders_and_missing_files(tmp_path):
         measure(tmp_path)
     with pytest.raises(DataError, match="is a folder, and no scan of the format npz"):
         measure(tmp_path, "npz")
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(DataError, match=r"pipe\.npz: neither a file nor a folder, but a pipe"):
+        measure(tmp_path / "pipe.npz")
 
 
 def test_positions_that_would_not_be_read_are_refused(tmp_path, scan):
