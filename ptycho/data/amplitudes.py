@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ptycho.data.arrangement import Arrangement
 from ptycho.data.frames import Array, Frames, Indices
+from ptycho.data.marks import full_from, refuse_marks
 from ptycho.data.resampling import Mask, Real, centred
 
 _ROUNDING = 2e-7  # of squared amplitudes in single precision
@@ -72,6 +73,7 @@ class Preparation:
         elif self.bad is not None:
             bad = bad | self.bad
         _refuse_values(frames, images, bad, low=self.counts and self.minimum is not None)
+        refuse_marks(frames, images, bad, full_from(self.saturation, self.maximum, self.counts))
         if self.counts_change:
             return self._one_by_one(images, bad)
         with np.errstate(invalid="ignore"):  # of bad pixels

@@ -25,12 +25,11 @@ from numpy.typing import NDArray
 
 from ptycho.data.frames import Frames
 from ptycho.data.hdf5_frames import Hdf5Frames
+from ptycho.data.hdf5_opening import UNREADABLE, open_hdf5
 from ptycho.data.hdf5_safety import (
-    UNREADABLE,
     datasets,
     find_dataset,
     has_dataset,
-    open_hdf5,
     read_attribute,
     refuse_bulk,
     unreadable,

@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 
 from ptycho.data.frames import Array, Frames, Indices, stamp
-from ptycho.data.hdf5_safety import UNREADABLE, find_dataset, open_hdf5, unreadable
+from ptycho.data.hdf5_opening import UNREADABLE, open_hdf5
+from ptycho.data.hdf5_safety import find_dataset, unreadable
 
 
 class Hdf5Frames(Frames):

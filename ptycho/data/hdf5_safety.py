@@ -6,7 +6,6 @@ cannot be helped from here: HDF5 itself may crash on a file whose inner tables a
 """
 
 import mmap
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,20 +14,15 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ptycho.data.hdf5_filters import refuse_missing_filters
+from ptycho.data.hdf5_opening import UNREADABLE, brief, open_hdf5
 from ptycho.data.scan import DataError
-
-UNREADABLE = (
-    OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, MemoryError, OverflowError,
-    AttributeError, IndexError, NotImplementedError, AssertionError,
-)  # fmt: skip
-"""What h5py raises for damaged files."""
 
 LARGEST_SCAN = 2**43
 """Bytes of the patterns of a scan (8 TiB); a header may promise anything."""
 LARGEST_ARRAY = 2**32
 """Bytes of an array that is read at once (4 GiB): probe, object, positions."""
 
-_CACHE_BYTES = 32 * 2**20  # of chunks: the usual 1 MiB may hold none, and each row reads it again
 _LARGEST_CHUNK = 2**30  # bytes: a chunk is read and unpacked as a whole
 _MOST_CHUNKS = 100_000  # whose sizes are looked at one by one
 _SMALL = 2**26  # bytes that may be promised by nothing but a header
@@ -38,34 +32,6 @@ _DEEPEST = 16  # links after links, sources of sources
 _MOST_NODES = 10_000  # of a file that are looked at to say what it holds
 _LOOKED_AT = 2**26  # bytes at either end of a file, where its tables are
 _HEAP = b"GCOL\x01\0\0\0"
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-def is_hdf5(path: Path) -> bool:
-    """Whether a file begins as HDF5 files do, or has their signature where MATLAB puts it."""
-    try:
-        with path.open("rb") as file:
-            return _find_superblock(file, path.stat().st_size) is not None
-    except OSError:
-        return False
-
-
-def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
-    """Open a file for reading.
-
-    Without a lock, which many network folders refuse; HDF5 wants the same for every reader.
-
-    Raises:
-        DataError: it is no HDF5 file, or shorter than it says.
-    """
-    path = Path(path)
-    try:
-        _refuse_cut(path)
-        return h5py.File(path, "r", locking=False, rdcc_nbytes=_CACHE_BYTES)
-    except DataError:
-        raise
-    except UNREADABLE as error:
-        raise DataError(f"{path}: not an HDF5 file, or cut short ({_brief(error)}).") from error
 
 
 def find_dataset(file: h5py.File, path: Path, key: str, *, follow: bool = False) -> Any:
@@ -167,12 +133,8 @@ def datasets(file: h5py.File) -> Iterator[tuple[str, Any]]:
 def unreadable(path: Path, key: str, error: BaseException) -> DataError:
     """A damaged dataset, as an error."""
     return DataError(
-        f"{path}: {key} cannot be read, the file is damaged or cut short ({_brief(error)})."
+        f"{path}: {key} cannot be read, the file is damaged or cut short ({brief(error)})."
     )
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _children(name: str, group: Any, seen: set[Any]) -> list[tuple[str, Any]]:
@@ -244,7 +206,8 @@ def _allowed(path: Path, key: str, name: str, follow: bool, what: str) -> Path:
 
 
 def _refuse_elsewhere(dataset: Any, path: Path, key: str, follow: bool, depth: int = 0) -> None:
-    """Refuse numbers that are kept outside the file, unless that is allowed."""
+    """Refuse numbers that cannot be unpacked, or lie elsewhere where that is not allowed."""
+    refuse_missing_filters(dataset, path, key)
     stored = "keeps its numbers in another file"
     for name, *_ in dataset.external or ():
         # raw bytes, of any file: never needed, never followed
@@ -365,46 +328,3 @@ def _is_sound(content: mmap.mmap, place: int) -> bool:
             return False
         at += step
     return True
-
-
-def _find_superblock(file: Any, size: int) -> int | None:
-    """Where the file's own description begins: at 0, or at 512, 1024, 2048, ... bytes."""
-    place = 0
-    while place + len(_SIGNATURE) <= size:
-        file.seek(place)
-        if file.read(len(_SIGNATURE)) == _SIGNATURE:
-            return place
-        place = place * 2 or 512
-    return None
-
-
-def _refuse_cut(path: Path) -> None:
-    """Refuse a file that is shorter than it says (HDF5 file format specification, section II.A)."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        place = _find_superblock(file, size)
-        if place is None:
-            raise DataError(f"{path}: not an HDF5 file.")
-        file.seek(place)
-        block = file.read(128)
-    try:
-        version = block[8]
-        if version <= 1:
-            width, first = block[13], 24 + 4 * version
-            end_at = first + 2 * width
-        elif version <= 3:
-            width, first = block[9], 12
-            end_at = first + 2 * width
-        else:
-            raise DataError(f"{path}: its HDF5 superblock has the unknown version {version}.")
-        if width not in (2, 4, 8):
-            raise DataError(f"{path}: its HDF5 superblock is damaged (addresses of {width} bytes).")
-        letter = {2: "H", 4: "I", 8: "Q"}[width]
-        (end,) = struct.unpack_from(f"<{letter}", block, end_at)
-    except (IndexError, struct.error) as error:
-        raise DataError(f"{path}: not an HDF5 file, or cut short ({size} bytes).") from error
-    if end > size:
-        raise DataError(
-            f"{path}: not an HDF5 file, or cut short (it says {end} bytes and has {size}); "
-            "copy it again."
-        )

@@ -11,6 +11,7 @@ from ptycho.data.arrangement import Arrangement, arrange
 from ptycho.data.beam import counts_of, find_centre, hot_pixels, sample
 from ptycho.data.frames import Array
 from ptycho.data.lengths import Pixel, fresnel_of, object_pixel, refuse_far_only
+from ptycho.data.marks import refuse_always_full
 from ptycho.data.measurement import Measurement
 from ptycho.data.resampling import Mask, Real
 from ptycho.data.scan import DataError
@@ -106,6 +107,7 @@ def _step(found: Measurement, how: PreprocessConfig, counts: bool) -> tuple[Prep
         raise DataError(
             f"{path}: bad pixels cover all of the pattern; in a mask, true (or 1) means bad."
         )
+    refuse_always_full(frames, arrangement, bad, flags, how, counts=counts)
     if how.saturation is not None:
         done.append(f"full from {how.saturation:g} counts on")
     for name, limit in (("below", how.minimum), ("above", how.maximum)):

@@ -164,14 +164,25 @@ def scan_faults(setting: str, path: str | Path, label: str = "") -> list[str]:
             "diffraction or diff3d (n, N, N), xcoords, ycoords and probeGuess (NPZ), or be in "
             f"another format of docs/formats.md. Put it there, or {way_out}."
         ]
+    if not file.is_file():
+        return [_no_file(setting, file)]
     if not os.access(file, os.R_OK):
         return [f"{setting}: {file.absolute()} may not be read; check its permissions."]
     return []
 
 
+def _no_file(setting: str, there: Path) -> str:
+    return (
+        f"{setting}: {there.absolute()} is neither a file nor a folder, but a pipe, a socket or a "
+        "device; name a file."
+    )
+
+
 def partner_faults(setting: str, path: str | Path) -> list[str]:
     """A sentence about a file that belongs to a scan and cannot be opened."""
     file = Path(path)
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        return [_no_file(setting, file)]
     if not file.is_file():
         what = "is a folder; name a file" if file.is_dir() else "does not exist; check the path"
         return [f"{setting}: {file.absolute()} {what}."]

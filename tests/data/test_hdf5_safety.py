@@ -1,13 +1,18 @@
 """Nothing outside a file is opened, nothing absurd is read, damaged lists are not walked."""
 
+import shutil
 import struct
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
+from ptycho.data import hdf5_filters
 from ptycho.data.archive import opened_hdf5
-from ptycho.data.hdf5_safety import find_dataset, is_hdf5, open_hdf5
+from ptycho.data.hdf5_frames import Hdf5Frames
+from ptycho.data.hdf5_opening import is_hdf5, open_hdf5
+from ptycho.data.hdf5_safety import find_dataset
 from ptycho.data.scan import DataError
 
 
@@ -112,8 +117,62 @@ def test_a_file_that_is_shorter_than_it_says(tmp_path, libver, userblock):
     with pytest.raises(DataError, match=rf"cut short \(it says {len(whole)} bytes and has"):
         open_hdf5(path)
     path.write_bytes(whole[: userblock + 12])
-    with pytest.raises(DataError, match="not an HDF5 file, or cut short"):
+    with pytest.raises(DataError, match=r"an HDF5 file that .* or was cut short \(\d+ bytes\)"):
         open_hdf5(path)
+
+
+@pytest.mark.parametrize("swmr", [True, False])
+def test_a_file_that_is_still_being_written(tmp_path, swmr):
+    """HDF5 would advise to run h5clear, on a file that its writer still has open."""
+    with h5py.File(tmp_path / "live", "w", libver="latest") as file:
+        file["x"] = np.arange(1000)
+        if swmr:
+            file.swmr_mode = True
+        file.flush()
+        shutil.copy(tmp_path / "live", tmp_path / "seen")
+        words = r"seen: an HDF5 file that is still being written, was not .* cut short; wait until"
+        with pytest.raises(DataError, match=words) as refused:
+            open_hdf5(tmp_path / "seen")
+    assert "h5clear" not in str(refused.value)
+
+
+def packed(path, code):
+    """A dataset that says it is compressed by a filter."""
+    with h5py.File(path, "w") as file:
+        how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_chunk((1, 4, 4))
+        how.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (0, 2))
+        space = h5py.h5s.create_simple((3, 4, 4))
+        made = h5py.h5d.create(file.id, b"dp", h5py.h5t.NATIVE_UINT32, space, how)
+        made.write_direct_chunk((0, 0, 0), bytes(24), 0)
+    return path
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+@pytest.mark.parametrize(("code", "name"), [(32008, r" \(bitshuffle\)"), (32099, "")])
+def test_a_filter_that_is_missing_is_named(tmp_path, monkeypatch, code, name, virtual):
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)  # as if it were not installed
+    path = packed(tmp_path / "x", code)
+    if virtual:
+        with h5py.File(path, "a") as file:
+            layout = h5py.VirtualLayout((3, 4, 4), "u4")
+            layout[:] = h5py.VirtualSource(".", "dp", (3, 4, 4))
+            file.create_virtual_dataset("seen", layout)
+    words = rf"is compressed by the HDF5 filter {code}{name}, which .*pip install hdf5plugin, or"
+    with pytest.raises(DataError, match=words):
+        Hdf5Frames(path, "seen" if virtual else "dp")
+
+
+def test_a_package_of_filters_is_asked(tmp_path, monkeypatch):
+    path, known = packed(tmp_path / "x", 32008), set()
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: code in known)
+
+    def load(name):
+        known.add(32008)
+        return name
+
+    monkeypatch.setattr(hdf5_filters, "import_module", load)
+    assert Hdf5Frames(path, "dp").shape == (3, 4, 4)
 
 
 def test_other_superblocks(tmp_path):

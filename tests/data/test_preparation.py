@@ -1,5 +1,6 @@
 """Files whose patterns lie otherwise than here are read as the scan that they are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ptycho.data.frames import ArrayFrames
 from ptycho.data.geometry import Geometry
 from ptycho.data.lazy import LazyAmplitude
 from ptycho.data.measurement import Measurement
+from ptycho.data.npz_frames import NpzFrames
 from ptycho.data.preparation import plan, prepare
 from ptycho.data.scan import DataError, Scan
 
@@ -136,6 +138,64 @@ def test_negative_counts_may_be_asked_to_be_none():
     np.testing.assert_allclose(counts_of(scan), np.maximum(patterns, 0), rtol=1e-6)
     with pytest.raises(DataError, match="not be negative"):
         prepared(patterns, {"values": "amplitude", "why": "as the file says"}, minimum=0.0)
+
+
+TOP = 2**32 - 1
+
+
+@pytest.mark.parametrize("lazy", ["never", "always"])
+@pytest.mark.parametrize(
+    ("kind", "value"), [("u4", TOP), ("u4", TOP - 1), ("i4", 2**31 - 1), ("u8", 2**64 - 1)]
+)
+def test_the_largest_integers_are_no_counts(kind, value, lazy, tmp_path):
+    patterns = COUNTS.astype(kind)
+    patterns[0, 5, 4:6] = value
+    np.savez(tmp_path / "scan.npz", diffraction=patterns)
+    frames = NpzFrames(tmp_path / "scan.npz", "diffraction")
+    found = measured(frames=frames)
+    words = (
+        rf"scan.npz: diffraction holds {value}, a .* in 2 pixels \(1 pattern .*doctor with --fix"
+    )
+    with pytest.raises(DataError, match=words):
+        prepare(found, lazy=lazy)
+    mask = np.zeros((N, N), bool)
+    mask[5, 4:6] = True
+    scan = prepare(replace(found, bad_pixels=mask), lazy=lazy)
+    np.testing.assert_array_equal(np.signbit(np.asarray(scan.amplitude)).all(0), mask)
+
+
+def test_marks_are_no_counts_unless_they_are_left_out_as_full():
+    patterns = COUNTS.astype(np.uint32)
+    patterns[1, 5, 5] = TOP
+    for how in ({"saturation": float(TOP)}, {"maximum": 1e6}, {"saturation": 1e5, "bin": 2}):
+        assert np.signbit(prepared(patterns, **how).amplitude).sum() == 1
+    for how in ({"saturation": 1e10}, {"crop": 8}):
+        with pytest.raises(DataError, match="holds 4294967295"):
+            prepared(patterns, **how)
+    prepared(patterns, crop=4, center_x=10, center_y=10)
+    roots = {"values": "amplitude", "why": "as the file says"}
+    with pytest.raises(DataError, match="holds 4294967295"):
+        prepared(patterns, roots, saturation=float(TOP) ** 2 * 2)
+    assert np.signbit(prepared(patterns, roots, saturation=1e10).amplitude).sum() == 1
+
+
+def test_16_bits_may_be_full_but_not_in_every_pattern():
+    patterns = COUNTS.copy()
+    patterns[1:, 5, 5] = 65535
+    assert not np.signbit(prepared(patterns).amplitude).any()
+    patterns[0, 5, 5] = 65535
+    with pytest.raises(DataError, match=r"holds 65535, .* in 1 pixel \(5 .*saturation=65535"):
+        prepared(patterns, transpose=True)
+    bad = patterns == 65535
+    bad[1] = False
+    with pytest.raises(DataError, match="holds 65535"):
+        prepared(patterns, {"bad_pixels": bad})
+    bad[1] = bad[0]
+    prepared(patterns, {"bad_pixels": bad})
+    prepared(patterns, {"bad_pixels": bad[0]})
+    prepared(patterns, saturation=65535.0)
+    prepared(patterns, mask_hot=True)
+    prepared(np.where(patterns == 65535, 255, patterns).astype(np.uint8))
 
 
 def test_a_mask_of_the_detector_covers_what_the_file_has_there(tmp_path):

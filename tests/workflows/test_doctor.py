@@ -1,5 +1,6 @@
 """What the doctor sees, one law at a time, on arrays made for it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,20 @@ import torch
 
 from ptycho.config.choices import DataSource
 from ptycho.config.config import DataConfig
+from ptycho.config.data_config import PreprocessConfig
 from ptycho.data.frames import ArrayFrames
 from ptycho.data.measurement import Measurement
+from ptycho.data.preparation import prepare
+from ptycho.data.scan import DataError
 from ptycho.physics.forward import Experiment
 from ptycho.report.diagnosis import Diagnosis, Finding, Weight
 from ptycho.workflows.doctor.beam import find_beam
 from ptycho.workflows.doctor.examine import examine
+from ptycho.workflows.doctor.frames_seen import broken_found
 from ptycho.workflows.doctor.light import look_at_light
 from ptycho.workflows.doctor.pixels import find_defects, plateau
 from ptycho.workflows.doctor.places import areal_overlap, look_at_steps
+from ptycho.workflows.doctor.reading import read_for_doctor
 from ptycho.workflows.doctor.settings_seen import against
 from ptycho.workflows.doctor.survey import survey
 from ptycho.workflows.doctor.turns import TURNS, Turn
@@ -193,6 +199,47 @@ def test_a_survey_sees_broken_lost_and_repeated_patterns():
     assert np.argwhere(seen.broken == 39).tolist() == [[1, 2]]
     few = survey(ArrayFrames(patterns, Path("x.npz"), "p"), at_most=1)
     assert len(few.numbers) == 40  # at least so many, however large they are
+
+
+@pytest.mark.parametrize("value", [2**32 - 1, 2**32 - 2])
+def test_marks_of_a_detector_are_masked_as_nan_is(scan: Measurement, value: int):
+    patterns = patterns_of(scan).astype(np.uint32)
+    patterns[:, 5, 5] = value
+    patterns[3:5, 20, 14:16] = value
+    patterns[9] = value
+    seen = survey(ArrayFrames(patterns, Path("x.npz"), "p"))
+    assert np.argwhere(seen.broken == 99).tolist() == [[5, 5]]
+    assert np.argwhere(seen.broken == 2).tolist() == [[20, 14], [20, 15]]
+    assert seen.lost.tolist() == [9]
+    assert seen.top < 1e5
+    (lost, masked) = broken_found(seen)
+    assert lost.said.startswith("pattern 9: a detector's mark for no reading in many pixels")
+    assert "3 pixels hold a detector's mark for no reading, 1 of them in every" in masked.said
+
+
+@pytest.mark.parametrize("kind", ["uint16", "uint32"])
+def test_the_mask_of_the_doctor_makes_marked_patterns_usable(
+    scan: Measurement, kind: str, tmp_path: Path
+):
+    patterns = patterns_of(scan).astype(kind)
+    patterns[:, 5, 5] = np.iinfo(kind).max
+    found = with_patterns(scan, patterns)
+    with pytest.raises(DataError, match="mark for a pixel without a reading"):
+        prepare(found)
+    seen = survey(found.frames)
+    # what find_defects is given by examine()
+    defects = find_defects(seen.mean, seen.lowest, seen.highest, seen.broken > 0, len(seen.numbers))
+    assert defects.bad[5, 5]
+    np.save(tmp_path / "mask.npy", defects.bad)
+    how = PreprocessConfig(bad_pixels_file=str(tmp_path / "mask.npy"))
+    assert np.signbit(prepare(found, preprocess=how).amplitude)[:, 5, 5].all()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.npz")
+    data = DataConfig(source=DataSource.file, train_data_file=str(tmp_path / "a.npz"))
+    with pytest.raises(DataError, match="but a pipe, a socket or a device"):
+        read_for_doctor(data, 0)
 
 
 def test_steps_and_overlap():

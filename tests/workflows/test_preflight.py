@@ -18,6 +18,7 @@ from ptycho.workflows.preflight import (
     device_faults,
     every_fault,
     file_faults,
+    partner_faults,
 )
 
 
@@ -72,6 +73,18 @@ class TestFiles:
         assert file_faults(measured(tmp_path)) == [
             f"data.train_data_file: {tmp_path} is a folder; name the file in it."
         ]
+
+    def test_a_pipe_is_no_scan(self, tmp_path: Path):
+        """Whoever opens one waits for a writer."""
+        os.mkfifo(tmp_path / "a.npz")
+        (tmp_path / "b.npz").symlink_to("a.npz")
+        (tmp_path / "whole").touch()
+        (tmp_path / "c.npz").symlink_to("whole")
+        for name in ("a.npz", "b.npz"):
+            (said,) = file_faults(measured(tmp_path / name))
+            assert f"{name} is neither a file nor a folder, but a pipe" in said
+            assert partner_faults("data.probe_file", tmp_path / name)[0].endswith("name a file.")
+        assert file_faults(measured(tmp_path / "c.npz")) == []
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
     def test_a_scan_must_be_readable(self, tmp_path: Path):

@@ -37,7 +37,8 @@ from ptycho.data.formats.writing import (
 )
 from ptycho.data.geometry import Geometry
 from ptycho.data.hdf5_frames import Hdf5Frames
-from ptycho.data.hdf5_safety import has_dataset, is_hdf5, open_hdf5
+from ptycho.data.hdf5_opening import is_hdf5, open_hdf5
+from ptycho.data.hdf5_safety import has_dataset
 from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import VALUES
 from ptycho.data.products import to_our_pixels

@@ -27,7 +27,7 @@ from ptycho.data.formats.parts import (
 )
 from ptycho.data.formats.places import Places, paired
 from ptycho.data.geometry import Geometry
-from ptycho.data.hdf5_safety import is_hdf5
+from ptycho.data.hdf5_opening import is_hdf5
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError
 

@@ -22,7 +22,8 @@ from ptycho.data.formats.parts import (
 from ptycho.data.formats.places import Places, paired
 from ptycho.data.geometry import Geometry
 from ptycho.data.hdf5_frames import Hdf5Frames
-from ptycho.data.hdf5_safety import UNREADABLE, datasets
+from ptycho.data.hdf5_opening import UNREADABLE
+from ptycho.data.hdf5_safety import datasets
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError
 

@@ -15,7 +15,8 @@ import numpy as np
 from ptycho.data.archive import Archive, Array, Hdf5Archive, Shape, opened_hdf5
 from ptycho.data.frames import ArrayFrames, Frames
 from ptycho.data.hdf5_frames import Hdf5Frames
-from ptycho.data.hdf5_safety import LARGEST_ARRAY, UNREADABLE, is_hdf5
+from ptycho.data.hdf5_opening import UNREADABLE, is_hdf5
+from ptycho.data.hdf5_safety import LARGEST_ARRAY
 from ptycho.data.scan import DataError
 
 _BEGINNING = b"MATLAB 5.0 MAT-file"

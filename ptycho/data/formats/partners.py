@@ -7,7 +7,7 @@ from ptycho.data.archive import Archive, opened, opened_hdf5
 from ptycho.data.formats import cxi, fold_slice, generic, npy, text
 from ptycho.data.formats.mat import is_mat
 from ptycho.data.formats.places import Places
-from ptycho.data.hdf5_safety import is_hdf5
+from ptycho.data.hdf5_opening import is_hdf5
 from ptycho.data.products import product_in
 from ptycho.data.scan import DataError
 

@@ -16,7 +16,7 @@ from ptycho.data.formats import (
 )
 from ptycho.data.formats.partners import places_of
 from ptycho.data.formats.writing import lengths_of
-from ptycho.data.hdf5_safety import is_hdf5
+from ptycho.data.hdf5_opening import is_hdf5
 from ptycho.data.measurement import Measurement
 from ptycho.data.scan import DataError, Scan
 
@@ -192,6 +192,10 @@ def chosen_format(path: Path, name: str = "auto", how: Reading | None = None) ->
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path of the scan.")
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(
+            f"{path}: neither a file nor a folder, but a pipe, a socket or a device; name a file."
+        )
     if name == "auto" and how is not None and how.keys:
         name = "hdf5"
     chosen = FORMATS[name] if name != "auto" else recognised(path)

@@ -1,6 +1,7 @@
 """Positions in text files as ptychodus writes them: ``y,x`` (CSV) or ``x y`` (TXT), in metres.
 
-The number of a row, comments counted, is the number of its pattern.
+The number of a row is the number of its pattern. Rows that were commented out are counted, lines of
+a header are not.
 """
 
 from pathlib import Path
@@ -18,31 +19,31 @@ def read_text(path: Path) -> Places:
     """Positions of a CSV or TXT file; commas tell which.
 
     Raises:
-        DataError: a line is neither a comment nor a pair of numbers.
+        DataError: a line is neither a comment nor a pair of numbers, or lines differ in kind.
     """
-    numbers, pairs = [], []
-    commas = False
+    numbers: list[int] = []
+    pairs: list[tuple[float, float]] = []
+    commas, header = False, 0
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(iter(lambda: file.readline(_LONGEST + 1), "")):
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST + 1), ""), 1):
                 if len(line) > _LONGEST or "\0" in line:
-                    raise DataError(f"{path}: line {number + 1} is no pair of numbers.")
+                    raise DataError(f"{path}: line {number} is no pair of numbers.")
                 if not (said := line.strip()) or said.startswith("#"):
+                    header += not pairs and header == number - 1 and not _was_row(said)
                     continue
+                first, second = _pair(path, number, said)
+                if pairs and commas != ("," in said):
+                    raise DataError(
+                        f"{path}: line {number} has {_sign(not commas)} between its numbers, "
+                        f"{said[:40]!r}, and those before have {_sign(commas)}; y,x and x y are "
+                        "not mixed in a file."
+                    )
                 commas = "," in said
-                parts = said.split(",") if commas else said.split()
-                first, second = (float(part) for part in (parts[0], parts[1]))
                 pairs.append((first, second) if commas else (second, first))
-                numbers.append(number)
-    except (ValueError, IndexError) as error:
-        if isinstance(error, DataError):
-            raise
-        if isinstance(error, UnicodeDecodeError):
-            raise DataError(f"{path}: neither text nor any format with positions.") from error
-        raise DataError(
-            f"{path}: line {number + 1} is no pair of numbers, got {said[:40]!r}; a line is y,x or "
-            "x y, and comments begin with #."
-        ) from error
+                numbers.append(number - 1 - header)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: neither text nor any format with positions.") from error
     if not pairs:
         raise DataError(f"{path}: holds not a single position.")
     positions = np.array(pairs, np.float64)
@@ -55,3 +56,30 @@ def read_text(path: Path) -> Places:
         numbers=np.array(numbers, np.int64),
         notes=(f"rows read as {'y,x' if commas else 'x y'} in {'metres' if near else 'pixels'}",),
     )
+
+
+def _pair(path: Path, number: int, said: str) -> tuple[float, float]:
+    """The two numbers of a line, in its own order."""
+    parts = said.split(",") if "," in said else said.split()
+    try:
+        first, second = (float(part) for part in parts)
+    except ValueError as error:
+        held = f", which has {len(parts)} values" if len(parts) > 2 else ""
+        raise DataError(
+            f"{path}: line {number} is no pair of numbers, got {said[:40]!r}{held}; a line is y,x "
+            "or x y (with decimal points and nothing else), and comments begin with #."
+        ) from error
+    return first, second
+
+
+def _was_row(comment: str) -> bool:
+    """Whether a comment is a row that was commented out."""
+    said = comment.lstrip("# \t")
+    try:
+        return len([float(part) for part in said.replace(",", " ").split()]) == 2
+    except ValueError:
+        return False
+
+
+def _sign(comma: bool) -> str:
+    return "a comma" if comma else "blanks"

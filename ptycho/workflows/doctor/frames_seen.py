@@ -114,19 +114,22 @@ def negative_found(seen: Survey) -> Finding | None:
 
 
 def broken_found(seen: Survey) -> list[Finding]:
-    """NaN and infinity."""
+    """NaN and infinity, and marks of a detector where numbers are whole."""
     found = []
+    topic, what = "NaN", "NaN or infinity"
+    if seen.kept.dtype.kind != "f":
+        topic, what = "marks", "a detector's mark for no reading"
     if len(seen.lost):
-        said = f"{_some(seen.lost)}: NaN or infinity in many pixels; leave them out of the file."
-        found.append(Finding("NaN", Weight.look, said, figures=_numbers(seen.lost)))
+        said = f"{_some(seen.lost)}: {what} in many pixels; leave them out of the file."
+        found.append(Finding(topic, Weight.look, said, figures=_numbers(seen.lost)))
     if pixels := int((seen.broken > 0).sum()):
         always = int((seen.broken >= len(seen.numbers) - len(seen.lost)).sum())
         said = (
-            f"{pixels:,} pixels hold NaN or infinity, {always:,} of them in every pattern. --fix "
+            f"{pixels:,} pixels hold {what}, {always:,} of them in every pattern. --fix "
             "writes a mask of them (data.preprocess.bad_pixels_file)."
         )
         figures = {"pixels": pixels, "always": always}
-        found.append(Finding("NaN", Weight.set, said, figures=figures))
+        found.append(Finding(topic, Weight.set, said, figures=figures))
     return found
 
 

@@ -125,7 +125,7 @@ def _simulated(data: DataConfig, patch_size: int) -> Measurement:
 
 def _rescued(path: Path) -> Measurement | None:
     """An NPZ file with as much as can be read of it; None where that is nothing."""
-    if not zipfile.is_zipfile(path):
+    if not (path.is_file() and zipfile.is_zipfile(path)):
         return None
     with opened_npz(path) as archive:
         patterns = _array(archive, PATTERNS)

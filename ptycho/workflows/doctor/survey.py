@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.data.frames import Array, Frames
+from ptycho.data.marks import marked
 
 Image = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -16,6 +17,8 @@ _AT_MOST = 96 * 2**20
 _AT_ONCE = 32
 _WHOLE = 0.95
 """Of the pixels of a pattern that must be numbers for the others to be worth something."""
+_BETWEEN_GAPS = 0.5
+"""The same where a detector of several modules marks what lies between them."""
 _KEPT = 48
 """Patterns that are kept as they are."""
 
@@ -29,7 +32,7 @@ class Survey:
     numbers: NDArray[np.int64]
     """``(k,)``: those that were looked at."""
     kept: Array
-    """``(j, H, W)``: some of them, as they are but for NaN and infinity, which are zero."""
+    """``(j, H, W)``: some of them, as they are but for NaN, infinity and marks, which are zero."""
     kept_numbers: NDArray[np.int64]
     """``(j,)``: which."""
     sums: Vector
@@ -45,9 +48,10 @@ class Survey:
     highest: Image
     """``(H, W)``."""
     broken: NDArray[np.int64]
-    """``(H, W)``: how often a pixel held NaN or infinity, lost patterns left out."""
+    """``(H, W)``: how often a pixel held NaN, infinity or a mark, lost patterns left out."""
     lost: NDArray[np.int64]
-    """Numbers of patterns that are NaN or infinite in more than a twentieth of their pixels."""
+    """Numbers of patterns that hold no number in more than a twentieth of their pixels, or a mark
+    in more than half of them."""
     copies: NDArray[np.int64]
     """Numbers of patterns that equal an earlier one to the bit."""
 
@@ -105,12 +109,13 @@ def survey(
     for start in range(0, len(numbers), _AT_ONCE):
         rows = numbers[start : start + _AT_ONCE]
         block = np.asarray(frames.read(rows))
-        finite = np.isfinite(block) if block.dtype.kind in "fc" else np.ones(block.shape, bool)
-        if not finite.all():
-            gone = finite.mean((1, 2)) < _WHOLE
+        good = _numbers(block)
+        if not good.all():
+            least = _WHOLE if block.dtype.kind == "f" else _BETWEEN_GAPS
+            gone = good.mean((1, 2)) < least
             lost += rows[gone].tolist()
-            broken += (~finite[~gone]).sum(0)
-            block = np.where(finite, block, 0)
+            broken += (~good[~gone]).sum(0)
+            block = np.where(good, block, 0)
         if known is not None:
             block = np.where(known, 0, block)
         plain = block.astype(np.float64)
@@ -143,3 +148,11 @@ def survey(
         lost=np.array(lost, np.int64),
         copies=np.array(copies, np.int64),
     )
+
+
+def _numbers(block: Array) -> NDArray[np.bool_]:
+    """Where patterns hold numbers, neither NaN nor infinity nor a detector's mark."""
+    if block.dtype.kind == "f":
+        return np.asarray(np.isfinite(block))
+    marks = marked(block)
+    return np.ones(block.shape, bool) if marks is None else ~marks

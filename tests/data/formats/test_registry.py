@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,9 @@ def test_the_size_is_known_without_reading_patterns(tmp_path, scan, name, monkey
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4", b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"])
 def test_rubbish_is_no_scan(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(DataError, match=r"x: (not an? \w+ file|not a scan in any known format)"):
+    with pytest.raises(
+        DataError, match=r"x: (not an? \w+ file|an HDF5 file that|not a scan in any known format)"
+    ):
         measure(tmp_path / "x")
 
 
@@ -58,6 +62,9 @@ def test_folders_and_missing_files(tmp_path):
         measure(tmp_path)
     with pytest.raises(DataError, match="is a folder, and no scan of the format npz"):
         measure(tmp_path, "npz")
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(DataError, match=r"pipe\.npz: neither a file nor a folder, but a pipe"):
+        measure(tmp_path / "pipe.npz")
 
 
 def test_a_file_of_another_format_than_told_is_named(tmp_path, scan):
