@@ -1,5 +1,6 @@
 """Patterns in HDF5 files, read some at a time; nothing outside the file is ever opened."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,18 @@ class Hdf5Frames(Frames):
         dataset = self._dataset()
         try:
             shape, self.dtype = dataset.shape, dataset.dtype
+            made_up = _made_up(dataset)
         except UNREADABLE as error:
             raise unreadable(self.path, name, error) from error
         if shape is None or len(shape) != 3 or 0 in shape:
             raise self.fault(f"must be patterns (n, H, W), got {shape}")
         if self.dtype.kind not in "biuf":
             raise self.fault(f"must hold real counts or amplitudes, got {self.dtype}")
+        if made_up is not None:
+            raise self.fault(
+                f"was not written to its end: what is missing would be read as {made_up:g}; copy "
+                "the frames that there are into another file, or let the writer finish"
+            )
         self.shape = (shape[axes[0]], shape[axes[1]], shape[axes[2]])
 
     def read(self, rows: slice | Indices) -> Array:
@@ -101,3 +108,19 @@ class Hdf5Frames(Frames):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
+
+
+def _made_up(dataset: Any) -> float | None:
+    """What HDF5 puts in the place of numbers that nobody wrote; None where none are missing.
+
+    Zeros are none: frames of them are empty, and counted as such.
+    """
+    fill = float(dataset.fillvalue) if dataset.dtype.kind in "biuf" else 0.0
+    if fill == 0 or dataset.is_virtual or not dataset.size:
+        return None
+    if dataset.chunks is None:
+        whole = dataset.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
+        return fill if whole and dataset.id.get_offset() is None and not dataset.external else None
+    sides = zip(dataset.shape, dataset.chunks, strict=True)
+    wanted = math.prod(-(-side // chunk) for side, chunk in sides)
+    return fill if dataset.id.get_num_chunks() < wanted else None

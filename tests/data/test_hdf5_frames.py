@@ -125,6 +125,35 @@ def test_a_damaged_file_is_refused_when_it_is_read(path, tmp_path):
         Hdf5Frames(path, "a/patterns")
 
 
+@pytest.mark.parametrize("chunks", [None, (1, 6, 5), (4, 3, 5)])
+@pytest.mark.parametrize("fill", [0, 7])
+@pytest.mark.parametrize("written", [40, 20, 0])
+def test_what_nobody_wrote_is_no_measurement(tmp_path, chunks, fill, written):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        there = file.create_dataset("x", COUNTS.shape, "u2", chunks=chunks, fillvalue=fill)
+        if written:
+            there[:written] = COUNTS[:written]
+    # a file in one piece is filled up as soon as anything is written
+    if fill and (written == 0 or (written < 40 and chunks)):
+        with pytest.raises(DataError, match=r"not written to its end: .* would be read as 7;"):
+            Hdf5Frames(tmp_path / "x.h5", "x")
+        return
+    read = Hdf5Frames(tmp_path / "x.h5", "x").read(slice(None))
+    np.testing.assert_array_equal(read[:written], COUNTS[:written])
+    assert (read[written:] == fill).all()
+
+
+def test_small_frames_beside_their_header_are_whole(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_layout(h5py.h5d.COMPACT)
+        how.set_fill_value(np.array(7, "u2"))
+        space = h5py.h5s.create_simple((2, 6, 5))
+        made = h5py.h5d.create(file.id, b"x", h5py.h5t.STD_U16LE, space, how)
+        h5py.Dataset(made)[:] = COUNTS[:2]
+    np.testing.assert_array_equal(Hdf5Frames(tmp_path / "x.h5", "x").read(slice(None)), COUNTS[:2])
+
+
 def test_a_file_that_took_its_place_is_refused(path):
     frames = Hdf5Frames(path, "a/patterns")
     frames.close()

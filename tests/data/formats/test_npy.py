@@ -105,7 +105,7 @@ def test_any_layout_and_version_of_an_array_is_read(tmp_path, version):
 
 def test_several_arrays_are_not_one(tmp_path):
     np.savez(tmp_path / "scan.npz", COUNTS)
-    with pytest.raises(DataError, match=r"several arrays \(NPZ\), not one .*data.format=auto"):
+    with pytest.raises(DataError, match=r"\(NPZ\), not bare patterns .*data.format=auto"):
         measure(tmp_path / "scan.npz", "npy")
 
 
