@@ -1,6 +1,7 @@
 """The only file besides ``ptycho.run`` that knows Hydra: schema, typed config, typo checks."""
 
 import argparse
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -24,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ptycho.config.config import ConfigError, RunConfig, UserError
+from ptycho.config.describe import quoted
 from ptycho.config.process import plain_sentence
 from ptycho.config.sweep_rules import alone_faults, missing_extras
 from ptycho.config.typed_rules import idle_faults
@@ -201,6 +203,9 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
         try:
             typed.append(parser.parse_override(text))
         except HydraException as error:
+            if "=" not in text and Path(text).exists():
+                found.append(_file_sentence(text))
+                continue
             reason = next(line for line in str(error).splitlines() if line.strip())
             found.append(
                 f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. Settings are "
@@ -208,6 +213,13 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
                 "'NAME=\"VALUE\"'."
             )
     return typed, found
+
+
+def _file_sentence(text: str) -> str:
+    return (
+        f"{text}: to reconstruct a file, type data=file data.train_data_file={quoted(text)}; to "
+        f"look at it first, ptycho doctor {shlex.quote(text)}."
+    )
 
 
 def _typed_names(typed: list[Override]) -> Iterator[str]:
