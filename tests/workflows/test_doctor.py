@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho.config.choices import DataSource
+from ptycho.config.choices import DataSource, PositionUnit
 from ptycho.config.config import DataConfig
+from ptycho.config.data_config import PositionsConfig
 from ptycho.data.frames import ArrayFrames
 from ptycho.data.measurement import Measurement
 from ptycho.physics.forward import Experiment
@@ -19,8 +20,12 @@ from ptycho.workflows.doctor.examine import examine
 from ptycho.workflows.doctor.light import look_at_light
 from ptycho.workflows.doctor.pixels import find_defects, plateau
 from ptycho.workflows.doctor.places import areal_overlap, look_at_steps
+from ptycho.workflows.doctor.places_seen import doubt_found
+from ptycho.workflows.doctor.scene import Scene, look_around
 from ptycho.workflows.doctor.settings_seen import against
 from ptycho.workflows.doctor.survey import survey
+from ptycho.workflows.doctor.trials import Scale
+from ptycho.workflows.doctor.trials_seen import guessed_found
 from ptycho.workflows.doctor.turns import TURNS, Turn
 from ptycho.workflows.doctor.values import nature, noise
 
@@ -81,6 +86,18 @@ class TestWhole:
         assert of(found, "pixel size").weight == Weight.fine
         assert abs(of(found, "pixel size").figures["factor"] - 1) < 0.07  # of so few patterns
 
+    @pytest.mark.slow  # two seconds; its parts are tested below
+    def test_lengths_that_nobody_names_are_no_pixels(self, scan: Measurement):
+        found = examine(replace(scan, positions=0.02 * scan.positions), FILE)
+        assert found.settings.pop("data.positions.unit") == "um"
+        length = found.settings["data.geometry.pixel_size_m"]
+        assert length == pytest.approx(0.02e-6, rel=0.07)  # of so few patterns
+        said = of(found, "positions")
+        assert said.weight == Weight.note  # one that is mended contradicts no other
+        assert said.said.startswith("these cannot be object pixels: a step of 0.07")
+        assert said.said.endswith('"pixel size" says what they are.')
+        assert of(found, "axes").weight == Weight.fine
+
     @pytest.mark.slow  # the same on measured patterns: tests/test_doctor.py
     def test_several_faults_at_once(self, scan: Measurement):
         spoilt = np.fft.ifftshift(patterns_of(scan).transpose(0, 2, 1), axes=(1, 2))
@@ -110,6 +127,51 @@ class TestWhole:
         assert of(found, "axes").weight == Weight.open
         assert of(found, "probe").settings == {"data.probe.kind": "average"}
         assert of(found, "values").weight == Weight.fine
+
+
+@pytest.mark.parametrize(
+    ("factor", "typed", "doubted"),
+    [
+        (0.02, {}, True),  # of the step, or of the whole scan
+        (0.06, {}, False),
+        (5, {}, True),  # neighbours do not touch
+        (5, {"unit": PositionUnit.px}, False),
+        (5, {"scale": 0.2}, False),
+        (1e-9, {}, True),
+        (0.02, {"scale": 50.0}, False),
+    ],
+)
+def test_positions_are_doubted_where_nobody_names_their_unit(
+    scan: Measurement, factor: float, typed: dict[str, Any], doubted: bool
+):
+    data = DataConfig(source=DataSource.file, positions=PositionsConfig(**typed))
+    around, _ = look_around(replace(scan, positions=factor * scan.positions), data)
+    assert bool(around.doubt) == doubted
+    assert (around.guessed is not None) == doubted
+    assert around.steps is not None
+    assert 2 < around.steps.step * (1 if doubted else 1 / factor / typed.get("scale", 1)) < 5
+    assert doubt_found(around.doubt, mended=False).weight == Weight.look
+
+
+@pytest.mark.parametrize(
+    ("scene", "pixels", "settings"),
+    [
+        (Scene(), 50, {"unit": "um", "pixel_size_m": 2e-8, "scale": 1.0}),
+        (Scene(), 0.05, {"unit": "nm", "pixel_size_m": 2e-8, "scale": 1.0}),
+        (Scene(), 5, {"scale": 5.0}),  # of pixels that were binned, as well
+        (Scene(pixel_size_m=2e-7), 5, {"unit": "um", "pixel_size_m": 2e-7, "scale": 1.0}),
+        (Scene(pixel_size_m=2e-8), 5, {"scale": 5.0}),
+        (Scene(unit="m"), 5, {"unit": "m", "pixel_size_m": 0.2, "scale": 1.0}),
+        (Scene(), 1.01, {"scale": 1.0}),
+    ],
+)
+def test_the_unit_is_that_of_which_an_object_pixel_is_a_length(
+    scene: Scene, pixels: float, settings: dict[str, Any]
+):
+    scale = Scale(pixels / 2, 0.001, np.zeros((0, 2)))
+    found = guessed_found(scale, 2.0, scene, typed=1.0)
+    assert {name.rpartition(".")[2]: value for name, value in found.settings.items()} == settings
+    assert found.weight == (Weight.fine if pixels == 1.01 else Weight.set)
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.name)

@@ -18,6 +18,7 @@ from ptycho.workflows.doctor.light import Light, look_at_light
 from ptycho.workflows.doctor.machine import machine_found
 from ptycho.workflows.doctor.pictures import Reader, probe_of, spectrum_of, turned_by, window_about
 from ptycho.workflows.doctor.pixels import Defects, find_defects
+from ptycho.workflows.doctor.places_seen import doubt_found
 from ptycho.workflows.doctor.scene import Scene, look_around
 from ptycho.workflows.doctor.settings_seen import against
 from ptycho.workflows.doctor.survey import Survey, survey, without
@@ -56,6 +57,9 @@ def examine(found: Measurement, data: DataConfig, say: Say = lambda _: None) -> 
         look = _look(found, seen, Counting(kind), scene)
     figures = {"unit": whole.unit, "whole": whole.sure}
     findings.append(frames_seen.values_found(kind, why, guess, who, figures, whole.sure))
+    if scene.doubt:
+        told = {one.topic for one in fits.findings if one.weight in (Weight.set, Weight.fine)}
+        around.append(doubt_found(scene.doubt, "pixel size" in told))
     findings += [*look.findings(seen, fits.turn), *around, *fits.findings, machine_found()]
     return Diagnosis(
         source=str(found.path),

@@ -122,7 +122,7 @@ class _Fits:
         pairing, apart, spread, noisy = self._pairing()
         noises = [noisy] if noisy else []
         region, tried = self._region(_FITTED, side_for(self.patterns.mean, self.probe))
-        look = search_far if self.scene.guessed is not None else try_turns if apart else search
+        look = self._far if self.scene.guessed is not None else try_turns if apart else search
         found, kind = look(region), ""
         if not sure:
             region, found, kind = self._kind(region, found, look)
@@ -142,7 +142,8 @@ class _Fits:
         if self.scene.guessed is None:
             said = scale_found(scale, self.data.positions.scale, self.scene.pixel_size_m)
         else:
-            said = guessed_found(scale, self.scene.guessed, self.data.positions.unit.value)
+            typed_scale = self.data.positions.scale
+            said = guessed_found(scale, self.scene.guessed, self.scene, typed_scale)
         if pairing.weight != Weight.fine:
             together = "what a short fit explains belongs together, however little neighbours do."
             pairing = replace(pairing, weight=Weight.fine, said=together)
@@ -164,13 +165,19 @@ class _Fits:
         return finding, apart, spread, noise_found(ratio, self.patterns.read.counting)
 
     def _positions(self) -> NDArray[np.float64]:
-        positions = self.scene.positions
-        assert positions is not None
-        return positions * self.data.positions.scale
+        assert self.scene.positions is not None
+        return self.scene.positions
+
+    def _far(self, region: Region) -> Orientation:
+        """A search for the scale, pixels among what positions may be."""
+        assert self.scene.guessed is not None
+        if self.scene.unit != "px":
+            return search_far(region)
+        return search_far(region, self.data.positions.scale / self.scene.guessed)
 
     def _region(self, most: int, side: int) -> tuple[Region, NDArray[np.int64]]:
         positions = self._positions()
-        beam = self.scene.beam or positions.shape[-1] / 4
+        beam = self.scene.beam or self.patterns.read.window.size / 4
         chosen = choose_patterns(positions, beam, self._contrast(positions), most)
         amplitude = self.patterns.read(chosen)
         amplitudes = {turned.turn: turned(amplitude) for turned in self.patterns.turned}

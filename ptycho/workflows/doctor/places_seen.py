@@ -108,6 +108,19 @@ def steps_found(steps: Steps, width: float | None, pixel_size_m: float | None) -
     return found
 
 
+def doubt_found(doubt: str, mended: bool) -> Finding:
+    """Positions that cannot be object pixels.
+
+    Args:
+        doubt: why.
+        mended: whether short fits tell what they are.
+    """
+    if mended:
+        said = f'{doubt} "pixel size" says what they are.'
+        return Finding("positions", Weight.note, said)
+    return Finding("positions", Weight.look, doubt)
+
+
 def _overlap(steps: Steps, width: float) -> Finding:
     linear = 1 - steps.step / width
     areal = areal_overlap(steps.step, width)

@@ -101,9 +101,14 @@ def search(region: Region) -> Orientation:
     return found if best is found else try_turns(region, best.scale)
 
 
-def search_far(region: Region) -> Orientation:
-    """Try scales from a quarter to four times the positions, where nothing tells their unit."""
-    scales = [1.19**step for step in range(-8, 9)]
+def search_far(region: Region, *others: float) -> Orientation:
+    """Try scales from a quarter to four times the positions, where nothing tells their unit.
+
+    Args:
+        region: some patterns.
+        others: scales that are tried as well.
+    """
+    scales = [*(1.19**step for step in range(-8, 9)), *others]
     # what the patterns' own turns would add shows in one of these, too, if not as well
     tried = {
         (turn, scale): region.solve(AS_IT_IS, turn, scale, iterations=4).c
