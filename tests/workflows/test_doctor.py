@@ -14,8 +14,9 @@ from ptycho.config.data_config import PositionsConfig
 from ptycho.data.frames import ArrayFrames
 from ptycho.data.measurement import Measurement
 from ptycho.physics.forward import Experiment
-from ptycho.report.diagnosis import Diagnosis, Finding, Weight
+from ptycho.report.diagnosis import Diagnosis, Finding, Views, Weight
 from ptycho.workflows.doctor.beam import find_beam
+from ptycho.workflows.doctor.consult import left_open
 from ptycho.workflows.doctor.examine import examine
 from ptycho.workflows.doctor.light import look_at_light
 from ptycho.workflows.doctor.pixels import find_defects, plateau
@@ -60,6 +61,10 @@ def scan() -> Measurement:
 
 def with_patterns(scan: Measurement, patterns: Any) -> Measurement:
     return replace(scan, frames=ArrayFrames(patterns, scan.path, "diffraction"))
+
+
+def diagnosis(*findings: Finding) -> Diagnosis:
+    return Diagnosis(source="made.npz", label="made", findings=findings, views=Views())
 
 
 def patterns_of(scan: Measurement) -> Any:
@@ -172,6 +177,18 @@ def test_the_unit_is_that_of_which_an_object_pixel_is_a_length(
     found = guessed_found(scale, 2.0, scene, typed=1.0)
     assert {name.rpartition(".")[2]: value for name, value in found.settings.items()} == settings
     assert found.weight == (Weight.fine if pixels == 1.01 else Weight.set)
+
+
+def test_what_stays_open_is_said_before_what_to_type():
+    axes = Finding("axes", Weight.open, "so.")
+    mended = Finding("pixels", Weight.set, "so.", {"data.preprocess.mask_hot": True})
+    assert left_open(diagnosis(mended)) == ""
+    assert left_open(diagnosis(axes)) == '"axes" above stays open, and no setting mends that.'
+    order = Finding("order", Weight.look, "so.")
+    assert left_open(diagnosis(order, axes, mended)) == (
+        '"order" and "axes" above stay open: the settings below are right by themselves, but do '
+        "not mend that."
+    )
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.name)
