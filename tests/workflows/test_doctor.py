@@ -132,6 +132,13 @@ class TestWhole:
         assert of(found, "axes").weight == Weight.open
         assert of(found, "probe").settings == {"data.probe.kind": "average"}
         assert of(found, "values").weight == Weight.fine
+        assert "data.probe.defocus_m=METRES" in of(found, "probe").said
+
+    def test_no_probe_is_proposed_beside_one_that_was_typed(self, scan: Measurement):
+        typed = DataConfig(source=DataSource.file, probe_file="absent.npy")
+        _, said = look_around(replace(scan, probe=None), typed)
+        assert {name for one in said for name in one.settings} == set()
+        assert said[0].weight == Weight.look
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptycho.config.choices import PositionUnit
+from ptycho.config.choices import PositionUnit, ProbeKind
 from ptycho.config.config import DataConfig
 from ptycho.config.data_config import PositionsConfig
 from ptycho.data.lengths import in_pixels, object_pixel
@@ -66,7 +66,7 @@ def look_around(found: Measurement, data: DataConfig) -> tuple[Scene, list[Findi
         found: what the reader found.
         data: settings so far.
     """
-    probe, about_probe = _probe(found)
+    probe, about_probe = _probe(found, data)
     beam = None if probe is None else width(torch.from_numpy(probe))
     size: float | None = None
     try:
@@ -91,28 +91,38 @@ def look_around(found: Measurement, data: DataConfig) -> tuple[Scene, list[Findi
     return scene, [*about_probe, *about_positions]
 
 
-def _probe(found: Measurement) -> tuple[NDArray[np.complex64] | None, list[Finding]]:
+def _probe(
+    found: Measurement, data: DataConfig
+) -> tuple[NDArray[np.complex64] | None, list[Finding]]:
     if found.probe is None:
-        said = (
-            "the file holds none. Short fits take one that the mean pattern gives, in focus, and "
-            "say little; give the true one with data.probe_file."
-        )
-        settings = {"data.probe.kind": "average"}
-        return None, [Finding("probe", Weight.set, said, settings)]
+        return None, [_no_probe(data)]
     probe = found.probe
     if not np.isfinite(probe).all():
         bad = int((~np.isfinite(probe)).sum())
         said = f"holds NaN or infinity ({bad:,} values); they are taken for zero here."
         return _probe_without_nan(probe), [Finding("probe", Weight.look, said)]
     if not probe.any():
-        said = "zero everywhere: the file holds no probe."
-        return None, [Finding("probe", Weight.set, said, {"data.probe.kind": "average"})]
+        return None, [_no_probe(data)]
     beam = width(torch.from_numpy(probe))
     height, sides = found.frames.shape[1], found.frames.shape[1:]
     side = probe.shape[-1]
     # a square window of the probe's size can be cut out of an oblong image
     size = side if height != sides[1] and side <= min(sides) else min(sides)
     return probe, probe_found(probe, beam, size)
+
+
+def _no_probe(data: DataConfig) -> Finding:
+    """What to do where the file holds no probe."""
+    fits = "Short fits take one that the mean pattern gives, in focus, and say little"
+    if data.probe_file is not None or data.probe.kind != ProbeKind.file:
+        said = f'the file holds none, and what was typed gives none here, see "made probe". {fits}.'
+        return Finding("probe", Weight.look, said)
+    said = (
+        f"the file holds none. {fits}; give the true one with data.probe_file. The one below is in "
+        "focus, too: unless the sample was, it needs the beam's defocus as well, "
+        "data.probe.defocus_m=METRES (or data.probe.defocus), or gives garbage."
+    )
+    return Finding("probe", Weight.set, said, {"data.probe.kind": "average"})
 
 
 def _probe_without_nan(probe: NDArray[np.complex64]) -> NDArray[np.complex64] | None:
