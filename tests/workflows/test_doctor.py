@@ -15,11 +15,12 @@ from ptycho.data.frames import ArrayFrames
 from ptycho.data.measurement import Measurement
 from ptycho.physics.forward import Experiment
 from ptycho.report.diagnosis import Diagnosis, Finding, Views, Weight
-from ptycho.workflows.doctor.beam import find_beam
+from ptycho.workflows.doctor.beam import Beam, find_beam
 from ptycho.workflows.doctor.consult import left_open
 from ptycho.workflows.doctor.examine import examine
+from ptycho.workflows.doctor.frames_seen import defects_found
 from ptycho.workflows.doctor.light import look_at_light
-from ptycho.workflows.doctor.pixels import find_defects, plateau
+from ptycho.workflows.doctor.pixels import Defects, find_defects, plateau
 from ptycho.workflows.doctor.places import areal_overlap, look_at_steps
 from ptycho.workflows.doctor.places_seen import doubt_found
 from ptycho.workflows.doctor.scene import Scene, look_around
@@ -252,6 +253,19 @@ def test_defects_are_found_and_light_is_none():
     assert np.argwhere(found.hot).tolist() == [[4, 5]]
     assert np.argwhere(found.dead).tolist() == [[14, 14]]
     assert np.argwhere(found.stuck).tolist() == [[20, 20]]
+
+
+def test_what_the_file_masks_is_said():
+    nothing = Defects(*(np.zeros((4, 4), bool) for _ in range(4)))
+    beam = Beam(2.0, 2.0, corner=False, contrast=1.0, against_probe=True)
+    assert defects_found(nothing, beam, 0).said == "none is hot, dead or stuck."
+    assert defects_found(nothing, beam, 0.0915).said == (
+        "9.2 % of the detector are masked by the file; of the others none is hot, dead or stuck."
+    )
+    hot = replace(nothing, hot=np.eye(4, dtype=bool))
+    said = defects_found(hot, beam, 0.25)
+    assert said.said.startswith("25 % of the detector are masked by the file; 4 hot, at [0, 0]")
+    assert said.said.endswith("beam stop: to leave it out costs nothing.")
 
 
 def test_a_plateau_is_where_counting_stopped():

@@ -83,6 +83,8 @@ class _Look:
     counting: Counting
     brightest: float
     """Most counts of a good pixel."""
+    masked: float
+    """Share of the pixels that the file leaves out."""
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
@@ -102,7 +104,7 @@ class _Look:
             ),
             frames_seen.light_found(self.light, self.brightest, self.counting.unit == 1.0),
             *frames_seen.odd_patterns_found(self.light, seen),
-            frames_seen.defects_found(self.defects, self.beam),
+            frames_seen.defects_found(self.defects, self.beam, self.masked),
             self.saturation,
         ]
 
@@ -134,9 +136,9 @@ def _look(found: Measurement, all_seen: Survey, counting: Counting, scene: Scene
     spectrum = spectrum_of(probe_of(middle) if scene.probe is None or not of_size else scene.probe)
     turned = tuple(turned_by(turn, middle, spectrum) for turn in TURNS)
     patterns = Patterns(reader, middle, turned, usable, seen.numbers)
-    return _Look(
-        beam, light, defects, saturation, patterns, counting, float(highest.max(initial=0))
-    )
+    top, own = float(highest.max(initial=0)), found.bad_pixels
+    masked = 0.0 if own is None else float(own.mean())
+    return _Look(beam, light, defects, saturation, patterns, counting, top, masked)
 
 
 def known_bad(found: Measurement) -> NDArray[np.bool_]:
@@ -159,5 +161,6 @@ def _views(seen: Survey, look: _Look, scene: Scene, fits: Fitted) -> Views:
         positions=scene.positions,
         probe=scene.probe,
         width=scene.beam,
+        guessed=scene.guessed is not None,
         **fits.shown,
     )
