@@ -232,7 +232,7 @@ def _sample(views: Views) -> list[Draw]:
             _outline(axes, Circle((middle[1], middle[0]), views.width / 2), "black", "beam")
         if axes.patches:
             axes.legend(
-                loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False,
+                loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False,
                 fontsize=9, labelcolor=panels.INK,
             )  # fmt: skip
         title = "positions, guessed px" if views.guessed else "positions, px"

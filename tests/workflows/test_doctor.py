@@ -22,12 +22,12 @@ from ptycho.workflows.doctor.frames_seen import defects_found
 from ptycho.workflows.doctor.light import look_at_light
 from ptycho.workflows.doctor.pixels import Defects, find_defects, plateau
 from ptycho.workflows.doctor.places import areal_overlap, look_at_steps
-from ptycho.workflows.doctor.places_seen import doubt_found
+from ptycho.workflows.doctor.places_seen import doubt_found, steps_found
 from ptycho.workflows.doctor.scene import Scene, look_around
 from ptycho.workflows.doctor.settings_seen import against
 from ptycho.workflows.doctor.survey import survey
 from ptycho.workflows.doctor.trials import Scale
-from ptycho.workflows.doctor.trials_seen import guessed_found
+from ptycho.workflows.doctor.trials_seen import guessed_found, scale_found
 from ptycho.workflows.doctor.turns import TURNS, Turn
 from ptycho.workflows.doctor.values import nature, noise
 
@@ -306,6 +306,21 @@ def test_steps_and_overlap():
     assert areal_overlap(0, 10) == 1
     assert areal_overlap(10, 10) == 0
     assert areal_overlap(5, 10) == pytest.approx(0.391, abs=1e-3)
+
+
+def test_overlap_and_pixel_size_say_what_they_were_judged_by():
+    grid = np.stack(np.meshgrid(np.arange(12.0), np.arange(9.0)), -1).reshape(-1, 2) * 3
+    steps = look_at_steps(grid)
+    for width, words in ((12.0, "12 px."), (4.0, "4 px. That is little"), (2.5, "2 px; neigh")):
+        (_, said) = steps_found(steps, width, None)
+        assert f"areal: a step of {steps.step:.2f} px against a beam of {words}" in said.said
+    nothing = np.zeros((0, 2))
+    for scale, words in (
+        (Scale(0.994, 0.002, nothing), "0.994 ± 0.002, and within 2% counts as 1."),
+        (Scale(0.93, 0.03, nothing), "0.930 ± 0.030, and within 9% counts as 1."),
+        (Scale(0.95, 0.01, nothing, gains=False), "0.950 ± 0.010, and as they are no worse."),
+    ):
+        assert scale_found(scale, 1.0, None).said.endswith(words)
 
 
 def test_only_what_differs_from_the_settings_is_to_be_typed():

@@ -28,6 +28,8 @@ _FOUND = 0.15
 _COARSE = (0.71, 0.84, 1.19, 1.41)
 """Scales to try where the positions as they are explain nothing."""
 _STEP = 0.06
+_CLOSE = 0.02
+"""Of each other: scales that a refinement of the positions brings together."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,14 @@ class Scale:
     """Whether patterns that were not fitted are explained better so than by a factor of 1."""
 
     @property
+    def tolerance(self) -> float:
+        """How far from what was expected a factor may be, relatively."""
+        return max(_CLOSE, 3 * self.error)
+
+    @property
     def fits(self) -> bool:
         """Whether that is 1, as far as the data tell."""
-        return not self.gains or abs(math.log(self.factor)) <= max(0.02, 3 * self.error)
+        return not self.gains or abs(math.log(self.factor)) <= self.tolerance
 
     @property
     def known(self) -> bool:

@@ -114,7 +114,11 @@ def scale_found(scale: Scale, typed: float, pixel_size_m: float | None) -> Findi
         said = f"the positions fit best when multiplied by {measured}: that is too uncertain."
         return Finding("pixel size", Weight.open, said, figures=figures)
     if scale.fits:
-        said = f"fits: the positions explain the patterns best when multiplied by {measured}."
+        said = f"fits: the positions explain the patterns best when multiplied by {measured}, "
+        if abs(math.log(scale.factor)) <= scale.tolerance:
+            said += f"and within {scale.tolerance:.0%} counts as 1."
+        else:
+            said += "and as they are no worse."
         return Finding("pixel size", Weight.fine, said, {"data.positions.scale": typed}, figures)
     said = f"does not fit: positions must be multiplied by {measured}"
     if pixel_size_m is not None:
@@ -139,7 +143,7 @@ def guessed_found(scale: Scale, guessed: float, scene: Scene, typed: float) -> F
     if not scale.known:
         said = f"positions times {pixels:.3g} may be object pixels; that is too uncertain."
         return Finding("pixel size", Weight.open, said, figures=figures)
-    if scene.unit == "px" and abs(math.log(pixels / typed)) <= max(0.02, 3 * scale.error):
+    if scene.unit == "px" and abs(math.log(pixels / typed)) <= scale.tolerance:
         said = f"positions times {pixels:.3f} explain the patterns best: they are object pixels."
         return Finding("pixel size", Weight.fine, said, {"data.positions.scale": typed}, figures)
     said = (
