@@ -14,21 +14,25 @@ from ptycho.config.data_config import PositionsConfig
 from ptycho.data.frames import ArrayFrames
 from ptycho.data.measurement import Measurement
 from ptycho.physics.forward import Experiment
+from ptycho.physics.illumination import propagate
 from ptycho.report.diagnosis import Diagnosis, Finding, Views, Weight
 from ptycho.workflows.doctor.beam import Beam, find_beam
 from ptycho.workflows.doctor.consult import left_open
+from ptycho.workflows.doctor.defocus import find_defocus
 from ptycho.workflows.doctor.examine import examine
 from ptycho.workflows.doctor.frames_seen import defects_found
 from ptycho.workflows.doctor.light import look_at_light
+from ptycho.workflows.doctor.pictures import probe_of
 from ptycho.workflows.doctor.pixels import Defects, find_defects, plateau
 from ptycho.workflows.doctor.places import areal_overlap, look_at_steps
 from ptycho.workflows.doctor.places_seen import doubt_found, steps_found
+from ptycho.workflows.doctor.region import make_region
 from ptycho.workflows.doctor.scene import Scene, look_around
 from ptycho.workflows.doctor.settings_seen import against
 from ptycho.workflows.doctor.survey import survey
 from ptycho.workflows.doctor.trials import Scale
 from ptycho.workflows.doctor.trials_seen import guessed_found, scale_found
-from ptycho.workflows.doctor.turns import TURNS, Turn
+from ptycho.workflows.doctor.turns import AS_IT_IS, TURNS, Turn
 from ptycho.workflows.doctor.values import nature, noise
 
 SIZE = 32
@@ -321,6 +325,37 @@ def test_overlap_and_pixel_size_say_what_they_were_judged_by():
         (Scale(0.95, 0.01, nothing, gains=False), "0.950 ± 0.010, and as they are no worse."),
     ):
         assert scale_found(scale, 1.0, None).said.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("flip", "focused_enough"),
+    [
+        (1, False),
+        pytest.param(-1, False, marks=pytest.mark.slow),
+        pytest.param(1, True, marks=pytest.mark.slow),
+    ],
+)
+def test_the_defocus_of_a_probe_that_the_file_lacks_is_found(flip: int, focused_enough: bool):
+    y, x = np.arange(SIZE) - SIZE // 2, (np.arange(SIZE) - SIZE // 2)[:, None]
+    pupil = ((np.hypot(y, x) < 9) & (np.hypot(y, x) > 3)).astype(float)
+    focused = torch.from_numpy(probe_of(pupil)).to(torch.complex128)
+    beam = 400 * propagate(focused, 25.0)
+    rng = np.random.default_rng(1)
+    positions = rng.uniform(20, 44, (60, 2))
+    noise_ = torch.from_numpy(rng.normal(size=(1, 1, 64, 64)))
+    phase = 8 * torch.nn.functional.avg_pool2d(noise_, 5, 1, 2)[0, 0]
+    experiment = Experiment(beam.to(torch.complex64), torch.from_numpy(positions))
+    obj = torch.polar(torch.ones_like(phase), phase).to(torch.complex64)
+    light = torch.poisson(experiment(obj, torch.arange(60)))
+    probe = beam if focused_enough else focused
+    region = make_region({AS_IT_IS: light.sqrt()}, positions * [1, flip], probe, SIZE)
+    found = find_defocus(region, probe, (AS_IT_IS, AS_IT_IS))
+    if focused_enough:
+        assert found is None
+        return
+    assert found is not None
+    assert abs(found.value) == pytest.approx(25, rel=0.1)
+    assert found.found().settings == {"data.probe.defocus": found.value}
 
 
 def test_only_what_differs_from_the_settings_is_to_be_typed():

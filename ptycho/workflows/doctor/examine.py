@@ -159,8 +159,6 @@ def _views(seen: Survey, look: _Look, scene: Scene, fits: Fitted) -> Views:
         bad=look.patterns.read.bad,
         light=np.stack([seen.numbers[some].astype(float), photons[some]], axis=1),
         positions=scene.positions,
-        probe=scene.probe,
-        width=scene.beam,
         guessed=scene.guessed is not None,
-        **fits.shown,
+        **{"probe": scene.probe, "width": scene.beam, **fits.shown},
     )

@@ -8,9 +8,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ptycho.config.choices import ProbeKind
 from ptycho.config.config import DataConfig
 from ptycho.physics.fourier import crop_centre
+from ptycho.physics.illumination import propagate
+from ptycho.physics.probe import width
 from ptycho.report.diagnosis import Finding, Trials, Weight
+from ptycho.workflows.doctor.defocus import find_defocus
 from ptycho.workflows.doctor.frames_seen import noise_found
 from ptycho.workflows.doctor.pictures import Reader, Turned, probe_of
 from ptycho.workflows.doctor.places import alike, neighbours
@@ -106,7 +110,9 @@ def fit(data: DataConfig, scene: Scene, patterns: Patterns, sure: bool) -> Fitte
     elif probe.shape[-1] != size:
         said = f"a probe of another size than the patterns ({size}) cannot be fitted with."
         return Fitted((Finding("axes", Weight.open, said),))
-    return _Fits(data, scene, patterns, usable, torch.from_numpy(probe)).all(sure)
+    fits = _Fits(data, scene, patterns, usable, torch.from_numpy(probe))
+    lacking = scene.probe is None and data.probe.kind == ProbeKind.file and not data.probe_file
+    return fits.defocused(sure) if lacking and scene.guessed is None else fits.all(sure)
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,17 @@ class _Fits:
     patterns: Patterns
     usable: NDArray[np.bool_]
     probe: torch.Tensor
+
+    def defocused(self, sure: bool) -> Fitted:
+        """Everything, with the defocus that the made probe needs, if one is found."""
+        region, _ = self._region(_FITTED, side_for(self.patterns.mean, self.probe))
+        found = find_defocus(region, self.probe, typed_pair(self.data))
+        if found is None:
+            return self.all(sure)
+        probe = propagate(self.probe.to(torch.complex128), found.value).to(self.probe.dtype)
+        fitted = replace(self, probe=probe).all(sure)
+        shown = {**fitted.shown, "probe": probe.numpy(), "width": width(probe)}
+        return replace(fitted, findings=(found.found(), *fitted.findings), shown=shown)
 
     def all(self, sure: bool) -> Fitted:
         """Everything that is fitted."""
