@@ -8,6 +8,7 @@ from pathlib import Path
 from ptycho.config.config import UserError
 from ptycho.config.process import exit_codes, gentle_threads
 from ptycho.config.store import MENDABLE, check_command_line, register, sentence
+from ptycho.config.typed_data import scan_named
 from ptycho.config.words import Parser
 
 _DESCRIPTION = """\
@@ -20,13 +21,15 @@ is said to be open.
 
 _EXAMPLES = """\
 examples:
-  ptycho doctor data=npz data.train_data_file=scan.npz
-  ptycho doctor data=npz data.train_data_file=scan.npz --fix
+  ptycho doctor scan.npz
+  ptycho doctor scan.npz --fix
                     writes conf_local/data/scan.yaml, to be used as
                     python -m ptycho.run --config-dir conf_local data=scan
+  ptycho doctor scan.npz data.positions.unit=um data.geometry.pixel_size_m=11e-9
 
-Settings are typed as for a run. doctor.png (one page of pictures) and doctor.json are written to
-outputs/doctor/NAME. What each finding means: docs/doctor.md.
+SCAN is a file or folder in any format of docs/formats.md, short for data=file
+data.train_data_file=SCAN. Settings are typed as for a run. doctor.png (one page of pictures) and
+doctor.json are written to outputs/doctor/NAME. What each finding means: docs/doctor.md.
 """
 
 
@@ -42,13 +45,14 @@ def main(arguments: list[str] | None = None) -> None:
         given = _parser().parse_intermixed_args(sys.argv[1:] if arguments is None else arguments)
         _check(given)
         own = ["--config-dir", str(given.config_dir)] if given.config_dir.is_dir() else []
-        (run,) = check_command_line([*given.settings, *own])
+        typed = scan_named(given.settings)
+        (run,) = check_command_line([*typed, *own])
         from ptycho.report.console import console  # heavy from here on: torch, matplotlib
         from ptycho.workflows.doctor.consult import Request, consult
 
         request = Request(
             run=run,
-            overrides=tuple(given.settings),
+            overrides=tuple(typed),
             out=given.out,
             fix=given.fix,
             config_dir=given.config_dir,
@@ -65,8 +69,9 @@ def _parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "settings", metavar="NAME=VALUE", nargs="*", help="which scan, as for a run: data=..."
-    )
+        "settings", metavar="SCAN or NAME=VALUE", nargs="*",
+        help="the scan, by its name or as for a run (data=...), and how it is read",
+    )  # fmt: skip
     parser.add_argument(
         "--fix", action="store_true", help="write what was found into DIR/data/NAME.yaml"
     )

@@ -54,9 +54,14 @@ def scaled(factor: float) -> Callable[[Arrays], None]:
     return spoil
 
 
-def in_metres(d: Arrays) -> None:
-    for key in ("xcoords", "ycoords"):
-        d[key] = 11e-9 * d[key]
+def times(factor: float) -> Callable[[Arrays], None]:
+    """Positions in another unit."""
+
+    def spoil(d: Arrays) -> None:
+        for key in ("xcoords", "ycoords"):
+            d[key] = factor * d[key]
+
+    return spoil
 
 
 def shuffled(d: Arrays) -> None:
@@ -105,7 +110,13 @@ FAULTS = {
     "positions too far apart": Fault(scaled(1.1), {"data.positions.scale": 1 / 1.1}),
     "positions too close": Fault(scaled(0.8), {"data.positions.scale": 1 / 0.8}),
     "positions in metres": Fault(
-        in_metres, {"data.positions.unit": "m", "data.geometry.pixel_size_m": 11e-9}
+        times(11e-9), {"data.positions.unit": "m", "data.geometry.pixel_size_m": 11e-9}
+    ),
+    "positions in micrometres": Fault(
+        times(0.02), {"data.positions.unit": "um", "data.geometry.pixel_size_m": 20e-9}
+    ),
+    "positions in nanometres": Fault(
+        times(30), {"data.positions.unit": "nm", "data.geometry.pixel_size_m": 30e-9}
     ),
     "positions shuffled": Fault(shuffled, topic="order"),
     "a dead row": Fault(patterns(with_dead_row), topic="pixels"),

@@ -1,6 +1,7 @@
 """The real command: faults that a test makes are named and mended."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ptycho.config.store import check_command_line, register
 from ptycho.data.formats.npz import write_npz
 from ptycho.doctor import main
 from ptycho.workflows import build
+from ptycho.workflows.doctor.reading import read_for_doctor
 from ptycho.workflows.launch import launch
 from ptycho.workflows.problem import pose
 from tests.faults import FAULTS, Fault
@@ -92,6 +94,30 @@ class TestCommand:
         assert finding(found, "NaN")["weight"] == "set"
         pose(build.make_scan(run.data, 0), torch.device("cpu"))
 
+    def test_a_scan_is_named_by_its_file(self, unseen: Path, capsys: pytest.CaptureFixture[str]):
+        write_npz("my scan.npz", tiny_scan())
+        main(["my scan.npz", "data.positions.swap=true"])
+        found = json.loads(Path("outputs/doctor/my_scan/doctor.json").read_text())
+        assert found["source"] == "my scan.npz"
+        said = " ".join(capsys.readouterr().out.split())
+        typed = "data.train_data_file='my scan.npz'"
+        assert f"type: python -m ptycho.run data=file {shlex.quote(typed)} data.pos" in said
+
+    def test_a_probe_is_made_wherever_patterns_were_taken(self, unseen: Path):
+        arrays = {**np.load(_written(unseen, "clean.npz"))}
+        arrays.pop("_metadata")
+        arrays["xcoords"], arrays["ycoords"] = 1e-8 * arrays["xcoords"], 1e-8 * arrays["ycoords"]
+        np.save("probe.npy", 2 * arrays["probeGuess"])
+        np.savez("scan.npz", **arrays)
+        register()
+        (run,) = check_command_line(
+            ["data=npz", "data.train_data_file=scan.npz", "data.probe_file=probe.npy"]
+        )
+        found, (said,) = read_for_doctor(run.data, 0)
+        assert said.said == "as data.probe_file=probe.npy says, not the file's own."
+        assert (found.probe == 2 * arrays["probeGuess"]).all()
+        assert np.ptp(found.positions) < 1e-5
+
     def test_nothing_is_overwritten(self, unseen: Path, capsys: pytest.CaptureFixture[str]):
         Path("conf_local/data").mkdir(parents=True)
         Path("conf_local/data/scan.yaml").write_text("mine")
@@ -108,6 +134,9 @@ class TestCommand:
         [
             (["data.train_data_fil=scan.npz"], "data.train_data_fil"),
             (["data=npz", "data.train_data_file=absent.npz"], "no such file"),
+            (["absent.npz"], "no such file: absent.npz; "),
+            ([".", ".."], ". and ..: one scan at a time"),
+            ([".", "data.train_data_file=scan.npz"], ".: data.train_data_file names a scan as"),
             (["--name", "a b"], "only letters"),
             (["--nonsense"], "see ptycho doctor --help"),
         ],

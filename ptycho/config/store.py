@@ -1,6 +1,7 @@
 """The only file besides ``ptycho.run`` that knows Hydra: schema, typed config, typo checks."""
 
 import argparse
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -24,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ptycho.config.config import ConfigError, RunConfig, UserError
-from ptycho.config.describe import how_to_quote
+from ptycho.config.describe import how_to_quote, quoted
 from ptycho.config.process import plain_sentence
 from ptycho.config.sweep_rules import alone_faults, missing_extras
 from ptycho.config.typed_rules import idle_faults
@@ -202,6 +203,9 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
         try:
             typed.append(parser.parse_override(text))
         except HydraException as error:
+            if "=" not in text and Path(text).exists():
+                found.append(_file_sentence(text))
+                continue
             reason = next(line for line in str(error).splitlines() if line.strip())
             found.append(
                 f"cannot read {text!r}: {reason.partition(' expecting ')[0]}. {how_to_quote(text)}"
@@ -214,6 +218,13 @@ def _of_others(found: list[str], typed: list[Override], texts: list[str]) -> lis
     read = {one.input_line for one in typed}
     names = [text.lstrip("+~").partition("=")[0] for text in texts if text not in read]
     return [one for one in found if not any(name and name in one for name in names)]
+
+
+def _file_sentence(text: str) -> str:
+    return (
+        f"{text}: to reconstruct a file, type data=file data.train_data_file={quoted(text)}; to "
+        f"look at it first, ptycho doctor {shlex.quote(text)}."
+    )
 
 
 def _typed_names(typed: list[Override]) -> Iterator[str]:

@@ -92,6 +92,8 @@ class Views:
     """``(modes, N, N)``."""
     width: float | None = None
     """Of the beam in object pixels."""
+    guessed: bool = False
+    """Whether positions are pixels by a first guess alone."""
     tried: NDArray[np.int64] | None = None
     """Numbers of the patterns that were fitted."""
     trials: Trials | None = None

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Circle, Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
@@ -31,6 +32,7 @@ _WORDS = {
     Weight.look: "look at it",
     Weight.open: "the data do not decide",
 }
+_FITTED = "#e0218a"
 _WIDTH, _HEIGHT = 18.0, 11.0
 _LINES = (10.5, 9.5, 8.5, 7.5, 6.5, 5.5)
 """Sizes of the letters of the findings, the largest that fits being taken."""
@@ -58,7 +60,7 @@ def doctor_page(diagnosis: Diagnosis) -> Figure:
         *_detector(views),
         *_light(views),
         *_sample(views),
-        *(_fits(views.trials) if views.trials is not None else ()),
+        *(_fits(views.trials, views.guessed) if views.trials is not None else ()),
     ]
     columns, left, gap = 3, 6.9, 0.95
     side = (_WIDTH - left + 0.3) / columns - gap
@@ -166,11 +168,14 @@ def _pattern(name: str, image: NDArray[np.float64], views: Views) -> Draw:
         low = max(top * 1e-4, float(np.percentile(lit, 2)) if len(lit) else top / 10)
         shown = np.log10(np.maximum(image, low))
         limits = (float(np.log10(low)), float(np.log10(max(top, 2 * low))))
-        drawn = panels.draw_image(axes, shown, f"{name}, log10 counts", panels.LIGHT, limits)
+        marked = name.startswith("mean") and views.bad is not None and bool(views.bad.any())
+        title = f"{name}, log10 counts{' (left out: green)' * marked}"
+        drawn = panels.draw_image(axes, shown, title, panels.LIGHT, limits)
         panels.colour_bar(axes, drawn)
         if not name.startswith("mean"):
             return
-        if views.bad is not None and views.bad.any():
+        if marked:
+            assert views.bad is not None
             rows, columns = np.nonzero(views.bad)
             axes.plot(columns[:2000], rows[:2000], "s", mfc="none", mec="#7CFC00", ms=6, mew=1)
         if views.centre is not None:
@@ -220,20 +225,20 @@ def _sample(views: Views) -> list[Draw]:
         if views.tried is not None:
             there = views.positions[views.tried]
             low, high = there.min(0), there.max(0)
-            axes.add_patch(
-                Rectangle((low[1], low[0]), high[1] - low[1], high[0] - low[0], fill=False,
-                          edgecolor=panels.COLOURS[1], zorder=3, lw=1.4)
-            )  # fmt: skip
-        title = "positions, px"
+            sides = high[1] - low[1], high[0] - low[0]
+            _outline(axes, Rectangle((low[1], low[0]), *sides), _FITTED, "fitted")
         if views.width is not None:
             middle = np.nanmedian(views.positions, axis=0)
-            beam = Circle((middle[1], middle[0]), views.width / 2, fill=False)
-            beam.set(linewidth=1.4, edgecolor="#c22f2f", zorder=3)
-            axes.add_patch(beam)
-            title += " (beam red, fitted orange)"
+            _outline(axes, Circle((middle[1], middle[0]), views.width / 2), "black", "beam")
+        if axes.patches:
+            axes.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False,
+                fontsize=9, labelcolor=panels.INK,
+            )  # fmt: skip
+        title = "positions, guessed px" if views.guessed else "positions, px"
         axes.set_aspect("equal")
         axes.invert_yaxis()
-        axes.set_title(title, loc="left", fontsize=11, color=panels.INK)
+        axes.set_title(f"{title}; colour: scan order", loc="left", fontsize=11, color=panels.INK)
         panels.plain_axes(axes)
 
     def draw_probe(axes: Axes) -> None:
@@ -248,7 +253,14 @@ def _sample(views: Views) -> list[Draw]:
     return made
 
 
-def _fits(trials: Trials) -> list[Draw]:
+def _outline(axes: Axes, patch: Patch, colour: str, label: str) -> None:
+    """Draw a shape's edge so that it is seen on dots of any colour."""
+    patch.set(fill=False, lw=1.6, edgecolor=colour, zorder=3, label=label)
+    patch.set_path_effects([withStroke(linewidth=3.6, foreground="white")])
+    axes.add_patch(patch)
+
+
+def _fits(trials: Trials, guessed: bool) -> list[Draw]:
     def draw_grid(axes: Axes) -> None:
         top = max(float(trials.grid.max()), 0.2)
         axes.imshow(trials.grid, cmap=panels.RESIDUAL, vmin=0, vmax=top, aspect="auto")
@@ -258,7 +270,7 @@ def _fits(trials: Trials) -> list[Draw]:
             "C, patterns ↓ and positions → turned", loc="left", fontsize=11, color=panels.INK
         )
         for (row, column), value in np.ndenumerate(trials.grid):
-            if value > 0.35 * top:
+            if value > 0.35 * top or value == trials.grid.max():
                 colour = "black" if value > 0.6 * top else "white"
                 axes.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center",
                           fontsize=7, color=colour)  # fmt: skip
@@ -271,9 +283,11 @@ def _fits(trials: Trials) -> list[Draw]:
     def draw_scales(axes: Axes) -> None:
         factor, c = trials.scales.T
         axes.plot(factor, c, "o-", ms=4, lw=1.4, color=panels.COLOURS[0])
-        axes.axvline(1, color="#999999", lw=1, ls="--")
+        if not guessed:
+            axes.axvline(1, color="#999999", lw=1, ls="--")
         axes.set_title("C of patterns not fitted", loc="left", fontsize=11, color=panels.INK)
-        axes.set_xlabel("positions multiplied by", fontsize=9, color=panels.INK)
+        label = f"positions{', as first guessed,' * guessed} multiplied by"
+        axes.set_xlabel(label, fontsize=9, color=panels.INK)
         panels.plain_axes(axes)
 
     def draw_object(axes: Axes) -> None:

@@ -343,6 +343,16 @@ def test_a_name_is_typed_as_it_is(name: str):
     assert OmegaConf.create({"a": parsed.value()}).a == name
 
 
+def test_a_file_alone_is_told_how_to_be_typed(tmp_path: Path):
+    file = tmp_path / "my scan.npz"
+    file.touch()
+    (said,) = complaints(str(file))
+    assert said == (
+        f"{file}: to reconstruct a file, type data=file data.train_data_file='{file}'; to look at "
+        f"it first, ptycho doctor '{file}'."
+    )
+
+
 def test_all_slips_come_at_once():
     said = complaints(
         "nonsense", "+model.lrr=3", "trainer.nepochs=abc", "data.nphotons=-1", "model.gridsize=2"

@@ -1,6 +1,7 @@
 """The doctor's page: nothing lies upon anything else."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,25 @@ def test_nothing_lies_upon_anything_else(findings: int):
     assert len(titles) == 9
     for one, other in itertools.combinations(titles, 2):
         assert not one.overlaps(other)
+
+
+@pytest.mark.parametrize("guessed", [False, True])
+def test_pictures_say_what_they_are_of(guessed: bool):
+    found = diagnosis(1)
+    assert found.views.trials is not None
+    bad = replace(found.views.trials, grid=np.linspace(-0.05, 0.04, 64).reshape(8, 8))
+    figure = doctor_page(replace(found, views=replace(found.views, guessed=guessed, trials=bad)))
+    drawn = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert "mean pattern, log10 counts (left out: green)" in drawn
+    positions = drawn[f"positions, {'guessed ' * guessed}px; colour: scan order"]
+    assert [text.get_text() for text in positions.get_legend().get_texts()] == ["fitted", "beam"]
+    colours = {patch.get_edgecolor() for patch in positions.patches}
+    assert len(colours) == 2
+    scales = drawn["C of patterns not fitted"]
+    assert ("first guessed" in scales.get_xlabel()) == guessed
+    assert len(scales.lines) == (1 if guessed else 2)  # a factor of 1 means nothing
+    grid = drawn["C, patterns ↓ and positions → turned"]
+    assert [text.get_text() for text in grid.texts] == [".04"]  # none fits; the best of them
 
 
 def test_long_words_are_broken_and_none_is_lost():

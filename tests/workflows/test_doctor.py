@@ -9,25 +9,34 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho.config.choices import DataSource
+from ptycho.config.choices import DataSource, PositionUnit
 from ptycho.config.config import DataConfig
-from ptycho.config.data_config import PreprocessConfig
+from ptycho.config.data_config import PositionsConfig, PreprocessConfig
 from ptycho.data.frames import ArrayFrames
 from ptycho.data.measurement import Measurement
 from ptycho.data.preparation import prepare
 from ptycho.data.scan import DataError
 from ptycho.physics.forward import Experiment
-from ptycho.report.diagnosis import Diagnosis, Finding, Weight
-from ptycho.workflows.doctor.beam import find_beam
+from ptycho.physics.illumination import propagate
+from ptycho.report.diagnosis import Diagnosis, Finding, Views, Weight
+from ptycho.workflows.doctor.beam import Beam, find_beam
+from ptycho.workflows.doctor.consult import left_open
+from ptycho.workflows.doctor.defocus import find_defocus
 from ptycho.workflows.doctor.examine import examine
-from ptycho.workflows.doctor.frames_seen import broken_found
+from ptycho.workflows.doctor.frames_seen import broken_found, defects_found
 from ptycho.workflows.doctor.light import look_at_light
-from ptycho.workflows.doctor.pixels import find_defects, plateau
+from ptycho.workflows.doctor.pictures import probe_of
+from ptycho.workflows.doctor.pixels import Defects, find_defects, plateau
 from ptycho.workflows.doctor.places import areal_overlap, look_at_steps
+from ptycho.workflows.doctor.places_seen import doubt_found, steps_found
 from ptycho.workflows.doctor.reading import read_for_doctor
+from ptycho.workflows.doctor.region import make_region
+from ptycho.workflows.doctor.scene import Scene, look_around
 from ptycho.workflows.doctor.settings_seen import against
 from ptycho.workflows.doctor.survey import survey
-from ptycho.workflows.doctor.turns import TURNS, Turn
+from ptycho.workflows.doctor.trials import Scale
+from ptycho.workflows.doctor.trials_seen import guessed_found, scale_found
+from ptycho.workflows.doctor.turns import AS_IT_IS, TURNS, Turn
 from ptycho.workflows.doctor.values import nature, noise
 
 SIZE = 32
@@ -63,6 +72,10 @@ def with_patterns(scan: Measurement, patterns: Any) -> Measurement:
     return replace(scan, frames=ArrayFrames(patterns, scan.path, "diffraction"))
 
 
+def diagnosis(*findings: Finding) -> Diagnosis:
+    return Diagnosis(source="made.npz", label="made", findings=findings, views=Views())
+
+
 def patterns_of(scan: Measurement) -> Any:
     return scan.frames.read(slice(None))
 
@@ -86,6 +99,18 @@ class TestWhole:
         assert of(found, "order").weight == Weight.fine
         assert of(found, "pixel size").weight == Weight.fine
         assert abs(of(found, "pixel size").figures["factor"] - 1) < 0.07  # of so few patterns
+
+    @pytest.mark.slow  # two seconds; its parts are tested below
+    def test_lengths_that_nobody_names_are_no_pixels(self, scan: Measurement):
+        found = examine(replace(scan, positions=0.02 * scan.positions), FILE)
+        assert found.settings.pop("data.positions.unit") == "um"
+        length = found.settings["data.geometry.pixel_size_m"]
+        assert length == pytest.approx(0.02e-6, rel=0.07)  # of so few patterns
+        said = of(found, "positions")
+        assert said.weight == Weight.note  # one that is mended contradicts no other
+        assert said.said.startswith("these cannot be object pixels: a step of 0.07")
+        assert said.said.endswith('"pixel size" says what they are.')
+        assert of(found, "axes").weight == Weight.fine
 
     @pytest.mark.slow  # the same on measured patterns: tests/test_doctor.py
     def test_several_faults_at_once(self, scan: Measurement):
@@ -116,6 +141,70 @@ class TestWhole:
         assert of(found, "axes").weight == Weight.open
         assert of(found, "probe").settings == {"data.probe.kind": "average"}
         assert of(found, "values").weight == Weight.fine
+        assert "data.probe.defocus_m=METRES" in of(found, "probe").said
+
+    def test_no_probe_is_proposed_beside_one_that_was_typed(self, scan: Measurement):
+        typed = DataConfig(source=DataSource.file, probe_file="absent.npy")
+        _, said = look_around(replace(scan, probe=None), typed)
+        assert {name for one in said for name in one.settings} == set()
+        assert said[0].weight == Weight.look
+
+
+@pytest.mark.parametrize(
+    ("factor", "typed", "doubted"),
+    [
+        (0.02, {}, True),  # of the step, or of the whole scan
+        (0.06, {}, False),
+        (5, {}, True),  # neighbours do not touch
+        (5, {"unit": PositionUnit.px}, False),
+        (5, {"scale": 0.2}, False),
+        (1e-9, {}, True),
+        (0.02, {"scale": 50.0}, False),
+    ],
+)
+def test_positions_are_doubted_where_nobody_names_their_unit(
+    scan: Measurement, factor: float, typed: dict[str, Any], doubted: bool
+):
+    data = DataConfig(source=DataSource.file, positions=PositionsConfig(**typed))
+    around, _ = look_around(replace(scan, positions=factor * scan.positions), data)
+    assert bool(around.doubt) == doubted
+    assert (around.guessed is not None) == doubted
+    assert around.steps is not None
+    assert 2 < around.steps.step * (1 if doubted else 1 / factor / typed.get("scale", 1)) < 5
+    assert doubt_found(around.doubt, mended=False).weight == Weight.look
+
+
+@pytest.mark.parametrize(
+    ("scene", "pixels", "settings"),
+    [
+        (Scene(), 50, {"unit": "um", "pixel_size_m": 2e-8, "scale": 1.0}),
+        (Scene(), 0.05, {"unit": "nm", "pixel_size_m": 2e-8, "scale": 1.0}),
+        (Scene(), 5, {"scale": 5.0}),  # of pixels that were binned, as well
+        (Scene(pixel_size_m=2e-7), 5, {"unit": "um", "pixel_size_m": 2e-7, "scale": 1.0}),
+        (Scene(pixel_size_m=2e-8), 5, {"scale": 5.0}),
+        (Scene(unit="m"), 5, {"unit": "m", "pixel_size_m": 0.2, "scale": 1.0}),
+        (Scene(), 1.01, {"scale": 1.0}),
+    ],
+)
+def test_the_unit_is_that_of_which_an_object_pixel_is_a_length(
+    scene: Scene, pixels: float, settings: dict[str, Any]
+):
+    scale = Scale(pixels / 2, 0.001, np.zeros((0, 2)))
+    found = guessed_found(scale, 2.0, scene, typed=1.0)
+    assert {name.rpartition(".")[2]: value for name, value in found.settings.items()} == settings
+    assert found.weight == (Weight.fine if pixels == 1.01 else Weight.set)
+
+
+def test_what_stays_open_is_said_before_what_to_type():
+    axes = Finding("axes", Weight.open, "so.")
+    mended = Finding("pixels", Weight.set, "so.", {"data.preprocess.mask_hot": True})
+    assert left_open(diagnosis(mended)) == ""
+    assert left_open(diagnosis(axes)) == '"axes" above stays open, and no setting mends that.'
+    order = Finding("order", Weight.look, "so.")
+    assert left_open(diagnosis(order, axes, mended)) == (
+        '"order" and "axes" above stay open: the settings below are right by themselves, but do '
+        "not mend that."
+    )
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.name)
@@ -172,6 +261,19 @@ def test_defects_are_found_and_light_is_none():
     assert np.argwhere(found.hot).tolist() == [[4, 5]]
     assert np.argwhere(found.dead).tolist() == [[14, 14]]
     assert np.argwhere(found.stuck).tolist() == [[20, 20]]
+
+
+def test_what_the_file_masks_is_said():
+    nothing = Defects(*(np.zeros((4, 4), bool) for _ in range(4)))
+    beam = Beam(2.0, 2.0, corner=False, contrast=1.0, against_probe=True)
+    assert defects_found(nothing, beam, 0).said == "none is hot, dead or stuck."
+    assert defects_found(nothing, beam, 0.0915).said == (
+        "9.2 % of the detector are masked by the file; of the others none is hot, dead or stuck."
+    )
+    hot = replace(nothing, hot=np.eye(4, dtype=bool))
+    said = defects_found(hot, beam, 0.25)
+    assert said.said.startswith("25 % of the detector are masked by the file; 4 hot, at [0, 0]")
+    assert said.said.endswith("beam stop: to leave it out costs nothing.")
 
 
 def test_a_plateau_is_where_counting_stopped():
@@ -253,6 +355,52 @@ def test_steps_and_overlap():
     assert areal_overlap(0, 10) == 1
     assert areal_overlap(10, 10) == 0
     assert areal_overlap(5, 10) == pytest.approx(0.391, abs=1e-3)
+
+
+def test_overlap_and_pixel_size_say_what_they_were_judged_by():
+    grid = np.stack(np.meshgrid(np.arange(12.0), np.arange(9.0)), -1).reshape(-1, 2) * 3
+    steps = look_at_steps(grid)
+    for width, words in ((12.0, "12 px."), (4.0, "4 px. That is little"), (2.5, "2 px; neigh")):
+        (_, said) = steps_found(steps, width, None)
+        assert f"areal: a step of {steps.step:.2f} px against a beam of {words}" in said.said
+    nothing = np.zeros((0, 2))
+    for scale, words in (
+        (Scale(0.994, 0.002, nothing), "0.994 ± 0.002, and within 2% counts as 1."),
+        (Scale(0.93, 0.03, nothing), "0.930 ± 0.030, and within 9% counts as 1."),
+        (Scale(0.95, 0.01, nothing, gains=False), "0.950 ± 0.010, and as they are no worse."),
+    ):
+        assert scale_found(scale, 1.0, None).said.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("flip", "focused_enough"),
+    [
+        (1, False),
+        pytest.param(-1, False, marks=pytest.mark.slow),
+        pytest.param(1, True, marks=pytest.mark.slow),
+    ],
+)
+def test_the_defocus_of_a_probe_that_the_file_lacks_is_found(flip: int, focused_enough: bool):
+    y, x = np.arange(SIZE) - SIZE // 2, (np.arange(SIZE) - SIZE // 2)[:, None]
+    pupil = ((np.hypot(y, x) < 9) & (np.hypot(y, x) > 3)).astype(float)
+    focused = torch.from_numpy(probe_of(pupil)).to(torch.complex128)
+    beam = 400 * propagate(focused, 25.0)
+    rng = np.random.default_rng(1)
+    positions = rng.uniform(20, 44, (60, 2))
+    noise_ = torch.from_numpy(rng.normal(size=(1, 1, 64, 64)))
+    phase = 8 * torch.nn.functional.avg_pool2d(noise_, 5, 1, 2)[0, 0]
+    experiment = Experiment(beam.to(torch.complex64), torch.from_numpy(positions))
+    obj = torch.polar(torch.ones_like(phase), phase).to(torch.complex64)
+    light = torch.poisson(experiment(obj, torch.arange(60)))
+    probe = beam if focused_enough else focused
+    region = make_region({AS_IT_IS: light.sqrt()}, positions * [1, flip], probe, SIZE)
+    found = find_defocus(region, probe, (AS_IT_IS, AS_IT_IS))
+    if focused_enough:
+        assert found is None
+        return
+    assert found is not None
+    assert abs(found.value) == pytest.approx(25, rel=0.1)
+    assert found.found().settings == {"data.probe.defocus": found.value}
 
 
 def test_only_what_differs_from_the_settings_is_to_be_typed():

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ptycho.config.config import RunConfig
-from ptycho.report.diagnosis import Diagnosis
+from ptycho.report.diagnosis import Diagnosis, Weight
 from ptycho.report.doctor_page import save_doctor
 from ptycho.report.doctor_table import doctor_table, typed
 from ptycho.report.files import write_json
@@ -17,6 +17,8 @@ from ptycho.workflows.doctor.remedy import check_remedy, preset_name, write_reme
 
 _SIMULATED = 64
 """Side of simulated patterns, as for a run."""
+_NEEDED = ("positions", "order", "axes")
+"""Findings without which nothing is reconstructed."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def consult(request: Request, terminal: Console) -> Diagnosis:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "doctor.json", diagnosis.plain())
     save_doctor(diagnosis, folder / "doctor.png")
+    if said := left_open(diagnosis):
+        terminal.print(said, markup=False)
     if request.fix:
         _mend(request, diagnosis, name, terminal)
     elif diagnosis.settings:
@@ -73,6 +77,21 @@ def consult(request: Request, terminal: Console) -> Diagnosis:
     for path in (folder / "doctor.png", folder / "doctor.json"):
         terminal.print(f"  {path}", markup=False)
     return diagnosis
+
+
+def left_open(diagnosis: Diagnosis) -> str:
+    """What no setting mends, though a reconstruction needs it, in a sentence; else empty."""
+    topics = [
+        f'"{one.topic}"'
+        for one in diagnosis.findings
+        if one.topic in _NEEDED and one.weight in (Weight.open, Weight.look)
+    ]
+    if not topics:
+        return ""
+    said = f"{' and '.join(topics)} above {'stay' if len(topics) > 1 else 'stays'} open"
+    if diagnosis.settings:
+        return f"{said}: the settings below are right by themselves, but do not mend that."
+    return f"{said}, and no setting mends that."
 
 
 def _mend(request: Request, diagnosis: Diagnosis, name: str, terminal: Console) -> None:

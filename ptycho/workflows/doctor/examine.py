@@ -18,6 +18,7 @@ from ptycho.workflows.doctor.light import Light, look_at_light
 from ptycho.workflows.doctor.machine import machine_found
 from ptycho.workflows.doctor.pictures import Reader, probe_of, spectrum_of, turned_by, window_about
 from ptycho.workflows.doctor.pixels import Defects, find_defects
+from ptycho.workflows.doctor.places_seen import doubt_found
 from ptycho.workflows.doctor.scene import Scene, look_around
 from ptycho.workflows.doctor.settings_seen import against
 from ptycho.workflows.doctor.survey import Survey, survey, without
@@ -56,6 +57,9 @@ def examine(found: Measurement, data: DataConfig, say: Say = lambda _: None) -> 
         look = _look(found, seen, Counting(kind), scene)
     figures = {"unit": whole.unit, "whole": whole.sure}
     findings.append(frames_seen.values_found(kind, why, guess, who, figures, whole.sure))
+    if scene.doubt:
+        told = {one.topic for one in fits.findings if one.weight in (Weight.set, Weight.fine)}
+        around.append(doubt_found(scene.doubt, "pixel size" in told))
     findings += [*look.findings(seen, fits.turn), *around, *fits.findings, machine_found()]
     return Diagnosis(
         source=str(found.path),
@@ -79,6 +83,8 @@ class _Look:
     counting: Counting
     brightest: float
     """Most counts of a good pixel."""
+    masked: float
+    """Share of the pixels that the file leaves out."""
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
@@ -98,7 +104,7 @@ class _Look:
             ),
             frames_seen.light_found(self.light, self.brightest, self.counting.unit == 1.0),
             *frames_seen.odd_patterns_found(self.light, seen),
-            frames_seen.defects_found(self.defects, self.beam),
+            frames_seen.defects_found(self.defects, self.beam, self.masked),
             self.saturation,
         ]
 
@@ -130,9 +136,9 @@ def _look(found: Measurement, all_seen: Survey, counting: Counting, scene: Scene
     spectrum = spectrum_of(probe_of(middle) if scene.probe is None or not of_size else scene.probe)
     turned = tuple(turned_by(turn, middle, spectrum) for turn in TURNS)
     patterns = Patterns(reader, middle, turned, usable, seen.numbers)
-    return _Look(
-        beam, light, defects, saturation, patterns, counting, float(highest.max(initial=0))
-    )
+    top, own = float(highest.max(initial=0)), found.bad_pixels
+    masked = 0.0 if own is None else float(own.mean())
+    return _Look(beam, light, defects, saturation, patterns, counting, top, masked)
 
 
 def known_bad(found: Measurement) -> NDArray[np.bool_]:
@@ -153,7 +159,6 @@ def _views(seen: Survey, look: _Look, scene: Scene, fits: Fitted) -> Views:
         bad=look.patterns.read.bad,
         light=np.stack([seen.numbers[some].astype(float), photons[some]], axis=1),
         positions=scene.positions,
-        probe=scene.probe,
-        width=scene.beam,
-        **fits.shown,
+        guessed=scene.guessed is not None,
+        **{"probe": scene.probe, "width": scene.beam, **fits.shown},
     )

@@ -8,9 +8,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ptycho.config.choices import ProbeKind
 from ptycho.config.config import DataConfig
 from ptycho.physics.fourier import crop_centre
+from ptycho.physics.illumination import propagate
+from ptycho.physics.probe import width
 from ptycho.report.diagnosis import Finding, Trials, Weight
+from ptycho.workflows.doctor.defocus import find_defocus
 from ptycho.workflows.doctor.frames_seen import noise_found
 from ptycho.workflows.doctor.pictures import Reader, Turned, probe_of
 from ptycho.workflows.doctor.places import alike, neighbours
@@ -106,7 +110,9 @@ def fit(data: DataConfig, scene: Scene, patterns: Patterns, sure: bool) -> Fitte
     elif probe.shape[-1] != size:
         said = f"a probe of another size than the patterns ({size}) cannot be fitted with."
         return Fitted((Finding("axes", Weight.open, said),))
-    return _Fits(data, scene, patterns, usable, torch.from_numpy(probe)).all(sure)
+    fits = _Fits(data, scene, patterns, usable, torch.from_numpy(probe))
+    lacking = scene.probe is None and data.probe.kind == ProbeKind.file and not data.probe_file
+    return fits.defocused(sure) if lacking and scene.guessed is None else fits.all(sure)
 
 
 @dataclass(frozen=True)
@@ -117,12 +123,23 @@ class _Fits:
     usable: NDArray[np.bool_]
     probe: torch.Tensor
 
+    def defocused(self, sure: bool) -> Fitted:
+        """Everything, with the defocus that the made probe needs, if one is found."""
+        region, _ = self._region(_FITTED, side_for(self.patterns.mean, self.probe))
+        found = find_defocus(region, self.probe, typed_pair(self.data))
+        if found is None:
+            return self.all(sure)
+        probe = propagate(self.probe.to(torch.complex128), found.value).to(self.probe.dtype)
+        fitted = replace(self, probe=probe).all(sure)
+        shown = {**fitted.shown, "probe": probe.numpy(), "width": width(probe)}
+        return replace(fitted, findings=(found.found(), *fitted.findings), shown=shown)
+
     def all(self, sure: bool) -> Fitted:
         """Everything that is fitted."""
         pairing, apart, spread, noisy = self._pairing()
         noises = [noisy] if noisy else []
         region, tried = self._region(_FITTED, side_for(self.patterns.mean, self.probe))
-        look = search_far if self.scene.guessed is not None else try_turns if apart else search
+        look = self._far if self.scene.guessed is not None else try_turns if apart else search
         found, kind = look(region), ""
         if not sure:
             region, found, kind = self._kind(region, found, look)
@@ -142,7 +159,8 @@ class _Fits:
         if self.scene.guessed is None:
             said = scale_found(scale, self.data.positions.scale, self.scene.pixel_size_m)
         else:
-            said = guessed_found(scale, self.scene.guessed, self.data.positions.unit.value)
+            typed_scale = self.data.positions.scale
+            said = guessed_found(scale, self.scene.guessed, self.scene, typed_scale)
         if pairing.weight != Weight.fine:
             together = "what a short fit explains belongs together, however little neighbours do."
             pairing = replace(pairing, weight=Weight.fine, said=together)
@@ -164,13 +182,19 @@ class _Fits:
         return finding, apart, spread, noise_found(ratio, self.patterns.read.counting)
 
     def _positions(self) -> NDArray[np.float64]:
-        positions = self.scene.positions
-        assert positions is not None
-        return positions * self.data.positions.scale
+        assert self.scene.positions is not None
+        return self.scene.positions
+
+    def _far(self, region: Region) -> Orientation:
+        """A search for the scale, pixels among what positions may be."""
+        assert self.scene.guessed is not None
+        if self.scene.unit != "px":
+            return search_far(region)
+        return search_far(region, self.data.positions.scale / self.scene.guessed)
 
     def _region(self, most: int, side: int) -> tuple[Region, NDArray[np.int64]]:
         positions = self._positions()
-        beam = self.scene.beam or positions.shape[-1] / 4
+        beam = self.scene.beam or self.patterns.read.window.size / 4
         chosen = choose_patterns(positions, beam, self._contrast(positions), most)
         amplitude = self.patterns.read(chosen)
         amplitudes = {turned.turn: turned(amplitude) for turned in self.patterns.turned}

@@ -221,29 +221,34 @@ def odd_patterns_found(light: Light, seen: Survey) -> list[Finding]:
     ]
 
 
-def defects_found(defects: Defects, beam: Beam) -> Finding:
+def defects_found(defects: Defects, beam: Beam, masked: float) -> Finding:
     """Pixels that do not say what they see.
 
     Args:
         defects: where.
         beam: where the light is; one pixel of it beside a stop looks like a hot one.
+        masked: share of the pixels that the file itself leaves out.
     """
     kinds = {"hot": defects.hot, "dead": defects.dead, "stuck": defects.stuck}
-    figures = {name: int(mask.sum()) for name, mask in kinds.items()}
-    said = ", ".join(f"{n:,} {name}" for name, n in figures.items() if n)
+    number = {name: int(mask.sum()) for name, mask in kinds.items()}
+    figures = {**number, "masked_by_the_file": masked}
+    said = ", ".join(f"{n:,} {name}" for name, n in number.items() if n)
+    own = f"{100 * masked:.2g} % of the detector are masked by the file; " if masked else ""
     if not said:
-        return Finding("pixels", Weight.fine, "none is hot, dead or stuck.", figures=figures)
+        said = f"{own}of the others none is" if own else "none is"
+        return Finding("pixels", Weight.fine, f"{said} hot, dead or stuck.", figures=figures)
     where = np.argwhere(defects.hot | defects.dead | defects.stuck)[:3].tolist()
     places = ", ".join(f"[{y}, {x}]" for y, x in where)
-    more = " ..." if sum(figures.values()) > 3 else ""
+    more = " ..." if sum(number.values()) > 3 else ""
     # the file with the mask is written by --fix; hot ones alone need none
-    only_hot = not (figures["dead"] or figures["stuck"])
+    only_hot = not (number["dead"] or number["stuck"])
     settings = {"data.preprocess.mask_hot": True} if only_hot else {}
     mask = "" if only_hot else " --fix writes a mask of them (data.preprocess.bad_pixels_file)."
-    said = f"{said}, at {places}{more}.{mask}"
+    said = f"{own}{said}, at {places}{more}.{mask}"
     hot = np.argwhere(defects.hot)
     if len(hot) and np.abs(hot - (beam.y, beam.x)).max(1).min() <= _DIRECT:
-        said += " So near to the centre it may be light that passes a beam stop."
+        said += " So near to the centre it may be light that passes a beam stop: to leave it out"
+        said += " costs nothing."
     return Finding("pixels", Weight.set, said, settings, figures)
 
 

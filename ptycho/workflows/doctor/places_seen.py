@@ -108,16 +108,32 @@ def steps_found(steps: Steps, width: float | None, pixel_size_m: float | None) -
     return found
 
 
+def doubt_found(doubt: str, mended: bool) -> Finding:
+    """Positions that cannot be object pixels.
+
+    Args:
+        doubt: why.
+        mended: whether short fits tell what they are.
+    """
+    if mended:
+        said = f'{doubt} "pixel size" says what they are.'
+        return Finding("positions", Weight.note, said)
+    return Finding("positions", Weight.look, doubt)
+
+
 def _overlap(steps: Steps, width: float) -> Finding:
     linear = 1 - steps.step / width
     areal = areal_overlap(steps.step, width)
     figures = {"linear": linear, "areal": areal}
-    said = f"{max(linear, 0):.0%} linear, {areal:.0%} areal (that step against the beam's width)"
+    said = (
+        f"{max(linear, 0):.0%} linear, {areal:.0%} areal: a step of {steps.step:.2f} px against a "
+        f"beam of {width:.0f} px"
+    )
     if linear < 0:
-        said += ": neighbours do not touch. Are the positions in object pixels?"
+        said += "; neighbours do not touch. Are the positions in object pixels?"
         return Finding("overlap", Weight.look, said, figures=figures)
     if linear < _LITTLE:
-        said += ": little; 60% and more is usual."
+        said += ". That is little; 60% and more is usual."
         return Finding("overlap", Weight.look, said, figures=figures)
     return Finding("overlap", Weight.fine, f"{said}.", figures=figures)
 

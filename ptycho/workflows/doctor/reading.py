@@ -83,6 +83,11 @@ def first(found: Measurement, n: int) -> Measurement:
     )
 
 
+def _anywhere(found: Measurement) -> Measurement:
+    """The same in pixels of no meaning: a probe does not ask where patterns were taken."""
+    return replace(found, positions=np.zeros((len(found), 2)), unit="px")
+
+
 def _with_beam(found: Measurement, data: DataConfig) -> tuple[Measurement, Finding]:
     """The scan with the probe that the settings ask for."""
     name = f"data.probe.kind={data.probe.kind.value}"
@@ -90,9 +95,8 @@ def _with_beam(found: Measurement, data: DataConfig) -> tuple[Measurement, Findi
         name = f"data.probe_file={data.probe_file}"
     try:
         scan = prepare(
-            first(found, min(len(found), _FOR_A_PROBE)),
+            _anywhere(first(found, min(len(found), _FOR_A_PROBE))),
             values=data.values.value,
-            positions=data.positions,
             preprocess=data.preprocess,
             geometry=data.geometry,
             beam=beam_of(data),

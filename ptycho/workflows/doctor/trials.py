@@ -28,6 +28,8 @@ _FOUND = 0.15
 _COARSE = (0.71, 0.84, 1.19, 1.41)
 """Scales to try where the positions as they are explain nothing."""
 _STEP = 0.06
+_CLOSE = 0.02
+"""Of each other: scales that a refinement of the positions brings together."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,14 @@ def search(region: Region) -> Orientation:
     return found if best is found else try_turns(region, best.scale)
 
 
-def search_far(region: Region) -> Orientation:
-    """Try scales from a quarter to four times the positions, where nothing tells their unit."""
-    scales = [1.19**step for step in range(-8, 9)]
+def search_far(region: Region, *others: float) -> Orientation:
+    """Try scales from a quarter to four times the positions, where nothing tells their unit.
+
+    Args:
+        region: some patterns.
+        others: scales that are tried as well.
+    """
+    scales = [*(1.19**step for step in range(-8, 9)), *others]
     # what the patterns' own turns would add shows in one of these, too, if not as well
     tried = {
         (turn, scale): region.solve(AS_IT_IS, turn, scale, iterations=4).c
@@ -143,9 +150,14 @@ class Scale:
     """Whether patterns that were not fitted are explained better so than by a factor of 1."""
 
     @property
+    def tolerance(self) -> float:
+        """How far from what was expected a factor may be, relatively."""
+        return max(_CLOSE, 3 * self.error)
+
+    @property
     def fits(self) -> bool:
         """Whether that is 1, as far as the data tell."""
-        return not self.gains or abs(math.log(self.factor)) <= max(0.02, 3 * self.error)
+        return not self.gains or abs(math.log(self.factor)) <= self.tolerance
 
     @property
     def known(self) -> bool:

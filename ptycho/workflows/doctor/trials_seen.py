@@ -1,15 +1,24 @@
 """From short fits to sentences: axes and their directions, the scale of the positions."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ptycho.report.diagnosis import Finding, Weight
+from ptycho.workflows.doctor.scene import Scene
 from ptycho.workflows.doctor.trials import Orientation, Pair, Scale
 
 _MOST_ALIKE = 16
 """Pairs that even a probe with every symmetry leaves alike: eight, and the twins of them."""
 _SOME = 0.3
 """C above which a fit is beyond doubt."""
+_METRES = {"m": 1.0, "um": 1e-6, "nm": 1e-9}
+_SHORTEST, _LONGEST = 1e-10, 3e-6
+"""Metres between which an object pixel is."""
+_SAME = 0.1
+"""Of each other: a fitted pixel and the one that is known."""
+_BINNED = 10.0
+"""Object pixels that may have become one."""
 
 
 def pair_words(pair: Pair) -> str:
@@ -105,7 +114,11 @@ def scale_found(scale: Scale, typed: float, pixel_size_m: float | None) -> Findi
         said = f"the positions fit best when multiplied by {measured}: that is too uncertain."
         return Finding("pixel size", Weight.open, said, figures=figures)
     if scale.fits:
-        said = f"fits: the positions explain the patterns best when multiplied by {measured}."
+        said = f"fits: the positions explain the patterns best when multiplied by {measured}, "
+        if abs(math.log(scale.factor)) <= scale.tolerance:
+            said += f"and within {scale.tolerance:.0%} counts as 1."
+        else:
+            said += "and as they are no worse."
         return Finding("pixel size", Weight.fine, said, {"data.positions.scale": typed}, figures)
     said = f"does not fit: positions must be multiplied by {measured}"
     if pixel_size_m is not None:
@@ -116,30 +129,51 @@ def scale_found(scale: Scale, typed: float, pixel_size_m: float | None) -> Findi
     return Finding("pixel size", Weight.set, said, {"data.positions.scale": wanted}, figures)
 
 
-def guessed_found(scale: Scale, guessed: float, unit: str) -> Finding:
+def guessed_found(scale: Scale, guessed: float, scene: Scene, typed: float) -> Finding:
     """The unit of positions that nothing else told.
 
     Args:
         scale: of positions that were brought to a usual overlap first.
         guessed: what those of the file were multiplied by for that.
-        unit: ``data.positions.unit``.
+        scene: what is known of unit and pixel.
+        typed: ``data.positions.scale``.
     """
     pixels = scale.factor * guessed
-    figures = {"pixels_per_unit": pixels, "error": scale.error * pixels, "typed": unit}
+    figures = {"pixels_per_unit": pixels, "error": scale.error * pixels, "typed": scene.unit}
     if not scale.known:
         said = f"positions times {pixels:.3g} may be object pixels; that is too uncertain."
         return Finding("pixel size", Weight.open, said, figures=figures)
+    if scene.unit == "px" and abs(math.log(pixels / typed)) <= scale.tolerance:
+        said = f"positions times {pixels:.3f} explain the patterns best: they are object pixels."
+        return Finding("pixel size", Weight.fine, said, {"data.positions.scale": typed}, figures)
     said = (
         f"positions times {pixels:.4g} (± {scale.error:.1%}) explain the patterns best: the object "
         f"pixel is {1 / pixels:.4g} of their unit"
     )
-    metres = {"m": 1.0, "um": 1e-6, "nm": 1e-9}
-    # what an object pixel is usually long tells the unit
-    likely = [one for one, length in metres.items() if 1e-10 < length / pixels < 3e-6]
-    named = unit if unit in metres else (likely[0] if len(likely) == 1 else "m" * ("m" in likely))
+    named = _unit(scene, pixels)
     if not named:
-        return Finding("pixel size", Weight.look, f"{said}.", figures=figures)
-    length = float(f"{metres[named] / pixels:.4g}")
+        factor = float(f"{pixels:.4g}")
+        own = {"data.positions.scale": factor}
+        return Finding("pixel size", Weight.set, f"{said}.", own, figures)
+    length = float(f"{_METRES[named] / pixels:.4g}")
     said += f", {1e9 * length:.4g} nm if that is {named}."
-    settings = {"data.positions.unit": named, "data.geometry.pixel_size_m": length}
+    settings: dict[str, Any] = {
+        "data.positions.unit": named,
+        "data.geometry.pixel_size_m": length,
+        "data.positions.scale": 1.0,
+    }
     return Finding("pixel size", Weight.set, said, settings, figures)
+
+
+def _unit(scene: Scene, pixels: float) -> str:
+    """The unit of positions of which so many object pixels are one; empty: none that is known."""
+    if scene.unit in _METRES:
+        return scene.unit
+    lengths = {one: metres / pixels for one, metres in _METRES.items()}
+    if scene.pixel_size_m is not None:
+        likely = [one for one, a in lengths.items() if abs(a / scene.pixel_size_m - 1) < _SAME]
+    elif 1 / _BINNED < pixels < _BINNED:
+        likely = []  # other pixels as well as another unit
+    else:
+        likely = [one for one, length in lengths.items() if _SHORTEST < length < _LONGEST]
+    return likely[0] if len(likely) == 1 else ""
