@@ -30,6 +30,8 @@ _COARSE = (0.71, 0.84, 1.19, 1.41)
 _STEP = 0.06
 _CLOSE = 0.02
 """Of each other: scales that a refinement of the positions brings together."""
+_WIDEST = 0.06
+"""Beyond, a scale that explains more is another one, however uncertain."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class Scale:
     @property
     def tolerance(self) -> float:
         """How far from what was expected a factor may be, relatively."""
-        return max(_CLOSE, 3 * self.error)
+        return max(_CLOSE, min(3 * self.error, _WIDEST))
 
     @property
     def fits(self) -> bool:
