@@ -11,7 +11,7 @@ from ptycho.config.process import exit_codes, gentle_threads
 COMMAND = Command(
     prog="python -m ptycho.inference",
     about="Reconstruct a scan with a trained network, all of its patterns, and score the result:\n"
-    "what `python -m ptycho.run task=reconstruct data=npz` does, with the flags of PtychoPINN.\n"
+    "what `python -m ptycho.run task=reconstruct data=file` does, with the flags of PtychoPINN.\n"
     "The settings of the network come from its bundle.",
     examples="""\
 examples:
@@ -24,7 +24,7 @@ What became of the flags and settings of PtychoPINN: docs/migration.md.
 """,
     groups=INFERENCE,
     usual={"data.holdout_fraction": 0.0},  # nothing is trained that they could judge
-    begins=("task=reconstruct", "data=npz"),
+    begins=("task=reconstruct", "data=file"),
 )
 
 

@@ -11,7 +11,7 @@ from ptycho.config.process import exit_codes, gentle_threads
 COMMAND = Command(
     prog="python -m ptycho.train",
     about="Train a network on a scan, reconstruct with it and score the result: what\n"
-    "`python -m ptycho.run data=npz model=pinn` does, with the flags of PtychoPINN.",
+    "`python -m ptycho.run data=file model=pinn` does, with the flags of PtychoPINN.",
     examples="""\
 examples:
   python -m ptycho.train --train_data_file scan.npz --output_dir OUT --max_epochs 20

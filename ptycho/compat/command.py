@@ -53,7 +53,7 @@ class Command:
     """The model it learns unless told otherwise; None: that of a bundle."""
     usual: Mapping[str, Any] = field(default_factory=dict)
     """Settings that differ from those of a plain run."""
-    begins: tuple[str, ...] = ("data=npz",)
+    begins: tuple[str, ...] = ("data=file",)
     """What the same begins with when it is typed to ``ptycho.run``."""
 
     @property

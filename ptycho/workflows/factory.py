@@ -297,7 +297,7 @@ def _run_from(
     if faults:
         raise UserError(*faults)
     typed = {named[name][0]: value for name, value in (overrides or {}).items()}
-    label = {"data.label": label_of(given["data.train_data_file"])}  # as data=npz does
+    label = {"data.label": label_of(given["data.train_data_file"])}  # as data=file does
     for full, value in (label | given | typed).items():
         _set(run, full, value)
     return run

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from ptycho import inference, train
+from ptycho.config.store import check_command_line, register
 from ptycho.report.bundle import load_bundle
 
 REPOSITORY = Path(__file__).parents[2]
@@ -57,8 +59,21 @@ def train_and_infer(folder: Path, scan: Path, gridsize: int, command: Typed = ty
     )  # fmt: skip
 
 
+def check_words(folder: Path) -> None:
+    """What a run is said to be typed as has its settings; a bundle says what its model is."""
+    register()
+    for run in (folder / "out", folder / "inferred"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            (meant,) = check_command_line((run / "overrides.txt").read_text().splitlines())
+        recorded = yaml.safe_load((run / "config.resolved.yaml").read_text())
+        found = yaml.safe_load(OmegaConf.to_yaml(OmegaConf.structured(meant)))
+        assert found | {"model": None} == recorded | {"model": None}
+
+
 def check(folder: Path, gridsize: int) -> None:
     """What both of them leave behind."""
+    check_words(folder)
     bundle = load_bundle(folder / "out")
     assert bundle.config["model"]["gridsize"] == gridsize
     assert bundle.config["trainer"]["learning_rate"] == 1e-4
