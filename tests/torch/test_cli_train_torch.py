@@ -217,7 +217,7 @@ class TestExecutionConfigCLI:
     def test_every_digit_is_written_down(self) -> None:
         words = [*NEEDED, "--learning-rate", "0.000123456789", "--train_data_file", "a b"]
         assert requested(train.COMMAND, words).hydra == [
-            "data=npz", "model=pinn", "data.train_data_file='a b'",
+            "data=file", "model=pinn", "data.train_data_file='a b'",
             "trainer.learning_rate=0.000123456789",
         ]  # fmt: skip
 
