@@ -51,19 +51,11 @@ def _header_of(path: Path) -> _Header:
     """
     try:
         with path.open("rb") as file:
-            if file.read(2) == b"PK":
-                raise DataError(
-                    f"{path}: holds several arrays (NPZ), not one (NPY); type data.format=auto, or "
-                    "leave it out."
-                )
-            file.seek(0)
             first = format_.read_magic(file) == (1, 0)
             parse = (format_.read_array_header_2_0, format_.read_array_header_1_0)[first]
             shape, fortran, dtype = parse(file)
             found = _Header(shape, fortran, dtype, file.tell())
             there = os.fstat(file.fileno()).st_size
-    except DataError:
-        raise
     except NOT_AN_ARRAY as error:
         raise _no_array(path, " ".join(str(error).split())) from error
     if dtype.hasobject:
