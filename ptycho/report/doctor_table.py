@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from ptycho.config.describe import plain
 from ptycho.report.diagnosis import Diagnosis, Finding, Weight
 
 MARKS = {
@@ -31,12 +32,8 @@ def doctor_table(diagnosis: Diagnosis) -> Table:
 
 
 def typed(name: str, value: Any) -> str:
-    """A setting as it is typed."""
-    if value is None:
-        return f"{name}=null"
-    if isinstance(value, bool):
-        return f"{name}={str(value).lower()}"
-    return f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+    """A setting as it is typed, to six digits."""
+    return f"{name}={plain(float(f'{value:.6g}') if isinstance(value, float) else value)}"
 
 
 def _said(one: Finding) -> str:

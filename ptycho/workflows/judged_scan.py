@@ -7,10 +7,10 @@ from typing import Any
 
 from ptycho.config.choices import DataSource, Lazy
 from ptycho.config.config import ConfigError, DataConfig, UserError
+from ptycho.config.describe import plain
 from ptycho.config.validate import leaves
 from ptycho.data.formats.ptychodus import is_patterns_alone
 from ptycho.data.scan import Scan
-from ptycho.report.doctor_table import typed as as_typed
 from ptycho.report.folder import RESULTS, read_run, run_of
 from ptycho.workflows.build import make_scan
 from ptycho.workflows.factory import run_from
@@ -122,7 +122,7 @@ def _said(data: DataConfig) -> tuple[str, ...]:
     """A note of all that is not as usual."""
     usual = {name: value for name, value, *_ in leaves(_usual())}
     told = [
-        as_typed(f"data.{name}", value)
+        f"data.{name}={plain(value)}"
         for name, value, *_ in leaves(data)
         if name.split(".")[0] in _ALL and value != usual[name]
     ]
