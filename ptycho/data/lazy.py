@@ -248,13 +248,15 @@ def as_measured(amplitude: Patterns | LazyAmplitude, device: torch.device) -> Te
 
 
 def left_in_file(
-    frames: Frames, step: Step, lazy: str, notes: dict[str, str], first: int | None = None
-) -> LazyAmplitude | None:
+    frames: Frames, step: Step, side: int, lazy: str, notes: dict[str, str],
+    first: int | None = None,
+) -> LazyAmplitude | None:  # fmt: skip
     """Something that reads the amplitudes of a file when they are needed; None: read them now.
 
     Args:
         frames: the patterns in their file.
         step: makes amplitudes of them.
+        side: N of those.
         lazy: ``auto`` leaves them in the file where they would take more than a quarter of the
             memory that this process may use; ``always`` and ``never``.
         notes: receive ``reading`` where they stay in the file.
@@ -276,13 +278,11 @@ def left_in_file(
         return LazyAmplitude(frames, step)
     if lazy == "never":
         return None
-    found = None if frames.whole else LazyAmplitude(frames, step)
-    needed = 4 * int(np.prod(frames.shape, dtype=np.int64)) if found is None else found.nbytes
-    usable, wanted = usable_memory(), min(first or len(frames), len(frames))
-    if SHARE * needed * wanted <= usable * len(frames):
+    usable, needed = usable_memory(), 4 * side**2 * min(first or len(frames), len(frames))
+    if SHARE * needed <= usable:
         return None
     said = f"{needed / _GIB:.3g} GiB of the {usable / _GIB:.3g} GiB this process may use"
-    if found is None:
+    if frames.whole:
         log.warning(
             "%s: %s %s, so that amplitudes take %s; written anew with ptycho convert, they "
             "can stay in the file", frames.path, frames.name, frames.whole, said,
@@ -291,7 +291,7 @@ def left_in_file(
     notes["reading"] = (
         f"amplitudes would take {said}: they stay in the file and are read as they are needed"
     )
-    return found
+    return LazyAmplitude(frames, step)
 
 
 def in_memory_if_small(amplitude: Patterns | LazyAmplitude) -> Patterns | LazyAmplitude:

@@ -126,7 +126,7 @@ def _amplitudes(
 ) -> tuple[NDArray[np.float32] | LazyAmplitude, Indices | None, Ledger]:  # fmt: skip
     """Patterns ``(k, N, N)`` that are used, their numbers in the file, and what all hold."""
     frames, ledger, filled = found.frames, Ledger(how), 0
-    staying = left_in_file(frames, step, lazy, notes, first)
+    staying = left_in_file(frames, step, step.size, lazy, notes, first)
     if staying is not None:
         staying.survey(look=lambda block: ledger.enter(block, step.hides))
         kept = ledger.kept(str(found.path))

@@ -182,8 +182,9 @@ def test_empty_scans_are_refused_as_they_are_looked_at(path):
         LazyAmplitude(dark, Root()).survey()
 
 
-def left(frames, how, notes=None, step=None, first=None):
-    return lazy.left_in_file(frames, step or Root(), how, {} if notes is None else notes, first)
+def left(frames, how, notes=None, side=COUNTS.shape[1], first=None):
+    notes = {} if notes is None else notes
+    return lazy.left_in_file(frames, Root(), side, how, notes, first)
 
 
 def test_it_depends_on_memory_what_stays_in_the_file(path, monkeypatch, caplog):
@@ -202,13 +203,11 @@ def test_it_depends_on_memory_what_stays_in_the_file(path, monkeypatch, caplog):
     assert left(frames, "auto", first=len(COUNTS) - 1) is None
     # and padded ones too large
     monkeypatch.setattr(lazy, "usable_memory", lambda: 8 * bytes_)
-    padded = Root()
     assert left(frames, "auto") is None
-    big = left(frames, "auto", step=lambda *some: np.tile(padded(*some), (1, 2, 2)))
-    assert isinstance(big, LazyAmplitude)
+    assert isinstance(left(frames, "auto", side=2 * SIDE), LazyAmplitude)
     monkeypatch.setattr(lazy, "usable_memory", lambda: 4 * bytes_ - 1)
     # what is cut out may be small enough
-    assert left(frames, "auto", step=lambda *some: Root()(*some)[:, 8:24, 8:24]) is None
+    assert left(frames, "auto", side=SIDE // 2) is None
     with caplog.at_level(logging.WARNING):
         assert left(whole, "auto") is None
     assert "written anew with ptycho convert, they can stay in the file" in caplog.text
