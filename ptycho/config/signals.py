@@ -48,7 +48,11 @@ def asked_to_end() -> BaseException | None:
     Python drops what is raised while it clears something away, so a signal may have to be
     remembered.
     """
-    return _wish(_came[-1][0]) if _came else None
+    if not _came:
+        return None
+    number, _ = _came[-1]
+    _came[-1] = number, time.monotonic()  # whoever asks ends by it: it is not to come once more
+    return _wish(number)
 
 
 def _wish(number: int) -> BaseException:

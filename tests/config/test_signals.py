@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from ptycho.config.process import exit_codes
+from ptycho.config.signals import asked_to_end
 
 
 def kill(kind: signal.Signals = signal.SIGTERM) -> None:
@@ -88,3 +89,20 @@ def test_an_error_that_a_signal_caused_is_not_told(capsys: pytest.CaptureFixture
 
     assert code_of(work) == 143
     assert capsys.readouterr().err == ""
+
+
+def test_who_asked_for_a_lost_signal_is_left_to_clear_away() -> None:
+    done = []
+
+    def work() -> None:
+        Cleared()
+        wish = asked_to_end()
+        assert isinstance(wish, KeyboardInterrupt)
+        try:
+            raise wish
+        finally:
+            time.sleep(0.1)  # by now it would have come once more
+            done.append("cleared away")
+
+    assert code_of(work) == 130
+    assert done == ["cleared away"]
